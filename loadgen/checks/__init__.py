@@ -1,0 +1,107 @@
+"""Checks: a run's history becomes verdicts. Pure: no HTTP, no clock, one promise a file.
+
+To add a promise, write a file with its `Check` and add a line to `CHECKS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from loadgen.checks import (
+    all_query,
+    altered,
+    duplicates,
+    freshness,
+    health,
+    loss,
+    order,
+    persistence,
+    query,
+    recovery,
+    s3_delay,
+    throughput,
+)
+from loadgen.checks.case import Case, Check, Finding
+from loadgen.config import parse_profile
+from loadgen.model import Objective, Result, Verdict
+from loadgen.plan import Plan
+from loadgen.rundir import History
+
+CHECKS: tuple[Check, ...] = (
+    *loss.CHECKS,
+    *duplicates.CHECKS,
+    *altered.CHECKS,
+    *order.CHECKS,
+    *throughput.CHECKS,
+    *query.CHECKS,
+    *all_query.CHECKS,
+    *freshness.CHECKS,
+    *s3_delay.CHECKS,
+    *persistence.CHECKS,
+    *recovery.CHECKS,
+    *health.CHECKS,
+)
+
+
+def judge(history: History, plan: Plan, checks: Sequence[Check] = CHECKS) -> tuple[Verdict, ...]:
+    """A verdict for every promise, in the order of ``checks``.
+
+    Objectives come from the profile that is stored with the run. ConfigError when that profile is not valid.
+    """
+    case = Case(history, plan, parse_profile(history.info.profile, "run.json"))
+    return tuple(_verdict(check, case) for check in checks)
+
+
+def outcome(verdicts: Sequence[Verdict]) -> Result:
+    """The outcome of a run: fail if any promise is broken, else unknown if any could not be told, else pass.
+
+    Skipped promises do not matter, but if there is nothing else, nothing is known.
+    """
+    results = {verdict.result for verdict in verdicts}
+    for result in (Result.FAIL, Result.UNKNOWN, Result.PASS):
+        if result in results:
+            return result
+    return Result.UNKNOWN
+
+
+def _verdict(check: Check, case: Case) -> Verdict:
+    try:
+        finding = _with_damage(check, case, check.judge(case))
+    except Exception as problem:
+        # One promise that cannot be judged must not cost the others; what is stored may have been edited by hand.
+        finding = Finding(
+            Result.UNKNOWN,
+            Objective("", 0.0, ""),
+            evidence=(f"judging it failed: {type(problem).__name__}: {problem}",),
+            remedy="this is a mistake in loadgen or a run directory that was changed by hand; please report it",
+        )
+    return Verdict(
+        check=check.name,
+        promise=check.promise,
+        result=finding.result,
+        objective=finding.objective,
+        measured=finding.measured,
+        value=finding.value,
+        samples=finding.samples,
+        requirements=check.requirements,
+        evidence=finding.evidence,
+        remedy=finding.remedy,
+    )
+
+
+def _with_damage(check: Check, case: Case, finding: Finding) -> Finding:
+    """What depends on damaged files cannot pass, nor fail on what may only be missing from them."""
+    hurt = [name for name in case.history.damaged if any(table in name for table in check.reads)]
+    unproven = finding.result is Result.PASS or (finding.result is Result.FAIL and check.proves_by_absence)
+    if not hurt or not unproven:
+        return finding
+    return replace(
+        finding,
+        result=Result.UNKNOWN,
+        evidence=(f"damaged and left out: {', '.join(hurt[:5])}", *finding.evidence),
+        remedy="rows of this run are lost with the damaged files; run again",
+    )
+
+
+__all__ = ["CHECKS", "Check", "judge", "outcome"]

@@ -1,0 +1,65 @@
+"""Any query over up to 24 h answers within one bound, whichever component it goes to."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from loadgen.checks.case import RUN_LONGER, Case, Check, Finding, counted, skipped, unknown
+from loadgen.checks.query import MIN_QUERIES, in_outage, latency_ns, people, range_text, slowest_texts
+from loadgen.model import NS, Component, Result
+from loadgen.units import duration_text
+
+DAY_S = 86_400.0
+
+
+def _judge(case: Case) -> Finding:
+    limit_s = case.profile.objectives.all.query_max
+    objective = case.objective("all.query_max", f"max ≤ {duration_text(limit_s)} over up to 24 h", limit_s, "s")
+    queries = people(case)
+    if queries.empty and not case.profile.dashboards.users and not case.profile.queries:
+        return skipped(objective, "the profile has nobody who asks", "set dashboards.users to judge this promise")
+    parts, during = [], 0
+    for component in (Component.LOKI, Component.TEMPO, Component.MIMIR):
+        mine = queries[queries["component"] == component.value]
+        outage = in_outage(case, component, mine)
+        during += int(outage.sum())
+        parts.append(mine[~outage])
+    outside = pd.concat(parts)
+    short = outside[outside["range_s"] <= DAY_S]
+    took_s = latency_ns(short) / NS
+    ok = short["ok"].to_numpy(bool)
+    evidence = []
+    if during:
+        evidence.append(f"{counted(during, 'queries')} during restarts are not counted")
+    if len(short) < len(outside):
+        evidence.append(f"{counted(len(outside) - len(short), 'queries')} over more than 24 h are not counted here")
+    # A failure is judged by the component's own promise; here it counts only when it also took too long.
+    judged = ok | (took_s > limit_s)
+    if int(judged.sum()) < MIN_QUERIES:
+        why = f"{counted(int(judged.sum()), 'queries')} answered, at least {MIN_QUERIES} are needed"
+        return unknown(objective, why, f"{RUN_LONGER}, or set dashboards.refresh shorter", int(judged.sum()), evidence)
+    failed = int((~ok).sum())
+    if failed:
+        evidence.append(f"{counted(failed, 'queries')} failed; see logs.query, traces.query and metrics.query")
+    counting = short[judged]
+    worst_s = float(np.max(took_s[judged]))
+    longest = range_text(float(counting["range_s"].max()))
+    evidence = [
+        f"asked: {counted(len(counting), 'queries')} over up to {longest}",
+        *slowest_texts(case, counting, 3),
+        *evidence,
+    ]
+    over = int((took_s > limit_s).sum())
+    measured = f"slowest {duration_text(worst_s)}, {over:,} of {len(counting):,} over the bound"
+    if over:
+        remedy = (
+            "see the slowest queries above and the component's own query promise; a single slow query breaks this one"
+        )
+        return Finding(Result.FAIL, objective, measured, worst_s, len(counting), tuple(evidence), remedy)
+    return Finding(Result.PASS, objective, measured, worst_s, len(counting), tuple(evidence))
+
+
+CHECKS = (
+    Check("all.query", "any query over up to 24 h answers within one bound", ("NFR-PERF-001",), _judge, ("queries",)),
+)

@@ -1,0 +1,202 @@
+"""What was acknowledged becomes visible soon."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from loadgen.checks.case import (
+    EXAMPLES,
+    RUN_LONGER,
+    Case,
+    Check,
+    Finding,
+    counted,
+    nearest_rank,
+    nobody_sends,
+    overlap_ns,
+    records,
+)
+from loadgen.model import NS, Component, Result, Signal
+from loadgen.units import duration_text
+
+MIN_PROBES = 10
+UNREADABLE_SHARE = 0.01
+
+_ADVICE = {
+    Component.LOKI: "Loki shows lines from its ingesters at once; look at the time that pushes wait in the "
+    "distributor, at "
+    "query_ingesters_within, and at a result cache that serves old answers (results_cache, "
+    "max_cache_freshness_per_query)",
+    Component.TEMPO: "search sees a trace only after it is complete: trace_idle_period (10 s) in Tempo 2; in Tempo 3 "
+    "live_store.max_trace_live (30 s) and query_frontend.query_end_cutoff (30 s), which hides the newest data",
+    Component.MIMIR: "Mimir shows samples from its ingesters at once; look at the clocks, at "
+    "query_ingesters_within, at a "
+    "result cache that serves old answers (max_cache_freshness), and at the remote write's own lag",
+}
+
+
+def promised_place(signal: Signal, looks: pd.DataFrame) -> pd.DataFrame:
+    """The looks that the promise is about: search for traces, because by id they are there at once."""
+    if signal is Signal.TRACES:
+        return looks[looks["where"] == "search"]
+    return looks[looks["where"] != "search"]
+
+
+def delays_ns(case: Case, signal: Signal, looks: pd.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """For each look the shortest and longest delay that it proves, without the time in which the component was down.
+
+    Never seen: the longest is not known (-1), the shortest is how long it was waited for.
+    """
+    acked = looks["acked_ns"].to_numpy(np.int64)
+    absent = np.maximum(looks["last_absent_ns"].to_numpy(np.int64), acked)
+    seen = looks["first_seen_ns"].to_numpy(np.int64)
+    outages = case.outages(signal.component)
+    least = absent - acked - overlap_ns(acked, absent, outages)
+    most = np.where(seen > 0, np.maximum(0, seen - acked - overlap_ns(acked, np.maximum(seen, acked), outages)), -1)
+    return np.where(seen > 0, np.minimum(least, most), least), most
+
+
+def _judge(case: Case, signal: Signal) -> Finding:
+    bounds, component = case.bounds(signal), signal.component
+    limit_s, worst_s = bounds.freshness_p99, bounds.freshness_max
+    text = f"p99 ≤ {duration_text(limit_s)}, none proven later than {duration_text(worst_s)}"
+    objective = case.objective(f"{signal}.freshness_p99", text, limit_s, "s")
+    if not case.profile.users(signal):
+        return nobody_sends(objective, signal)
+    late = _late(case, signal, worst_s)
+    probes = case.sightings(signal, "probe")
+    here = promised_place(signal, probes)
+    here = here[here["acked_ns"] > 0]
+    unreadable = here[here["unreadable"]]
+    least, most = delays_ns(case, signal, here)
+    # Waits that a restart fell into say little, unless they are too long even without the time it took.
+    acked, until = _span(here)
+    disturbed = overlap_ns(acked, until, case.outages(component)) > 0
+    over = least > limit_s * NS
+    given_up = (most < 0) & ~over  # the run ended first: nobody knows
+    usable = ~here["unreadable"].to_numpy(bool) & ~given_up & (~disturbed | over)
+    delay_s = np.where(most[usable] < 0, np.inf, most[usable] / NS)
+    least_s = np.where(most[usable] < 0, np.inf, least[usable] / NS)
+    evidence = _evidence(case, signal, here, usable, given_up, disturbed)
+    outside = int((~disturbed & here["unreadable"].to_numpy(bool)).sum())
+    if outside:
+        first = next((detail for detail in unreadable["detail"] if detail), "")
+        evidence.append(f"{counted(outside, 'probes')} could not be read" + (f", e.g. {first}" if first else ""))
+    evidence += late
+    samples = len(delay_s)
+    p99_s = nearest_rank(delay_s, 0.99) if samples else None
+    measured = ""
+    if p99_s is not None:
+        never = int(np.isinf(delay_s).sum())
+        seen_s = delay_s[np.isfinite(delay_s)]
+        measured = f"p99 {duration_text(p99_s) if np.isfinite(p99_s) else 'never seen'}"
+        measured += f", slowest {duration_text(float(seen_s.max()))}" if len(seen_s) else ""
+        measured += f", {never:,} never seen" if never else ""
+    value = p99_s if p99_s is not None and np.isfinite(p99_s) else None
+
+    def finding(result: Result, remedy: str = "", *first: str) -> Finding:
+        return Finding(result, objective, measured, value, samples, (*first, *evidence), remedy)
+
+    if samples >= MIN_PROBES and nearest_rank(least_s, 0.99) > limit_s:
+        return finding(Result.FAIL, _ADVICE[component])
+    if late:
+        return finding(Result.FAIL, _ADVICE[component])
+    if samples < MIN_PROBES or p99_s is None:
+        remedy = f"{RUN_LONGER}, or set freshness.every shorter"
+        return finding(
+            Result.UNKNOWN, remedy, f"{counted(samples, 'probes')} measured, at least {MIN_PROBES} are needed"
+        )
+    if p99_s > limit_s:
+        return finding(
+            Result.UNKNOWN,
+            "set freshness.poll shorter",
+            "the looks are too far apart to tell: it became visible between two",
+        )
+    if outside > UNREADABLE_SHARE * len(here):
+        return finding(Result.UNKNOWN, "see the failing queries in the query promises, then run again")
+    return finding(Result.PASS)
+
+
+def _span(looks: pd.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    acked = looks["acked_ns"].to_numpy(np.int64)
+    absent, seen = looks["last_absent_ns"].to_numpy(np.int64), looks["first_seen_ns"].to_numpy(np.int64)
+    return acked, np.maximum(acked, np.where(seen > 0, seen, absent))
+
+
+def _late(case: Case, signal: Signal, worst_s: float) -> list[str]:
+    """Batches that were proven invisible for too long and then appeared: late, not lost. Whoever looked."""
+    frame = case.history.sightings
+    looks = promised_place(signal, frame[frame["signal"] == signal.value])
+    looks = looks[(looks["acked_ns"] > 0) & (looks["first_seen_ns"] > 0) & ~looks["unreadable"]]
+    # Reading back also looks for pushes that were never acknowledged; nothing was promised of those.
+    looks = looks.merge(case.accepted(signal)[["user", "n"]].drop_duplicates(), on=["user", "n"])
+    least, _ = delays_ns(case, signal, looks)
+    late = looks[least > worst_s * NS].assign(least_ns=least[least > worst_s * NS])
+    late = late.sort_values("least_ns", ascending=False).drop_duplicates(["user", "n"])
+    texts = [
+        f"user {row['user']}, batch {row['n']}, acknowledged {case.at(row['acked_ns'])}: still not visible "
+        f"{duration_text(row['least_ns'] / NS)} later, then it appeared"
+        + (f": {row['detail']}" if row["detail"] else "")
+        for row in records(late.head(EXAMPLES))
+    ]
+    if len(late) > EXAMPLES:
+        texts.append(f"and {counted(len(late) - EXAMPLES, 'batches')} more")
+    return texts
+
+
+def _evidence(
+    case: Case,
+    signal: Signal,
+    here: pd.DataFrame,
+    usable: NDArray[np.bool_],
+    given_up: NDArray[np.bool_],
+    disturbed: NDArray[np.bool_],
+) -> list[str]:
+    acked, until = _span(here)
+    seen = usable & (here["first_seen_ns"].to_numpy(np.int64) > 0)
+    texts = []
+    if seen.any():
+        absent = np.maximum(acked, here["last_absent_ns"].to_numpy(np.int64))
+        step_s = float(np.median((until - absent)[seen])) / NS
+        poll = duration_text(case.profile.freshness.poll)
+        texts.append(f"resolution: looked every {poll}; each delay is known to {duration_text(step_s)} (median)")
+    cut, aside = int(given_up.sum()), int((disturbed & ~usable & ~given_up).sum())
+    if cut:
+        texts.append(f"{counted(cut, 'probes')} ended before their data was visible or the bound reached; left out")
+    if aside:
+        texts.append(f"{counted(aside, 'probes')} waited through a restart; left out")
+    if case.direct:
+        texts.append("read directly, not through Grafana")
+    if signal is Signal.TRACES:
+        by_id = case.sightings(signal, "probe")
+        by_id = by_id[(by_id["where"] != "search") & (by_id["first_seen_ns"] > 0)]
+        if len(by_id):
+            _, most = delays_ns(case, signal, by_id)
+            texts.append(
+                f"by id: p99 {duration_text(nearest_rank(most / NS, 0.99))} over {counted(len(by_id), 'probes')}"
+            )
+        if here.empty and len(by_id):
+            texts.insert(0, "traces were looked for by id only, and the promise is about search")
+    return texts
+
+
+_PLACE = {
+    Signal.LOGS: "lines are visible soon after they were acknowledged",
+    Signal.TRACES: "traces are found by search soon after they were acknowledged",
+    Signal.METRICS: "samples are visible soon after they were acknowledged",
+}
+
+CHECKS = tuple(
+    Check(
+        f"{signal}.freshness",
+        _PLACE[signal],
+        ("AC-003-02", "NFR-PERF-002", "TASK-021") if signal is Signal.METRICS else ("NFR-PERF-002", "TASK-021"),
+        partial(_judge, signal=signal),
+        ("sightings",),
+    )
+    for signal in (Signal.LOGS, Signal.TRACES, Signal.METRICS)
+)

@@ -1,0 +1,177 @@
+"""Queries of people answer in time. Latency counts from the planned time, so that a stall cannot hide itself."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from loadgen.checks.case import (
+    EXAMPLES,
+    RUN_LONGER,
+    Case,
+    Check,
+    Finding,
+    Times,
+    counted,
+    nearest_rank,
+    records,
+    skipped,
+    touches,
+    unknown,
+)
+from loadgen.model import NS, Component, Result, Signal
+from loadgen.units import duration_text
+
+MIN_QUERIES = 20
+FAILING_SHARE = 0.01
+
+_PROMISE = {
+    Component.LOKI: "Loki answers people's queries in time, over ranges up to 24 h",
+    Component.TEMPO: "Tempo answers people's queries in time, by id and by TraceQL",
+    Component.MIMIR: "Mimir answers people's queries in time, over ranges up to 7 d",
+}
+_REQUIREMENTS = {
+    Component.LOKI: ("AC-001-05", "TASK-018"),
+    Component.TEMPO: ("AC-002-05", "TASK-019"),
+    Component.MIMIR: ("AC-003-05", "TASK-020"),
+}
+_ADVICE = {
+    Component.LOKI: "see which kind and range is slow; split_queries_by_interval, max_query_parallelism and the "
+    "chunk and "
+    "result caches decide most of it, then memory and CPU of the read path",
+    Component.TEMPO: "see which kind and range is slow; search goes through whole blocks: query_frontend.search "
+    "(concurrent_jobs, target_bytes_per_job), compaction, and memory and CPU of the querier",
+    Component.MIMIR: "see which kind and range is slow; query sharding, split_queries_by_interval and the result "
+    "cache "
+    "decide most of it, then the store-gateway's memory and index cache",
+}
+_FAILING = (
+    "read the errors above: an HTTP 401 or 403 is the login, 404 a wrong data source uid, 502 or 504 a component that "
+    "did not answer Grafana in time, 429 a query limit"
+)
+
+
+def people(case: Case, component: Component | None = None) -> pd.DataFrame:
+    """Queries that stand for people: of viewers and of the user's own configuration."""
+    queries = case.history.queries
+    mine = queries[queries["source"].isin(["viewer", "own"])]
+    return mine if component is None else mine[mine["component"] == component.value]
+
+
+def latency_ns(queries: pd.DataFrame) -> Times:
+    """From planned to done."""
+    took: Times = np.maximum(0, queries["done_ns"].to_numpy(np.int64) - queries["due_ns"].to_numpy(np.int64))
+    return took
+
+
+def in_outage(case: Case, component: Component, queries: pd.DataFrame) -> NDArray[np.bool_]:
+    """Which queries shared a moment with a fault of the component."""
+    from_ns, until_ns = queries["due_ns"].to_numpy(np.int64), queries["done_ns"].to_numpy(np.int64)
+    return touches(from_ns, until_ns, case.outages(component))
+
+
+def range_text(range_s: float) -> str:
+    """A time range as people name it."""
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if range_s >= length and range_s % length == 0 and (unit != "d" or range_s > length):
+            return f"{range_s / length:g} {unit}"
+    return f"{range_s:g} s" if range_s else "no range"
+
+
+def kinds_text(queries: pd.DataFrame) -> str:
+    """Which kinds and ranges were asked, how often, and how long they took at most."""
+    parts = []
+    took_s = pd.Series(latency_ns(queries) / NS, index=queries.index)
+    groups = queries.assign(took_s=took_s).groupby(["kind", "range_s"])["took_s"].agg(["size", "max"]).reset_index()
+    for row in records(groups):
+        ranged = f" over {range_text(row['range_s'])}" if row["range_s"] else ""
+        parts.append(f"{row['size']:,} × {row['kind']}{ranged} (slowest {duration_text(row['max'])})")
+    return "asked: " + ", ".join(parts)
+
+
+def slowest_texts(case: Case, queries: pd.DataFrame, count: int) -> list[str]:
+    """The slowest queries, one text each."""
+    took = latency_ns(queries)
+    texts = []
+    slowest = np.argsort(took)[::-1][:count]
+    for position, row in zip(slowest, records(queries.iloc[slowest]), strict=True):
+        ranged = f" over {range_text(row['range_s'])}" if row["range_s"] else ""
+        late_ns = row["sent_ns"] - row["due_ns"] if row["sent_ns"] else 0
+        waited = f", of which {duration_text(late_ns / NS)} before it was sent" if late_ns > NS // 10 else ""
+        texts.append(
+            f"{duration_text(took[position] / NS)}: {row['component']} {row['kind']}{ranged}, due "
+            f"{case.at(row['due_ns'])}" + waited
+        )
+    return texts
+
+
+def _judge(case: Case, signal: Signal) -> Finding:
+    component, limit_s = signal.component, case.bounds(signal).query_p99
+    objective = case.objective(
+        f"{signal}.query_p99", f"p99 ≤ {duration_text(limit_s)}, ≤ {100 * FAILING_SHARE:g} % failing", limit_s, "s"
+    )
+    own = any(query.component == component.value for query in case.profile.queries)
+    queries = people(case, component)
+    if queries.empty and not own and not (case.profile.dashboards.users and case.profile.users(signal)):
+        return skipped(objective, "the profile has nobody who asks", "set dashboards.users to judge this promise")
+    outage = in_outage(case, component, queries)
+    counting, left_out = queries[~outage], queries[outage]
+    if len(counting) < MIN_QUERIES:
+        why = f"{counted(len(counting), 'queries')} measured, at least {MIN_QUERIES} are needed"
+        aside = _aside(left_out)
+        return unknown(objective, why, f"{RUN_LONGER}, or set dashboards.refresh shorter", len(counting), aside)
+    took_s = latency_ns(counting) / NS
+    ok = counting["ok"].to_numpy(bool)
+    failed = int((~ok).sum())
+    # A query that failed never answered: it is later than any bound.
+    p99_s = nearest_rank(np.where(ok, took_s, np.inf), 0.99)
+    text = duration_text(p99_s) if np.isfinite(p99_s) else "never"
+    slowest = f", slowest {duration_text(float(took_s[ok].max()))}" if ok.any() else ""
+    measured = f"p99 {text}{slowest}, {failed:,} of {len(counting):,} failed"
+    evidence = [
+        kinds_text(counting) + ("; asked directly, not through Grafana" if case.direct else ""),
+        "p99 is nearest-rank over every raw latency, from the planned time; a failed query counts as never answered",
+        *_aside(left_out),
+        *slowest_texts(case, counting[ok], 2),
+        *_failures(case, counting[~ok]),
+    ]
+    value = p99_s if np.isfinite(p99_s) else None
+    if failed > FAILING_SHARE * len(counting):
+        return Finding(Result.FAIL, objective, measured, value, len(counting), tuple(evidence), _FAILING)
+    if p99_s > limit_s:
+        return Finding(Result.FAIL, objective, measured, value, len(counting), tuple(evidence), _ADVICE[component])
+    return Finding(Result.PASS, objective, measured, value, len(counting), tuple(evidence))
+
+
+def _aside(left_out: pd.DataFrame) -> list[str]:
+    if left_out.empty:
+        return []
+    failed = left_out[~left_out["ok"]]
+    first = next((text for text in failed["detail"] if text), "")
+    text = f"{counted(len(left_out), 'queries')} during restarts are not counted, {len(failed):,} of them failed"
+    return [text + (f", e.g. {first}" if first else "")]
+
+
+def _failures(case: Case, failed: pd.DataFrame) -> list[str]:
+    texts = []
+    groups = failed.groupby(["kind", "status", "detail"]).agg(count=("ok", "size"), first=("due_ns", "min"))
+    for row in records(groups.reset_index().sort_values("count", ascending=False).head(EXAMPLES)):
+        answer = f"status {row['status']}" if row["status"] else "no answer"
+        detail = f": {row['detail']}" if row["detail"] else ""
+        texts.append(f"{row['count']:,} failed: {row['kind']}, {answer}{detail} (first {case.at(row['first'])})")
+    return texts
+
+
+CHECKS = tuple(
+    Check(
+        f"{signal}.query",
+        _PROMISE[signal.component],
+        _REQUIREMENTS[signal.component],
+        partial(_judge, signal=signal),
+        ("queries",),
+    )
+    for signal in (Signal.LOGS, Signal.TRACES, Signal.METRICS)
+)

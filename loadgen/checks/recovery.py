@@ -1,0 +1,139 @@
+"""After a restart, pushes and queries work again within their time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from loadgen.checks.case import RUN_LONGER, Case, Check, Finding, nobody_sends, skipped
+from loadgen.checks.persistence import no_faults, not_all_injected
+from loadgen.model import NS, Component, FaultWindow, Outcome, Result, Signal
+from loadgen.units import duration_text
+
+_ADVICE = {
+    Component.LOKI: "replaying the write-ahead log takes most of a start: look at "
+    "loki_ingester_wal_replay_duration_seconds, "
+    "checkpoint more often (ingester.wal.checkpoint_duration), flush earlier, and see the probes of the pod",
+    Component.TEMPO: "replaying the write-ahead log takes most of a start: smaller blocks (max_block_bytes, "
+    "max_block_duration) make it shorter; see the probes of the pod",
+    Component.MIMIR: "replaying the TSDB's write-ahead log takes most of a start: fewer series per ingester make "
+    "it shorter; see "
+    "the probes of the pod and the ring's heartbeat timeout",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """Seconds from a fault's injection until pushes and queries worked again; None: not seen."""
+
+    pushes_s: float | None
+    queries_s: float | None
+
+
+def recovered(case: Case, signal: Signal, fault: FaultWindow) -> Recovered:
+    """How long a fault lasted for those who push and for those who ask.
+
+    A push that began just as the fault was injected may still have been answered by the dying process. So where pushes
+    met the outage (they needed several attempts), the first of those that got through counts.
+    """
+    receipts = case.accepted(signal)
+    sent_ns, last_sent_ns = receipts["sent_ns"].to_numpy(np.int64), receipts["last_sent_ns"].to_numpy(np.int64)
+    after = last_sent_ns > fault.began_ns
+    up_ns = fault.query_ok_ns or fault.healed_ns or 2**62
+    met = after & (receipts["attempts"].to_numpy(np.int64) > 1) & (sent_ns <= up_ns)
+    chosen: pd.DataFrame = receipts[met] if met.any() else receipts[after]
+    pushes_s = (int(chosen["done_ns"].min()) - fault.began_ns) / NS if len(chosen) else None
+    queries_s = (fault.query_ok_ns - fault.began_ns) / NS if fault.query_ok_ns else None
+    return Recovered(pushes_s, queries_s)
+
+
+def _judge(case: Case, component: Component) -> Finding:
+    signal = component.signal or Signal.LOGS
+    limit_s = case.bounds(signal).recovery_max
+    objective = case.objective(
+        f"{signal}.recovery_max", f"pushes and queries again ≤ {duration_text(limit_s)}", limit_s, "s"
+    )
+    if not case.profile.users(signal):
+        if any(fault.component == component.value for fault in case.profile.faults):
+            return nobody_sends(objective, signal)
+        return skipped(objective, f"the profile restarts no {component}", "add [[faults]] to judge this promise")
+    without = no_faults(case, component, objective)
+    if without is not None:
+        return without
+    faults = case.faults(component)
+    slowest_s, evidence, too_late, unclear = 0.0, [], False, False
+    for fault in faults:
+        seen = recovered(case, signal, fault)
+        evidence.append(_describe(case, fault, seen, signal))
+        watched_s = (case.seen_until_ns() - fault.began_ns) / NS
+        pushed_until_s = (case.ended_ns() - fault.began_ns) / NS
+        for took_s, waited_s in ((seen.pushes_s, pushed_until_s), (seen.queries_s, watched_s)):
+            if took_s is not None:
+                slowest_s = max(slowest_s, took_s)
+            elif waited_s > limit_s:
+                too_late = True
+            else:
+                unclear = True
+    errors = [fault for fault in faults if fault.error]
+    fewer = not_all_injected(case, component)
+    measured = f"again after {duration_text(slowest_s)}" if slowest_s else ""
+    value = slowest_s or None
+
+    def finding(result: Result, remedy: str = "", *first: str) -> Finding:
+        text = measured if result in (Result.PASS, Result.FAIL) and not (too_late or errors) else ""
+        return Finding(
+            result,
+            objective,
+            text or ("not again" if too_late or errors else ""),
+            value,
+            len(faults),
+            (*first, *evidence),
+            remedy,
+        )
+
+    if errors:
+        why = f"the {errors[0].fault} of {component} could not be healed: {errors[0].error}"
+        return finding(Result.FAIL, f"start {component} by hand, then {RUN_LONGER.split(' (')[0]} again", why)
+    if too_late or slowest_s > limit_s:
+        return finding(Result.FAIL, _ADVICE[component])
+    if unclear:
+        return finding(
+            Result.UNKNOWN, f"{RUN_LONGER}, or restart earlier (faults.at)", "the load ended before it recovered"
+        )
+    if fewer:
+        return finding(Result.UNKNOWN, "let the load run to its end", fewer)
+    return finding(Result.PASS)
+
+
+def _describe(case: Case, fault: FaultWindow, seen: Recovered, signal: Signal) -> str:
+    pushes = (
+        f"pushes after {duration_text(seen.pushes_s)}" if seen.pushes_s is not None else "no push was accepted again"
+    )
+    queries = (
+        f"queries after {duration_text(seen.queries_s)}" if seen.queries_s is not None else "no query worked again"
+    )
+    text = f"{fault.fault} {case.at(fault.began_ns)}: {pushes}, {queries} ({fault.query_failed:,} failed in between)"
+    if fault.healed_ns:
+        text += f"; started again after {duration_text((fault.healed_ns - fault.began_ns) / NS)}"
+    receipts = case.receipts(signal)
+    met = receipts[
+        (receipts["done_ns"] > fault.began_ns) & (receipts["sent_ns"] <= (fault.query_ok_ns or fault.began_ns))
+    ]
+    lost = int((met["outcome"] != Outcome.ACCEPTED.value).sum())
+    return text + (f"; {lost:,} pushes given up" if lost else "")
+
+
+CHECKS = tuple(
+    Check(
+        f"{component}.recovery",
+        f"pushes to {component.value.capitalize()} and queries of it work again after a restart",
+        ("NFR-RECOVER-001",),
+        partial(_judge, component=component),
+        ("receipts", "faults"),
+        proves_by_absence=True,
+    )
+    for component in (Component.LOKI, Component.TEMPO, Component.MIMIR)
+)

@@ -1,0 +1,160 @@
+"""What was accepted is in S3 within its time."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loadgen.checks.case import (
+    RUN_LONGER,
+    Case,
+    Check,
+    Finding,
+    counted,
+    nearest_rank,
+    nobody_sends,
+    share_text,
+    unknown,
+)
+from loadgen.checks.s3_match import Coverage, s3_coverage
+from loadgen.model import NS, Component, Objective, Result, Signal
+from loadgen.units import bytes_text, duration_text
+
+MIN_BATCHES = 10
+
+_ADVICE = {
+    Component.LOKI: (
+        "Loki writes a chunk when it is full, idle or old: ingester.chunk_idle_period (30m) and max_chunk_age (2h) "
+        "are the "
+        "defaults and cannot meet 5 min; set both, e.g. chunk_idle_period: 2m, max_chunk_age: 4m. Mind that lines "
+        "are then "
+        "taken out of order for at most half of max_chunk_age"
+    ),
+    Component.TEMPO: (
+        "Tempo 2 writes a block after ingester.max_block_duration, 30m by default, which cannot meet 10 min; set e.g. "
+        "max_block_duration: 5m. In Tempo 3 the setting is live_store.max_block_duration"
+    ),
+    Component.MIMIR: (
+        "Mimir writes blocks of two hours (blocks_storage.tsdb.block_ranges_period: 2h), which arrive 2 to 3.5 h "
+        "after the data; "
+        "the ingesters' logs and cortex_ingester_shipper_upload_failures_total tell why they come later"
+    ),
+}
+_LATER = {
+    Component.LOKI: "watch S3 longer (verify.s3_wait), or run `loadgen verify RUN` when the time is over",
+    Component.TEMPO: "watch S3 longer (verify.s3_wait), or run `loadgen verify RUN` when the time is over",
+    Component.MIMIR: (
+        "Mimir keeps samples in its ingesters for 2 to 3.5 h before it writes a block: run with `--flush`, or run "
+        "`loadgen verify RUN` a few hours later, which looks at S3 again"
+    ),
+}
+
+
+def _judge(case: Case, signal: Signal) -> Finding:
+    component, limit_s = signal.component, case.bounds(signal).s3_delay_max
+    objective = case.objective(f"{signal}.s3_delay_max", f"max ≤ {duration_text(limit_s)}", limit_s, "s")
+    if not case.profile.users(signal):
+        return nobody_sends(objective, signal)
+    coverage = s3_coverage(case.history, case.plan, signal)
+    if coverage.accepted < MIN_BATCHES:
+        why = f"{counted(coverage.accepted, 'batches')} accepted, at least {MIN_BATCHES} are needed"
+        return unknown(objective, why, RUN_LONGER, coverage.accepted)
+    if not coverage.listed_ns:
+        return _not_listed(case, objective, coverage.accepted)
+    delay_s = coverage.delay_ns / NS
+    worst_s = float(delay_s.max()) if len(delay_s) else None
+    evidence = _evidence(case, coverage, delay_s)
+    waiting = coverage.done_ns[coverage.stored_ns == 0]
+    overdue = int((coverage.listed_ns - waiting > limit_s * NS).sum())
+    measured = f"slowest {duration_text(worst_s)}" if worst_s is not None else ""
+    if len(waiting):
+        absent = (
+            f"{len(waiting):,} of {counted(coverage.accepted, 'batches')} not there "
+            f"({share_text(len(waiting), coverage.accepted)})"
+        )
+        measured = f"{measured}, {absent}" if measured else absent
+
+    def finding(result: Result, remedy: str = "", *first: str) -> Finding:
+        return Finding(result, objective, measured, worst_s, len(delay_s), (*first, *evidence), remedy)
+
+    if overdue and coverage.unreadable:
+        why = f"{counted(overdue, 'batches')} were not seen in S3 within the bound, but not every object could be read"
+        remedy = "see that the credential may read the buckets, not only list them; then run `loadgen verify RUN`"
+        return finding(Result.UNKNOWN, remedy, why)
+    if overdue:
+        waited = duration_text((coverage.listed_ns - int(waiting.min())) / NS)
+        why = f"{counted(overdue, 'batches')} not in S3 after the bound; the oldest waited {waited} at the last listing"
+        return finding(Result.FAIL, _ADVICE[component], why)
+    if worst_s is not None and worst_s > limit_s:
+        return finding(Result.FAIL, _ADVICE[component])
+    if len(waiting):
+        waited = duration_text((coverage.listed_ns - int(waiting.min())) / NS)
+        why = (
+            f"{counted(len(waiting), 'batches')} not in S3 yet; the oldest had waited {waited} of "
+            f"{duration_text(limit_s)}"
+        )
+        return finding(Result.UNKNOWN, _LATER[component], why)
+    return finding(Result.PASS)
+
+
+def _not_listed(case: Case, objective: Objective, samples: int) -> Finding:
+    s3 = case.history.info.target.get("s3")
+    if isinstance(s3, dict) and s3.get("endpoint"):
+        why = f"no listing of the buckets at {s3['endpoint']} showed anything"
+        remedy = (
+            "see that the credential may list and read the buckets, and that their names are right ([s3] in the target)"
+        )
+        return unknown(objective, why, remedy, samples)
+    return unknown(
+        objective,
+        "no S3 was configured, so nobody looked",
+        "give the target an [s3] section with endpoint, access_key_id and secret; the right to list and read is enough",
+        samples,
+    )
+
+
+def _evidence(case: Case, coverage: Coverage, delay_s: NDArray[np.float64]) -> list[str]:
+    texts = [
+        f"{counted(coverage.objects, 'objects')} listed, {bytes_text(coverage.size_bytes)}; "
+        f"{len(delay_s):,} of {counted(coverage.accepted, 'batches')} found in them"
+    ]
+    if len(delay_s):
+        p50, p99 = (duration_text(nearest_rank(delay_s, share)) for share in (0.5, 0.99))
+        slowest = int(np.argmax(np.where(coverage.stored_ns > 0, coverage.stored_ns - coverage.done_ns, -1)))
+        texts.append(
+            f"p50 {p50}, p99 {p99}; the slowest: user {coverage.user[slowest]}, batch {coverage.n[slowest]}, "
+            "acknowledged "
+            f"{case.at(int(coverage.done_ns[slowest]))}"
+        )
+    texts.append("from acknowledgement to the object's LastModified, which S3 gives in whole seconds: exact to 1 s")
+    if coverage.unreadable:
+        texts.append(f"{counted(coverage.unreadable, 'objects')} could not be read; what they hold counts as not there")
+    if case.profile.verify.flush:
+        texts.append("forced by a flush: the components were asked to write after the load")
+    return texts
+
+
+_REQUIREMENTS = {
+    Signal.LOGS: ("AC-001-02", "TASK-009"),
+    Signal.TRACES: ("AC-002-02", "TASK-011"),
+    Signal.METRICS: ("AC-003-03", "TASK-013"),
+}
+_PROMISE = {
+    Signal.LOGS: "accepted lines are in S3 within their time",
+    Signal.TRACES: "accepted traces are in S3 within their time",
+    Signal.METRICS: "accepted samples are in a block in S3 within their time",
+}
+
+CHECKS = tuple(
+    Check(
+        f"{signal}.s3_delay",
+        _PROMISE[signal],
+        _REQUIREMENTS[signal],
+        partial(_judge, signal=signal),
+        ("receipts", "objects"),
+        proves_by_absence=True,
+    )
+    for signal in (Signal.LOGS, Signal.TRACES, Signal.METRICS)
+)

@@ -1,0 +1,295 @@
+"""The component takes the rate that it is asked to take, for the whole steady part of the load."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from loadgen.checks.case import (
+    FOREVER_NS,
+    ITEMS,
+    RUN_LONGER,
+    Case,
+    Check,
+    Finding,
+    counted,
+    nobody_sends,
+    share_text,
+    unknown,
+)
+from loadgen.checks.health import own_drops, own_lag_ns
+from loadgen.model import NS, Component, Objective, Outcome, Result, Signal
+from loadgen.units import bytes_text, duration_text
+
+MIN_BATCHES = 10
+# The plan meets a rate on average; single bodies differ in size, and a window cuts through a user's rhythm.
+PLAN_TOLERANCE = 0.03
+RATE_TOLERANCE = 0.01
+# A backlog that is still there so long after the window means that the rate was not taken.
+CATCH_UP_NS = 5 * NS
+END_MARGIN_NS = NS // 2
+STOP_TIMEOUT_NS = 5 * NS
+
+_ADVICE = {
+    Component.LOKI: (
+        "look at the status codes above and at Loki's limits: ingestion_rate_mb is 4 MB/s by default, "
+        "ingestion_burst_size_mb 6, per_stream_rate_limit 3 MB/s; raise them in limits_config"
+    ),
+    Component.TEMPO: (
+        "look at the status codes above and at Tempo's overrides: ingestion rate_limit_bytes is 15 MB/s by default "
+        "(30 MB/s in Tempo 3), burst 20 MB, max_traces_per_user 10,000"
+    ),
+    Component.MIMIR: (
+        "look at the status codes above and at Mimir's limits: ingestion_rate is 10,000 samples/s by default, "
+        "max_global_series_per_user 150,000; nginx in front takes bodies up to client_max_body_size, 1 MB by default"
+    ),
+}
+_OWN = (
+    "the generator, not the stack, is short of power: see loadgen.health; give it more processes (run.processes) or a "
+    "machine of its own, or a longer run.warmup when there are many users"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The steady part of the load: after the warm-up, before the end. ``cut`` says why it is shorter than planned."""
+
+    from_ns: int
+    until_ns: int
+    cut: str = ""
+
+    @property
+    def length_s(self) -> float:
+        """Length in seconds, at least 0."""
+        return max(0.0, (self.until_ns - self.from_ns) / NS)
+
+
+def steady_window(case: Case, signal: Signal) -> Window:
+    """The window in which throughput counts."""
+    began_ns, run = case.history.info.key.began_ns, case.profile.run
+    planned_end_ns = began_ns + round(run.duration * NS)
+    receipts = case.history.receipts
+    interval_ns = case.plan.pace(signal, 0).interval_ns
+    # A push that hangs when the load ends is given a few seconds more; its user was busy until the end.
+    stopped_ns = 0
+    if len(receipts):
+        stopped_ns = max(int(receipts["due_ns"].max()), int(receipts["done_ns"].max()) - STOP_TIMEOUT_NS)
+    cut, end_ns = "", planned_end_ns
+    if stopped_ns + interval_ns + NS < planned_end_ns:
+        end_ns = stopped_ns
+        ran_s = max(0, stopped_ns - began_ns) / NS
+        cut = (
+            f"the load ended after {duration_text(ran_s)} of the planned {duration_text(run.duration)}; judged "
+            "over what ran"
+        )
+    return Window(began_ns + round(run.warmup * NS), end_ns - END_MARGIN_NS, cut)
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """What became of everything that was planned in the window.
+
+    Attributes:
+        planned: pushes that fell due.
+        handled: receipts among them.
+        queued: pushes never tried because an earlier push of the same user waited until the end.
+        absent: pushes without a receipt: their user did not run.
+        accepted_bytes: plain bytes accepted, however late.
+        in_time_bytes: of them, answered before the window's end or soon after.
+        own_late_bytes: accepted too late, because the generator itself was late.
+        push_bytes: mean plain size of a push.
+        not_accepted: pushes rejected, unknown, dropped or queued.
+        own_dropped: of them, dropped by the generator's own fault.
+        overhang_s: from the window's end to the last answer.
+    """
+
+    planned: int
+    handled: int
+    queued: int
+    absent: int
+    accepted_bytes: float
+    in_time_bytes: float
+    own_late_bytes: float
+    push_bytes: float
+    not_accepted: int
+    own_dropped: int
+    overhang_s: float
+
+    @property
+    def planned_bytes(self) -> float:
+        """Plain bytes that were planned."""
+        return self.planned * self.push_bytes
+
+    @property
+    def own_bytes(self) -> float:
+        """Plain bytes that are missing or late by the generator's own fault."""
+        return (self.absent + self.own_dropped) * self.push_bytes + self.own_late_bytes
+
+
+def intake_of(case: Case, signal: Signal, window: Window) -> Intake:
+    """Hold the receipts of the window against the plan."""
+    receipts = _paced(case, signal)
+    planned, queued = _planned(case, signal, window, receipts)
+    inside = receipts[(receipts["due_ns"] >= window.from_ns) & (receipts["due_ns"] < window.until_ns)]
+    accepted = inside[inside["outcome"] == Outcome.ACCEPTED.value]
+    sizes = accepted["plain_bytes"].to_numpy(np.float64)
+    done_ns = accepted["done_ns"].to_numpy(np.int64)
+    in_time = done_ns <= _patience_ns(case, signal, window)
+    own_late = ~in_time & (own_lag_ns(accepted) > NS)
+    sent = inside.loc[inside["plain_bytes"] > 0, "plain_bytes"]
+    push_bytes = float(sent.mean()) if len(sent) else _push_bytes(case, signal)
+    return Intake(
+        planned=planned,
+        handled=len(inside),
+        queued=queued,
+        absent=max(0, planned - len(inside) - queued),
+        accepted_bytes=float(sizes.sum()),
+        in_time_bytes=float(sizes[in_time].sum()),
+        own_late_bytes=float(sizes[own_late].sum()),
+        push_bytes=push_bytes,
+        not_accepted=len(inside) - len(accepted) + queued,
+        own_dropped=int(own_drops(inside).sum()),
+        overhang_s=max(0.0, (int(done_ns.max()) - window.until_ns) / NS) if len(done_ns) else 0.0,
+    )
+
+
+def _paced(case: Case, signal: Signal) -> pd.DataFrame:
+    """The receipts of the planned load; the probes through the OpenTelemetry SDK come on top of it."""
+    receipts = case.receipts(signal)
+    return receipts[receipts["transport"] != "sdk"].drop_duplicates(["user", "n"])
+
+
+def _patience_ns(case: Case, signal: Signal, window: Window) -> int:
+    """Until when what fell due in the window must be answered; a restart at its very end gets its time."""
+    ends = [end for begin, end in case.outages(signal.component) if begin < window.until_ns and end < FOREVER_NS]
+    return max([window.until_ns, *ends]) + CATCH_UP_NS
+
+
+def _planned(case: Case, signal: Signal, window: Window, receipts: pd.DataFrame) -> tuple[int, int]:
+    """Pushes planned in the window, and those never tried because their user waited for the stack until the end."""
+    planned = queued = 0
+    last = receipts.groupby("user").agg(n=("n", "max"), done_ns=("done_ns", "max"))
+    for user, n, done_ns in zip(last.index, last["n"], last["done_ns"], strict=True):
+        pace = case.plan.pace(signal, int(user))
+        first, after = pace.first_at(window.from_ns), pace.first_at(window.until_ns)
+        planned += max(0, after - first)
+        queued += max(0, min(after, pace.first_at(int(done_ns))) - max(first, int(n) + 1))
+    never_ran = case.users(signal) - len(last)
+    if never_ran > 0:
+        planned += round(never_ran * window.length_s * NS / case.plan.pace(signal, 0).interval_ns)
+    return planned, queued
+
+
+def _push_bytes(case: Case, signal: Signal) -> float:
+    source = case.plan.source(signal)
+    users = range(min(3, case.users(signal)))  # the three formats of lines differ in size
+    return float(np.mean([source.body(source.batch(user, 1)).plain_bytes for user in users]))
+
+
+def planned_rate(case: Case, signal: Signal) -> float:
+    """Plain bytes per second that the profile plans for a signal."""
+    return case.users(signal) * _push_bytes(case, signal) / (case.plan.pace(signal, 0).interval_ns / NS)
+
+
+def _objective(case: Case, signal: Signal) -> Objective:
+    bounds = case.bounds(signal)
+    spare = f"≤ {bounds.not_accepted_percent:g} % of pushes not accepted"
+    if bounds.throughput is not None:
+        text = f"≥ {bytes_text(bounds.throughput)}/s (within {100 * RATE_TOLERANCE:g} %), {spare}"
+        return case.objective(f"{signal}.throughput", text, bounds.throughput, "B/s")
+    planned = planned_rate(case, signal) if case.users(signal) else 0.0
+    text = f"≥ {100 * (1 - PLAN_TOLERANCE):g} % of the planned {bytes_text(planned)}/s, {spare}"
+    return case.objective(f"{signal}.not_accepted_percent", text, planned * (1 - PLAN_TOLERANCE), "B/s")
+
+
+def _judge(case: Case, signal: Signal) -> Finding:
+    objective = _objective(case, signal)
+    if not case.users(signal):
+        return nobody_sends(objective, signal)
+    window = steady_window(case, signal)
+    if window.length_s <= 0:
+        return unknown(objective, f"the load ended before its steady part began; {window.cut}", RUN_LONGER)
+    took = intake_of(case, signal, window)
+    if took.handled < MIN_BATCHES:
+        why = f"{counted(took.handled, 'pushes')} in the steady window, at least {MIN_BATCHES} are needed"
+        return unknown(objective, why, RUN_LONGER, took.handled)
+    rate = took.in_time_bytes / window.length_s
+    asked = case.bounds(signal).throughput
+    not_accepted = took.not_accepted + took.absent
+    measured = f"{bytes_text(rate)}/s ({share_text(took.in_time_bytes, took.planned_bytes)} of the plan), "
+    measured += f"{share_text(not_accepted, took.planned)} not accepted"
+    evidence = _evidence(case, signal, window, took)
+
+    def finding(result: Result, remedy: str = "") -> Finding:
+        return Finding(result, objective, measured, rate, took.handled, tuple(evidence), remedy)
+
+    def kept(in_time_bytes: float, refused: int) -> bool:
+        if 100 * refused > case.bounds(signal).not_accepted_percent * took.planned:
+            return False
+        if asked is not None:
+            return in_time_bytes / window.length_s >= (1 - RATE_TOLERANCE) * asked
+        return in_time_bytes >= (1 - PLAN_TOLERANCE) * took.planned_bytes
+
+    if kept(took.in_time_bytes, not_accepted):
+        return finding(Result.PASS)
+    if kept(took.in_time_bytes + took.own_bytes, took.not_accepted - took.own_dropped):
+        evidence.insert(0, f"{bytes_text(took.own_bytes)} were not sent, or too late, by the generator's own fault")
+        return finding(Result.UNKNOWN, _OWN)
+    planned_per_s = took.planned_bytes / window.length_s
+    if asked is not None and planned_per_s < (1 - RATE_TOLERANCE) * asked and kept_by_plan(case, signal, took):
+        evidence.insert(0, f"only {bytes_text(planned_per_s)}/s were asked for, so the objective was never tried")
+        return finding(Result.UNKNOWN, f"set {signal}.rate to {bytes_text(asked)}/s or more, then run again")
+    return finding(Result.FAIL, _ADVICE[signal.component])
+
+
+def kept_by_plan(case: Case, signal: Signal, took: Intake) -> bool:
+    """Everything that was planned was taken, whatever the rate."""
+    few = 100 * took.not_accepted <= case.bounds(signal).not_accepted_percent * took.planned
+    return few and took.in_time_bytes >= (1 - PLAN_TOLERANCE) * took.planned_bytes
+
+
+def _evidence(case: Case, signal: Signal, window: Window, took: Intake) -> list[str]:
+    receipts = _paced(case, signal)
+    inside = receipts[(receipts["due_ns"] >= window.from_ns) & (receipts["due_ns"] < window.until_ns)]
+    accepted = inside[inside["outcome"] == Outcome.ACCEPTED.value]
+    per_s = int(accepted["items"].sum()) / window.length_s
+    texts = [
+        f"steady window: {case.at(window.from_ns)} to {case.at(window.until_ns)}; "
+        f"{took.planned:,} pushes planned, {len(accepted):,} accepted; {per_s:,.0f} {ITEMS[signal]}/s"
+    ]
+    if window.cut:
+        texts.append(window.cut)
+    if took.absent:
+        texts.append(f"{counted(took.absent, 'pushes')} planned but without a receipt: their users did not run")
+    if took.queued:
+        texts.append(f"{counted(took.queued, 'pushes')} never tried, because the push before waited until the end")
+    refused = inside[inside["outcome"] != Outcome.ACCEPTED.value]
+    for (outcome, status), rows in refused.groupby(["outcome", "status"]):
+        first = next((text for text in rows["detail"] if text), "")
+        code = f", status {status}" if status else ""
+        texts.append(f"{len(rows):,} {outcome}{code}" + (f", e.g. {first}" if first else ""))
+    if took.in_time_bytes < took.accepted_bytes:
+        late = bytes_text(took.accepted_bytes - took.in_time_bytes)
+        texts.append(
+            f"{late} were accepted too late: the last answer came {duration_text(took.overhang_s)} after the window"
+        )
+    retried = int((accepted["attempts"] > 1).sum())
+    if retried:
+        texts.append(f"{counted(retried, 'pushes')} needed more than one attempt")
+    return texts
+
+
+CHECKS = tuple(
+    Check(
+        f"{signal}.throughput",
+        f"{signal.component.value.capitalize()} takes the rate that it is asked to take",
+        ("NFR-PERF-002",),
+        partial(_judge, signal=signal),
+        ("receipts",),
+        proves_by_absence=True,
+    )
+    for signal in (Signal.LOGS, Signal.TRACES, Signal.METRICS)
+)

@@ -1,0 +1,274 @@
+"""The command line. Thin: it reads options, calls the parts and turns their ends into exit codes.
+
+Exit codes: 0 every promise kept; 1 one broken; 2 it could not be told.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.text import Text
+
+from loadgen import __version__
+from loadgen.config import ConfigError, Profile, Target, load_profile
+from loadgen.display import TerminalDisplay
+from loadgen.faults import Disruptor, DisruptorError
+from loadgen.locate import DEFAULT_PROFILE, LAB, find_profile, resolve_target
+from loadgen.model import Result, Signal
+from loadgen.orchestrate import Interrupt, Judgement, RunError, conclude, execute, verify_again
+from loadgen.report.terminal import print_verdicts
+from loadgen.rundir import RunDir, RunDirError
+from loadgen.runs import new_run_name
+from loadgen.targets.preflight import check_reachable
+
+EXIT = {Result.PASS: 0, Result.FAIL: 1, Result.UNKNOWN: 2, Result.SKIPPED: 2}
+
+app = typer.Typer(
+    name="loadgen",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="Does a Loki, Tempo, Mimir and Grafana stack on S3 keep its promises? Sends logs, traces and metrics whose "
+    "every byte it can predict, reads them back through Grafana and from S3, restarts components, and judges.\n\n"
+    "Exit codes: 0 every promise kept, 1 one broken, 2 it could not be told.\n\n"
+    "Start with `loadgen demo`.",
+)
+
+ProfileOption = Annotated[
+    str,
+    typer.Option(
+        "--profile", envvar="LOADGEN_PROFILE", help="A built-in profile (demo, homelab, nfr, soak) or a TOML file."
+    ),
+]
+TargetOption = Annotated[
+    str,
+    typer.Option(
+        "--target",
+        envvar="LOADGEN_TARGET",
+        help="TOML file that says where the stack is. Without it: the local lab, if one runs.",
+    ),
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option("--out", help="Folder for this run's files (default: reports/<run>; must not hold a run)."),
+]
+DurationOption = Annotated[
+    str, typer.Option("--duration", help="Length of the load, e.g. 90s or 10m, instead of the profile's.")
+]
+RateOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--rate", help="10MB/s for every signal, or logs=10MB/s for one; may be repeated.", metavar="[SIGNAL=]RATE"
+    ),
+]
+RunArgument = Annotated[
+    Path, typer.Argument(help="Folder of the run, e.g. reports/20260131-235959-ab12.", metavar="RUN")
+]
+
+
+def _console() -> Console:
+    return Console(highlight=False, soft_wrap=False)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"loadgen {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Options of all commands."""
+
+
+@app.command()
+def demo(
+    out: OutOption = None,
+    duration: DurationOption = "",
+    defect: Annotated[
+        list[str] | None,
+        typer.Option(help="Tell an embedded server to misbehave, e.g. loki:lose, to see it found; may be repeated."),
+    ] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the stack running afterwards.")] = False,
+) -> None:
+    """Start a local stack, load it for a minute, kill and restart every component, verify, judge and report.
+
+    Needs nothing but this package: S3 is a real SeaweedFS, the four servers are small ones of loadgen's own. The data
+    stays in the lab's folder, so that `loadgen lab up` and `loadgen verify RUN` can read it back later.
+    """
+    from loadgen.lab.target import LabDisruptor, lab_session, plant_defects
+
+    console = _console()
+    overrides = {"run.duration": duration} if duration else {}
+    profile = load_profile(find_profile("demo"), overrides)
+    with TerminalDisplay(console) as display, Interrupt().installed() as interrupt:
+        display.phase("lab", "starting S3, Loki, Tempo, Mimir and Grafana")
+        with lab_session(keep=keep, progress=lambda text: display.step(text, 0, 0)) as session:
+            plant_defects(session.lab, defect or [])
+            target, source = resolve_target(LAB)
+            judgement = _run(profile, target, source, out, display, interrupt, LabDisruptor(session.lab))
+            display.phase("lab", "stopping" if session.mine and not keep else "left running")
+    _finish(console, judgement)
+
+
+@app.command()
+def run(
+    profile: ProfileOption = DEFAULT_PROFILE,
+    target: TargetOption = "",
+    out: OutOption = None,
+    duration: DurationOption = "",
+    rate: RateOption = None,
+    flush: Annotated[bool, typer.Option("--flush", help="Ask the components to write to S3 after the load.")] = False,
+) -> None:
+    """Load a stack, read everything back, judge every promise and write a report.
+
+    The target file names the stack's addresses; secrets can come from LOADGEN_<SECTION>_<KEY> variables or files.
+    Faults of the profile are injected in the local lab only.
+    """
+    console = _console()
+    overrides: dict[str, object] = {}
+    if duration:
+        overrides["run.duration"] = duration
+    if flush:
+        overrides["verify.flush"] = True
+    overrides.update(_rates(rate or []))
+    chosen = load_profile(find_profile(profile), overrides)
+    where, source = resolve_target(target)
+    disruptor: Disruptor | None = None
+    if source == LAB and chosen.faults:
+        from loadgen.lab.target import LabDisruptor, open_lab
+
+        disruptor = LabDisruptor(open_lab())
+    with TerminalDisplay(console) as display, Interrupt().installed() as interrupt:
+        judgement = _run(chosen, where, source, out, display, interrupt, disruptor)
+    _finish(console, judgement)
+
+
+@app.command()
+def verify(run_folder: RunArgument, target: TargetOption = "") -> None:
+    """Read a stored run back again (days later too), and judge it anew.
+
+    Everything that was sent follows from the run's seed and receipts, so nothing else is needed. The target is the one
+    of the run unless another is given; secrets come from the environment again.
+    """
+    console = _console()
+    stored = RunDir.open(run_folder)
+    where, _ = resolve_target(target or stored.info().target_source)
+    with TerminalDisplay(console) as display, Interrupt().installed() as interrupt:
+        _preflight(where, display)
+        judgement = verify_again(stored, where, display, interrupt)
+    _finish(console, judgement)
+
+
+@app.command()
+def report(run_folder: RunArgument) -> None:
+    """Judge a stored run and write its report again, without asking the stack anything."""
+    console = _console()
+    with TerminalDisplay(console) as display:
+        judgement = conclude(RunDir.open(run_folder), display)
+    _finish(console, judgement)
+
+
+def _rates(texts: list[str]) -> dict[str, object]:
+    rates: dict[str, object] = {}
+    for text in texts:
+        signal, separator, rate = text.rpartition("=")
+        if separator and signal not in set(Signal):
+            raise ConfigError(f"--rate {text}: {signal!r} is not a signal; write logs=…, metrics=… or traces=…")
+        for name in [signal] if separator else list(Signal):
+            rates[f"{name}.rate"] = rate
+    return rates
+
+
+def _run(
+    profile: Profile,
+    target: Target,
+    source: str,
+    out: Path | None,
+    display: TerminalDisplay,
+    interrupt: Interrupt,
+    disruptor: Disruptor | None,
+) -> Judgement:
+    name = new_run_name(time.time_ns())
+    _preflight(target, display)
+    return execute(profile, target, source, out or Path("reports") / name, name, display, interrupt, disruptor)
+
+
+def _preflight(target: Target, display: TerminalDisplay) -> None:
+    display.phase("check", f"is {target.name} reachable?")
+    problems = check_reachable(target)
+    if problems:
+        raise RunError("the target cannot be used:\n" + "\n".join(f"  - {problem}" for problem in problems))
+
+
+def _finish(console: Console, judgement: Judgement) -> None:
+    print_verdicts(console, judgement.verdicts, judgement.outcome)
+    for path in judgement.files:
+        if path.suffix == ".html":
+            console.print(Text.assemble("report: ", (str(path), "bold")))
+    sys.stdout.flush()
+    raise typer.Exit(EXIT[judgement.outcome])
+
+
+def _mount_lab() -> None:
+    try:
+        from loadgen.lab.commands import app as lab_app
+    except ModuleNotFoundError as problem:  # the lab's packages are an optional part
+        missing = str(problem.name)
+
+        @app.command("lab", help="The local stack (needs `pip install 'loadgen[lab]'`).")
+        def _no_lab() -> None:
+            raise ConfigError(f"the local stack needs the package {missing}; run: pip install 'loadgen[lab]'")
+
+        return
+    app.add_typer(lab_app, name="lab")
+
+
+_mount_lab()
+
+
+def main() -> None:
+    """The console command."""
+    sys.exit(guarded(lambda: app(standalone_mode=False)))
+
+
+def guarded(call: Callable[[], object]) -> int:
+    """Run a command; expected failures become a line on standard error and exit code 2."""
+    stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+    try:
+        code = call()
+        return code if isinstance(code, int) else 0
+    except typer.Exit as end:
+        return int(end.exit_code)
+    except typer.Abort:
+        return 2
+    except (ConfigError, RunError, RunDirError, DisruptorError) as problem:
+        stderr.print(f"[bold red]loadgen:[/] {escape(str(problem))}")
+        return 2
+    except KeyboardInterrupt:
+        stderr.print("[bold red]loadgen:[/] interrupted; what was measured until then is kept")
+        return 2
+    except BrokenPipeError:
+        # The reader of our output has gone, e.g. `| head`; nothing more can be said to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 2
+    except Exception as problem:
+        # A usage error shows itself; its class has a different home in each version of typer.
+        show = getattr(problem, "show", None)
+        if show is None:
+            raise
+        show()
+        return 2

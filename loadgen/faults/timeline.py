@@ -1,0 +1,76 @@
+"""The faults of a profile, one after the other, each with its window: injected, healed, queries work again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from loadgen.clock import Clock
+from loadgen.config import Fault
+from loadgen.faults import Disruptor, DisruptorError, fault_of
+from loadgen.model import NS, Component, FaultWindow
+
+PING_EVERY_S = 0.1
+
+
+class Timeline:
+    """Runs faults when they are due.
+
+    Args:
+        faults: what to do; times count from ``began_ns``.
+        disruptor: how; None when there is no way to disturb the target.
+        ping: a small query of a component through the way that people use; returns an empty text when it worked.
+        sleep: waits; may return early when the run is being ended.
+        stop: the run is being ended: no new fault begins, a begun one is healed.
+        on_window: told of every window as soon as it is complete.
+    """
+
+    def __init__(
+        self,
+        faults: Sequence[Fault],
+        disruptor: Disruptor | None,
+        ping: Callable[[Component], str],
+        clock: Clock,
+        sleep: Callable[[float], None],
+        stop: Callable[[], bool],
+        on_window: Callable[[FaultWindow], None],
+        give_up_s: float,
+    ) -> None:
+        self._faults = sorted(faults, key=lambda fault: fault.at)
+        self._disruptor, self._ping = disruptor, ping
+        self._clock, self._sleep, self._stop = clock, sleep, stop
+        self._on_window, self._give_up_s = on_window, give_up_s
+
+    def run(self, began_ns: int) -> None:
+        """Work through the faults; returns after the last window is complete or the run is being ended."""
+        for fault in self._faults:
+            due_ns = began_ns + round(fault.at * NS)
+            while self._clock() < due_ns and not self._stop():
+                self._sleep(min(0.2, (due_ns - self._clock()) / NS))
+            if self._stop():
+                return
+            self._on_window(self._one(fault))
+
+    def _one(self, fault: Fault) -> FaultWindow:
+        component, began_ns = Component(fault.component), self._clock()
+        if self._disruptor is None:
+            error = "nothing here can stop this component; run without faults, or against a stack that can be disturbed"
+            return FaultWindow(fault.kind, component, began_ns, 0, 0, 0, error)
+        healed_ns, failed, answered_ns = 0, 0, 0
+        error = ""
+        try:
+            with fault_of(fault.kind)(self._disruptor, component):
+                up_again_ns = self._clock() + round(fault.down * NS)
+                while self._clock() < up_again_ns and not self._stop():
+                    self._sleep(max(0.0, min(0.2, (up_again_ns - self._clock()) / NS)))
+            healed_ns = self._clock()
+        except DisruptorError as problem:
+            error = str(problem)
+        give_up_ns = began_ns + round(self._give_up_s * NS)
+        # The component is pinged even when healing was reported as failed: somebody else may have healed it.
+        while not answered_ns and self._clock() < give_up_ns and not (self._stop() and failed > 50):
+            if self._ping(component) == "":
+                answered_ns = self._clock()
+            else:
+                failed += 1
+                self._sleep(PING_EVERY_S)
+        return FaultWindow(fault.kind, component, began_ns, healed_ns, answered_ns, failed, error)

@@ -1,0 +1,380 @@
+"""The local stack: S3, Loki, Mimir, Tempo and Grafana as processes of their own, in one lab directory.
+
+    state = Lab.open().up()
+
+What a lab directory holds: ``lab.json`` (`LabState`), ``config/`` (settings of each server), ``logs/``, ``data/``. It
+keeps its data, credentials and, if nobody took them, ports over ``down`` and ``up``: a run can be verified again later.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from loadgen.lab import manager_plan as plan
+from loadgen.lab import manager_processes as proc
+from loadgen.lab import seaweed
+from loadgen.lab.manager_plan import ENDPOINTS, PART_OF, PARTS, PORTS_OF, READY_PATH, S3, SERVERS, Progress
+from loadgen.lab.state import LabError, LabState, ProcessState, lab_directory, load_state
+
+__all__ = ["ENDPOINTS", "PARTS", "PART_OF", "EndpointStatus", "Lab", "LabError"]
+
+# S3 may take minutes to end by itself, and loses nothing by a kill.
+_S3_GRACE_S = 1.0
+_GRACE_S = 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointStatus:
+    """How one endpoint does.
+
+    Attributes:
+        name: one of `ENDPOINTS`.
+        url: its address.
+        engine: ``embedded`` or ``seaweedfs``.
+        pid: of the process behind it, 0 if there is none.
+        memory_bytes: its resident memory.
+        running: the process lives and the port takes connections.
+    """
+
+    name: str
+    url: str
+    engine: str
+    pid: int
+    memory_bytes: int
+    running: bool
+
+
+class Lab:
+    """One lab directory. All methods raise `LabError` only; methods that change it wait for each other by a lock."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._children = proc.Children()
+
+    @classmethod
+    def open(cls, directory: Path | str | None = None) -> Lab:
+        """The lab of this directory (by default `lab_directory`), whether it exists already or not."""
+        return cls(lab_directory(directory).resolve())
+
+    @property
+    def state(self) -> LabState | None:
+        """What is stored of it; None if there is no lab here."""
+        return load_state(self.directory)
+
+    def up(
+        self,
+        progress: Progress | None = None,
+        flush_age_s: float | None = None,
+        ports: Mapping[str, int] | None = None,
+        timeout_s: float = 60.0,
+    ) -> LabState:
+        """Starts whatever of the lab does not run; on a failure what this call started is stopped again.
+
+        Args:
+            progress: told in a few words what happens.
+            flush_age_s: how long accepted data waits before it goes to S3 (by default as before, at first 5);
+                a part that runs already keeps its own.
+            ports: endpoint name to port, where a certain one is wanted.
+            timeout_s: give up when a part does not answer within this time.
+        """
+        tell = progress or (lambda _text: None)
+        self._make_directory()
+        with self._locked():
+            before = self.state
+            state = before or plan.new_state(self.directory)
+            if flush_age_s is not None:
+                state = replace(state, flush_age_s=flush_age_s)
+            running = {name for name in PARTS if self._runs(state, name)}
+            plan.check_wanted(state, ports or {}, running)
+            if running == set(PARTS):
+                tell("the lab runs already")
+                return before or state
+            self._stop_others(state, running)
+            began = time.monotonic()
+            moved = plan.choose_ports(state, set(PARTS) - running, ports or {}, tell)
+            running -= plan.affected(state, moved, running)
+            self._stop_others(state, running)
+            try:
+                state = self._start_missing(moved, set(PARTS) - running, tell, timeout_s)
+            except BaseException:
+                self._stop_others(state, running)
+                raise
+            tell(f"the lab is up after {time.monotonic() - began:.1f} s")
+            return state
+
+    def down(self) -> bool:
+        """Stops every process of the lab, also those of an `up` that was killed half-way. Data and ports are kept.
+
+        Returns:
+            Whether there was anything to stop.
+        """
+        if not self.directory.is_dir():
+            return False
+        with self._locked():
+            found = proc.find(self.directory)
+            self._stop(found)
+            try:
+                state = self.state
+            except LabError:
+                # A file that nobody understands is no reason to leave processes behind.
+                return bool(found)
+            if state is not None and state.processes:
+                replace(state, processes=()).save()
+            return bool(found)
+
+    def wipe(self) -> None:
+        """Stops the lab and removes its directory with all data, credentials and logs."""
+        self.down()
+        if not self.directory.is_dir():
+            return
+        ours = {"lab.json", "lab.lock", "config", "logs", "data"}
+        for path in self.directory.iterdir():
+            if path.name in ours or path.name.startswith("lab.json."):
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
+        # Something that is not the lab's stays, and with it the directory.
+        if not any(self.directory.iterdir()):
+            self.directory.rmdir()
+
+    def status(self) -> list[EndpointStatus]:
+        """How every endpoint does. Raises LabError if there is no lab here."""
+        state = self._need_state()
+        rows = []
+        for name in ENDPOINTS:
+            part = PART_OF[name]
+            process = state.process(part)
+            alive = process is not None and proc.is_part(process.pid, self.directory, part)
+            pid = process.pid if process is not None and alive else 0
+            rows.append(
+                EndpointStatus(
+                    name=name,
+                    url=state.url(name),
+                    engine="seaweedfs" if part == S3 else "embedded",
+                    pid=pid,
+                    memory_bytes=proc.memory_bytes(pid) if pid else 0,
+                    running=alive and proc.accepts(dict(state.ports)[name]),
+                )
+            )
+        return rows
+
+    def kill(self, name: str, number: int = signal.SIGKILL, wait_s: float = 30.0) -> None:
+        """Sends one part a signal; for SIGKILL and SIGTERM waits until it is gone. SIGTERM to S3 soon becomes SIGKILL.
+
+        Args:
+            name: one of `PARTS`.
+            number: the signal.
+            wait_s: how long a part may take to end.
+        """
+        self._need_state()
+        found = [one for one in proc.find(self.directory) if one.part == self._part(name)]
+        if not found:
+            raise LabError(f"{name} does not run in the lab {self.directory}; see `loadgen lab status`")
+        if number == signal.SIGTERM and name == S3:
+            proc.stop(found, self._children, _S3_GRACE_S)
+            return
+        proc.send(found, number)
+        if number in (signal.SIGKILL, signal.SIGTERM) and not proc.wait_gone(found, self._children, wait_s):
+            raise LabError(f"{name} still runs {wait_s:.0f} s after signal {number}; try signal {int(signal.SIGKILL)}")
+
+    def start(self, name: str, timeout_s: float = 60.0) -> LabState:
+        """Starts one part that does not run again, with its old settings and ports, and waits until it answers.
+
+        Args:
+            name: one of `PARTS`.
+            timeout_s: give up after this.
+        """
+        part = self._part(name)
+        with self._locked():
+            state = self._need_state()
+            if self._runs(state, part):
+                return state
+            self._stop([one for one in proc.find(self.directory) if one.part == part])
+            state, offset = self._launch(state, part)
+            if part == S3:
+                self._wait_s3(state, offset, timeout_s)
+            else:
+                self._wait_ready(state, {part: offset}, timeout_s)
+            return state
+
+    # --- starting -----------------------------------------------------------------------------------------------------
+
+    def _start_missing(self, state: LabState, missing: Collection[str], tell: Progress, timeout_s: float) -> LabState:
+        state.save()
+        offsets: dict[str, int] = {}
+        # Grafana needs no S3 for its start; S3 itself mostly waits at first.
+        for name in (part for part in (S3, "grafana") if part in missing):
+            tell(f"starting {name}")
+            state, offsets[name] = self._launch(state, name)
+        if S3 in missing:
+            self._wait_s3(state, offsets.pop(S3), timeout_s)
+        for name in (part for part in SERVERS if part in missing and part != "grafana"):
+            tell(f"starting {name}")
+            state, offsets[name] = self._launch(state, name)
+        self._wait_ready(state, offsets, timeout_s)
+        return state
+
+    def _launch(self, state: LabState, name: str) -> tuple[LabState, int]:
+        """Starts a part and records it; returns the state and where its log begins."""
+        log = self.directory / "logs" / f"{name}.log"
+        offset = log.stat().st_size if log.exists() else 0
+        extra: dict[str, str] = {}
+        if name == S3:
+            server = self._seaweed(state)
+            server.data_dir.mkdir(parents=True, exist_ok=True)
+            seaweed.write_config(server.config, state.credentials)
+            argv, extra, engine = server.argv(), server.environment(), "seaweedfs"
+        else:
+            config = self.directory / "config" / f"{name}.json"
+            settings = plan.server_settings(state, name)
+            Path(settings.data_dir).mkdir(parents=True, exist_ok=True)
+            settings.save(config)
+            argv, engine = (sys.executable, "-m", f"loadgen.lab.{name}", str(config)), "embedded"
+        pid = self._children.start(self.directory, name, argv, log, extra)
+        state = state.with_process(ProcessState(name, pid, argv, str(log), state.url(name), engine))
+        state.save()
+        return state, offset
+
+    def _seaweed(self, state: LabState) -> seaweed.Seaweed:
+        config = self.directory / "config" / "s3.json"
+        ports = tuple((name, port) for name, port in state.ports if name in seaweed.PORT_FLAGS)
+        return seaweed.Seaweed(seaweed.find_weed(), self.directory / "data" / S3, config, ports)
+
+    def _wait_s3(self, state: LabState, offset: int, timeout_s: float) -> None:
+        admin = state.credential(seaweed.ADMIN)
+        seaweed.set_up(state.url(S3), admin, timeout_s, lambda: self._check_alive(state, S3, offset))
+
+    def _wait_ready(self, state: LabState, offsets: Mapping[str, int], timeout_s: float) -> None:
+        """Waits until all these parts answer; ``offsets`` tells where each one's log begins."""
+        ports = dict(state.ports)
+        waiting = list(offsets)
+        deadline = time.monotonic() + timeout_s
+        while True:
+            for name in list(waiting):
+                self._check_alive(state, name, offsets[name])
+                if not all(proc.accepts(ports[port]) for port in PORTS_OF[name]):
+                    continue
+                if proc.http_status(state.url(name) + READY_PATH[name]) == 200:
+                    waiting.remove(name)
+            if not waiting:
+                return
+            if time.monotonic() > deadline:
+                name = waiting[0]
+                log = self.directory / "logs" / f"{name}.log"
+                raise LabError(
+                    f"{name} at {state.url(name)} is not ready after {timeout_s:.0f} s; the end of {log}:\n"
+                    + proc.tail(log, offsets[name])
+                )
+            time.sleep(0.03)
+
+    def _check_alive(self, state: LabState, name: str, offset: int) -> None:
+        self._children.reap()
+        process = state.process(name)
+        if process is None or not proc.is_part(process.pid, self.directory, name):
+            log = self.directory / "logs" / f"{name}.log"
+            raise LabError(f"{name} ended at its start; the end of {log}:\n{proc.tail(log, offset)}")
+
+    # --- the rest -----------------------------------------------------------------------------------------------------
+
+    def _need_state(self) -> LabState:
+        state = self.state
+        if state is None:
+            raise LabError(f"no lab in {self.directory}; start one with `loadgen lab up`")
+        return state
+
+    def _part(self, name: str) -> str:
+        part = PART_OF.get(name)
+        if part is None:
+            raise LabError(f"no part of the lab is called '{name}'; there are {', '.join(PARTS)}")
+        return part
+
+    def _runs(self, state: LabState, name: str) -> bool:
+        process = state.process(name)
+        if process is None or not proc.is_part(process.pid, self.directory, name):
+            return False
+        return all(proc.accepts(dict(state.ports)[port]) for port in PORTS_OF[name])
+
+    def _stop_others(self, state: LabState, keep: set[str]) -> None:
+        """Stops every process of the lab but the recorded ones of these parts."""
+        kept = {process.pid for process in state.processes if process.name in keep}
+        self._stop([one for one in proc.find(self.directory) if one.pid not in kept])
+
+    def _stop(self, found: list[proc.Found]) -> None:
+        # S3 goes last, so that the others can still write what they hold.
+        proc.stop([one for one in found if one.part != S3], self._children, _GRACE_S)
+        s3 = [one for one in found if one.part == S3]
+        commands = [proc.command_line(one.pid) for one in s3]
+        proc.stop(s3, self._children, _S3_GRACE_S)
+        for argv in commands:
+            seaweed.remove_sockets(argv)
+
+    def _make_directory(self) -> None:
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for name in ("config", "logs", "data"):
+                (self.directory / name).mkdir(exist_ok=True, mode=0o700)
+        except OSError as error:
+            text = f"{self.directory}: cannot be used as lab directory ({error.strerror}); choose another with --dir"
+            raise LabError(text) from error
+
+    @contextmanager
+    def _locked(self, timeout_s: float = 120.0) -> Iterator[None]:
+        path = self.directory / "lab.lock"
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise LabError(f"{path}: cannot be written ({error.strerror}); choose another --dir") from error
+        try:
+            deadline = time.monotonic() + timeout_s
+            while True:
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except OSError as error:
+                    if time.monotonic() > deadline:
+                        text = f"{self.directory}: another loadgen command holds this lab; wait for it to end"
+                        raise LabError(text) from error
+                    time.sleep(0.05)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def order_defect(self, name: str, kind: str, count: int = 1, delay_s: float = 90.0) -> None:
+        """Tells Loki, Tempo or Mimir to spoil the next items that arrive; see `loadgen.lab.defects`."""
+        state = self._need_state()
+        if name not in ("loki", "tempo", "mimir"):
+            raise LabError(f"'{name}' cannot be given a defect; loki, tempo and mimir can")
+        body = json.dumps({"kind": kind, "count": count, "delay_s": delay_s}).encode()
+        request = urllib.request.Request(
+            f"{state.url(name)}/lab/defects", body, {"Content-Type": "application/json"}, method="POST"
+        )
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(request, timeout=5):
+                return
+        except urllib.error.HTTPError as error:
+            text = error.read(2_000).decode("utf-8", "replace")
+            raise LabError(f"{name} does not take this defect: {_error_text(text)}") from error
+        except (OSError, ValueError) as error:
+            text = f"{name} at {state.url(name)} does not answer ({error}); see `loadgen lab status`"
+            raise LabError(text) from error
+
+
+def _error_text(body: str) -> str:
+    try:
+        return str(json.loads(body)["error"])
+    except (ValueError, KeyError, TypeError):
+        return body.strip()

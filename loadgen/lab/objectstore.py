@@ -1,0 +1,147 @@
+"""Objects in S3, with one typed error: the servers must live on while S3 is away.
+
+All methods block: call them from a thread (``await asyncio.to_thread(store.put, …)``), never on the event loop.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from loadgen.lab.settings import ServerSettings
+
+Observer = Callable[[str, str, float], None]
+"""Told of each request: operation (``S3.PutObject``, …), status code as text, seconds."""
+
+
+class StoreError(Exception):
+    """S3 could not do it now (away, refused, broken); the data is still with the caller, who tries again later."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """One object of a listing."""
+
+    key: str
+    size_bytes: int
+    modified_ns: int
+
+
+class Store(Protocol):
+    """What the servers need of an object store."""
+
+    def put(self, key: str, data: bytes) -> None:
+        """Stores an object; it is safe when this returns. Raises `StoreError` only."""
+
+    def get(self, key: str) -> bytes | None:
+        """The content, or None if there is no such object. Raises `StoreError` only."""
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """The objects whose key begins with ``prefix``, in order of their keys. Raises `StoreError` only."""
+
+    def delete(self, key: str) -> None:
+        """Removes an object; no error if it is not there. Raises `StoreError` only."""
+
+
+class ObjectStore:
+    """One bucket of an S3 server, by boto3. Thread-safe; the client is made at the first use: it takes long."""
+
+    def __init__(self, settings: ServerSettings, observe: Observer | None = None) -> None:
+        self._settings = settings
+        self._observe = observe
+        self._lock = threading.Lock()
+        self._made: Any = None
+
+    def put(self, key: str, data: bytes) -> None:
+        self._call("S3.PutObject", lambda s3: s3.put_object(Bucket=self._settings.s3_bucket, Key=key, Body=data), key)
+
+    def get(self, key: str) -> bytes | None:
+        def fetch(s3: Any) -> bytes:
+            body: bytes = s3.get_object(Bucket=self._settings.s3_bucket, Key=key)["Body"].read()
+            return body
+
+        try:
+            content: bytes = self._call("S3.GetObject", fetch, key)
+            return content
+        except _Missing:
+            return None
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        token = ""
+        while True:
+            more = {"ContinuationToken": token} if token else {}
+
+            def page(s3: Any, more: dict[str, str] = more) -> Any:
+                return s3.list_objects_v2(Bucket=self._settings.s3_bucket, Prefix=prefix, **more)
+
+            answer = self._call("S3.List", page, prefix)
+            for row in answer.get("Contents", ()):
+                yield ObjectInfo(row["Key"], row["Size"], int(row["LastModified"].timestamp() * 1000) * 1_000_000)
+            token = answer.get("NextContinuationToken", "") if answer.get("IsTruncated") else ""
+            if not token:
+                return
+
+    def delete(self, key: str) -> None:
+        self._call("S3.DeleteObject", lambda s3: s3.delete_object(Bucket=self._settings.s3_bucket, Key=key), key)
+
+    def _client(self) -> Any:
+        with self._lock:
+            if self._made is None:
+                import boto3
+                from botocore.config import Config
+
+                self._made = boto3.client(
+                    "s3",
+                    endpoint_url=self._settings.s3_endpoint,
+                    aws_access_key_id=self._settings.s3_access_key,
+                    aws_secret_access_key=self._settings.s3_secret_key,
+                    region_name="us-east-1",
+                    config=Config(
+                        connect_timeout=2,
+                        read_timeout=20,
+                        retries={"max_attempts": 3, "mode": "standard"},
+                        max_pool_connections=16,
+                        s3={"addressing_style": "path", "payload_signing_enabled": False},
+                        request_checksum_calculation="when_required",
+                        response_checksum_validation="when_required",
+                        parameter_validation=False,
+                    ),
+                )
+            return self._made
+
+    def _call(self, operation: str, action: Callable[[Any], Any], key: str) -> Any:
+        began = time.perf_counter()
+        status = "200"
+        try:
+            return action(self._client())
+        except Exception as error:
+            # boto3 raises its own, urllib3's and socket errors alike; a server only needs to know "not now".
+            response: dict[str, Any] = getattr(error, "response", None) or {}
+            code = str(response.get("Error", {}).get("Code", ""))
+            status = str(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+            if operation == "S3.GetObject" and code in {"NoSuchKey", "404", "NotFound"}:
+                raise _Missing(key) from error
+            where = f"{self._settings.s3_endpoint} bucket {self._settings.s3_bucket}"
+            text = f"{operation} {key} at {where}: {code or type(error).__name__}: {error}"
+            raise StoreError(f"{text}; check that S3 runs and that the credentials may use this bucket") from error
+        finally:
+            if self._observe is not None:
+                self._observe(operation, status, time.perf_counter() - began)
+
+
+class _Missing(Exception):
+    """No object with this key."""
+
+
+def open_store(settings: ServerSettings, observe: Observer | None = None) -> Store | None:
+    """The store that the settings name: S3, a directory (``file:`` endpoint), or None if there is none."""
+    if not settings.s3_endpoint:
+        return None
+    if settings.s3_endpoint.startswith("file:"):
+        from loadgen.lab.localstore import DirectoryStore
+
+        return DirectoryStore(settings.s3_endpoint.removeprefix("file://").removeprefix("file:"))
+    return ObjectStore(settings, observe)

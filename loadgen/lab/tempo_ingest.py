@@ -1,0 +1,285 @@
+"""What the embedded Tempo does with an export before it is stored: decode, validate, split by trace, limit, damage.
+
+Refusals and their texts are those of Tempo's OTLP receivers and distributor.
+"""
+
+from __future__ import annotations
+
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from google.protobuf.message import DecodeError, EncodeError
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+from loadgen.lab.defects import DefectError, DefectKind, Defects, Order
+from loadgen.lab.settings import Limits
+from loadgen.lab.tempo_live import LiveTrace
+from loadgen.lab.tempo_trace import Piece, Scope, Scopes
+
+# Codes of google.rpc.Status.
+INVALID_ARGUMENT = 3
+RESOURCE_EXHAUSTED = 8
+INTERNAL = 13
+UNAVAILABLE = 14
+RETRY_AFTER_S = 5
+
+_FRAME = struct.Struct("<BQQ")
+_VERSION = 1
+
+
+class IngestError(Exception):
+    """An export that is refused as a whole. ``code`` is a google.rpc code; ``reason`` labels the discarded spans."""
+
+    def __init__(self, code: int, text: str, reason: str = "", spans: int = 0) -> None:
+        super().__init__(text)
+        self.code = code
+        self.reason = reason
+        self.spans = spans
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """One accepted request, or a part of it: its spans by trace, and its bytes for the write-ahead log.
+
+    Attributes:
+        received_ns: arrival.
+        visible_ns: no read shows it before; 0 for at once.
+        payload: a serialized ExportTraceServiceRequest.
+        pieces: trace id -> its spans.
+        spans: how many.
+    """
+
+    received_ns: int
+    visible_ns: int
+    payload: bytes
+    pieces: dict[bytes, Piece]
+    spans: int
+
+    def frame(self) -> bytes:
+        """What goes to the write-ahead log."""
+        return _FRAME.pack(_VERSION, self.received_ns, self.visible_ns) + self.payload
+
+
+def export_of_frame(frame: bytes, scopes: Scopes) -> Export:
+    """The export that `Export.frame` wrote; raises `IngestError` if the frame is of another kind."""
+    if len(frame) < _FRAME.size or frame[0] != _VERSION:
+        raise IngestError(INTERNAL, "the write-ahead log holds a record of an unknown version")
+    _, received_ns, visible_ns = _FRAME.unpack_from(frame)
+    payload = frame[_FRAME.size :]
+    pieces, spans = split(decode(payload), scopes)
+    return Export(received_ns, visible_ns, payload, pieces, spans)
+
+
+def decode(data: bytes) -> ExportTraceServiceRequest:
+    """The request in ``data``; raises `IngestError` with the receiver's text if it is none."""
+    try:
+        return ExportTraceServiceRequest.FromString(data)
+    except DecodeError:
+        raise IngestError(INVALID_ARGUMENT, "unexpected EOF") from None
+
+
+def split(request: ExportTraceServiceRequest, scopes: Scopes) -> tuple[dict[bytes, Piece], int]:
+    """Spans by trace id, and their number. Raises `IngestError` for any bad id, as the real one refuses all then."""
+    found: dict[bytes, list[tuple[Scope, bytes]]] = {}
+    spans = 0
+    for resource in request.resource_spans:
+        body = resource.resource.SerializeToString() if resource.HasField("resource") else None
+        schema = resource.schema_url
+        for part in resource.scope_spans:
+            inner = part.scope.SerializeToString() if part.HasField("scope") else None
+            try:
+                scope = scopes.get(body, schema, inner, part.schema_url)
+            except DecodeError:
+                raise IngestError(INVALID_ARGUMENT, "unexpected EOF") from None
+            for span in part.spans:
+                trace_id = span.trace_id
+                if len(trace_id) != 16 or len(span.span_id) != 8 or not any(trace_id):
+                    _refuse_ids(request)
+                pair = (scope, span.SerializeToString())
+                if trace_id in found:
+                    found[trace_id].append(pair)
+                else:
+                    found[trace_id] = [pair]
+                spans += 1
+    return {trace_id: tuple(pairs) for trace_id, pairs in found.items()}, spans
+
+
+def _refuse_ids(request: ExportTraceServiceRequest) -> None:
+    spans = [span for r in request.resource_spans for s in r.scope_spans for span in s.spans]
+    for span in spans:
+        if len(span.trace_id) not in (0, 16):
+            raise IngestError(INVALID_ARGUMENT, "unmarshal: invalid TraceID length", "invalid_trace_id", len(spans))
+        if len(span.span_id) not in (0, 8) or len(span.parent_span_id) not in (0, 8):
+            raise IngestError(INVALID_ARGUMENT, "unmarshal: invalid SpanID length", "invalid_span_id", len(spans))
+    for span in spans:
+        if not any(span.trace_id):
+            text = "trace ids must be 128 bit, received 0 bits"
+            raise IngestError(INVALID_ARGUMENT, text, "invalid_trace_id", len(spans))
+
+
+class RateLimit:
+    """A token bucket over bytes; a request is taken whole or not at all."""
+
+    def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
+        self._rate = limits.rate_bytes_per_s
+        self._burst = float(limits.burst_bytes or limits.rate_bytes_per_s)
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._tokens = self._burst
+        self._at = clock()
+
+    def take(self, size_bytes: int, spans: int) -> None:
+        """Raises `IngestError` if the bytes are too many now."""
+        if self._rate <= 0:
+            return
+        with self._lock:
+            now = self._clock()
+            self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate)
+            self._at = now
+            if size_bytes <= self._tokens:
+                self._tokens -= size_bytes
+                return
+        rate = int(self._rate)
+        raise IngestError(
+            RESOURCE_EXHAUSTED,
+            f"RATE_LIMITED: ingestion rate limit (local: {rate} bytes, global: 0 bytes) exceeded while adding "
+            f"{size_bytes} bytes for user single-tenant. consider increasing the limit or reducing ingestion rate",
+            "rate_limited",
+            spans,
+        )
+
+
+def check_limits(
+    limits: Limits, tenant: str, pieces: dict[bytes, Piece], spans: int, live: Mapping[bytes, LiveTrace]
+) -> None:
+    """Raises `IngestError` if the request would make too many traces, or one that is too large."""
+    if limits.max_live_traces:
+        fresh = sum(trace_id not in live for trace_id in pieces)
+        if fresh and len(live) + fresh > limits.max_live_traces:
+            text = (
+                f"LIVE_TRACES_EXCEEDED: max live traces exceeded for tenant {tenant}: per-user traces limit "
+                f"(local: {limits.max_live_traces} global: 0 actual local: {limits.max_live_traces}) exceeded"
+            )
+            raise IngestError(RESOURCE_EXHAUSTED, text, "live_traces_exceeded", spans)
+    if limits.max_trace_bytes:
+        for trace_id, piece in pieces.items():
+            size = sum(len(raw) for _, raw in piece)
+            known = live.get(trace_id)
+            if size + (known.size_bytes if known else 0) > limits.max_trace_bytes:
+                text = (
+                    f"TRACE_TOO_LARGE: max size of trace ({limits.max_trace_bytes}) exceeded while adding {size} "
+                    f"bytes to trace {trace_id.hex()} for tenant {tenant}"
+                )
+                raise IngestError(RESOURCE_EXHAUSTED, text, "trace_too_large", spans)
+
+
+class TraceDefects(Defects):
+    """Defects of traces. One item is one trace: ``lose`` drops its last span, or all of it with ``"what": "trace"``;
+    ``double`` and ``alter`` (the name) hit its first span; ``delay`` hides what this push holds of it."""
+
+    def __init__(self, clock_ns: Callable[[], int] = time.time_ns) -> None:
+        super().__init__((DefectKind.LOSE, DefectKind.DOUBLE, DefectKind.ALTER, DefectKind.DELAY), clock_ns)
+        self._whole: list[Order] = []
+
+    def place(self, data: object) -> Order:
+        """As for other servers, plus ``"what"``: ``span`` (the default) or ``trace``, for ``lose``."""
+        what: object = "span"
+        if isinstance(data, dict) and "what" in data:
+            what = data["what"]
+            data = {key: value for key, value in data.items() if key != "what"}
+            if what not in ("span", "trace") or (what == "trace" and data.get("kind") != "lose"):
+                raise DefectError('"what" must be "span" or, for the kind "lose", "trace"')
+        order = super().place(data)
+        if what == "trace":
+            self._whole.append(order)
+        return order
+
+    def clear(self) -> None:
+        """Withdraws everything."""
+        super().clear()
+        self._whole.clear()
+
+    def whole(self, order: Order) -> bool:
+        """Whether ``order`` means whole traces."""
+        return any(order is other for other in self._whole)
+
+
+def damage(
+    request: ExportTraceServiceRequest, defects: TraceDefects, now_ns: int
+) -> Iterator[tuple[ExportTraceServiceRequest, int]]:
+    """The request with the orders applied, in parts with the time at which each becomes visible (0: at once)."""
+    delayed: list[tuple[set[bytes], int]] = []
+    for trace_id in dict.fromkeys(span.trace_id for span in _spans(request)):
+        order = defects.pending()
+        if order is None:
+            break
+        claimed = defects.claim(f"trace {trace_id.hex()}", order.kind)
+        if claimed is None:
+            break
+        if claimed.kind is DefectKind.DELAY:
+            delayed.append(({trace_id}, now_ns + int(claimed.delay_s * 1e9)))
+        else:
+            _damage_trace(request, trace_id, claimed.kind, defects.whole(claimed))
+    for ids, visible_ns in delayed:
+        part = ExportTraceServiceRequest()
+        part.CopyFrom(request)
+        _remove(part, partial(_is_of, ids, False))
+        _remove(request, partial(_is_of, ids, True))
+        yield part, visible_ns
+    yield request, 0
+
+
+def encode(request: ExportTraceServiceRequest) -> bytes:
+    """Serialized; `IngestError` for what protobuf cannot write."""
+    try:
+        return request.SerializeToString()
+    except EncodeError as error:
+        raise IngestError(INVALID_ARGUMENT, str(error)) from None
+
+
+def _damage_trace(request: ExportTraceServiceRequest, trace_id: bytes, kind: DefectKind, whole: bool) -> None:
+    if kind is DefectKind.LOSE:
+        spans = [span for span in _spans(request) if span.trace_id == trace_id]
+        keys = {(span.span_id, span.kind) for span in (spans if whole else spans[-1:])}
+        _remove(request, lambda span: span.trace_id == trace_id and (span.span_id, span.kind) in keys)
+        return
+    for resource in request.resource_spans:
+        for part in resource.scope_spans:
+            for span in part.spans:
+                if span.trace_id == trace_id:
+                    if kind is DefectKind.DOUBLE:
+                        part.spans.add().CopyFrom(span)
+                    else:
+                        span.name = _altered(span.name)
+                    return
+
+
+def _is_of(ids: set[bytes], wanted: bool, span: Span) -> bool:
+    return (span.trace_id in ids) is wanted
+
+
+def _altered(name: str) -> str:
+    if not name:
+        return "?"
+    return name[:-1] + ("y" if name.endswith("x") else "x")
+
+
+def _spans(request: ExportTraceServiceRequest) -> Iterator[Span]:
+    for resource in request.resource_spans:
+        for part in resource.scope_spans:
+            yield from part.spans
+
+
+def _remove(request: ExportTraceServiceRequest, gone: Callable[[Span], bool]) -> None:
+    for resource in request.resource_spans:
+        for part in resource.scope_spans:
+            kept = [span for span in part.spans if not gone(span)]
+            if len(kept) < len(part.spans):
+                copies = [span.SerializeToString() for span in kept]
+                del part.spans[:]
+                part.spans.extend(Span.FromString(copy) for copy in copies)

@@ -1,0 +1,328 @@
+"""The nouns of the project: frozen values without I/O that cross every boundary between its parts.
+
+Times are integer nanoseconds since the Unix epoch unless a name says otherwise (``_ms``, ``_s``); sizes are bytes.
+A time of ``0`` in a stored row means "never" or "not known".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+NS = 1_000_000_000
+MS = 1_000_000
+
+
+class Signal(StrEnum):
+    """A kind of telemetry."""
+
+    LOGS = "logs"
+    METRICS = "metrics"
+    TRACES = "traces"
+
+    @property
+    def component(self) -> Component:
+        """The component that stores this signal."""
+        return {Signal.LOGS: Component.LOKI, Signal.METRICS: Component.MIMIR, Signal.TRACES: Component.TEMPO}[self]
+
+
+class Component(StrEnum):
+    """A part of the stack under test."""
+
+    LOKI = "loki"
+    TEMPO = "tempo"
+    MIMIR = "mimir"
+    GRAFANA = "grafana"
+    S3 = "s3"
+
+    @property
+    def signal(self) -> Signal | None:
+        """The signal that this component stores; None for Grafana and S3."""
+        return {Component.LOKI: Signal.LOGS, Component.MIMIR: Signal.METRICS, Component.TEMPO: Signal.TRACES}.get(self)
+
+
+class Outcome(StrEnum):
+    """What is known of a batch after its push."""
+
+    ACCEPTED = "accepted"
+    """Answered 2xx: every item must be found."""
+    REJECTED = "rejected"
+    """The server says that it stored nothing (401, 413, 429, …): no item must be found."""
+    UNKNOWN = "unknown"
+    """No answer, a 5xx, or Loki's 400, which may store a part: items may or may not be found."""
+    DROPPED = "dropped"
+    """Never sent: overdue beyond the bound."""
+
+
+class Result(StrEnum):
+    """The outcome of a check."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    UNKNOWN = "unknown"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class RunKey:
+    """What names a run. Together with a batch's own numbers it decides every byte that is sent.
+
+    Attributes:
+        run: name of the run; it is a label of every stream and series and an attribute of every span.
+        seed: seed of all pseudo-random content.
+        began_ns: the moment that all due times count from; also the zero of counters.
+    """
+
+    run: str
+    seed: int
+    began_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One planned push. ``due_ns`` is the planned time and the time base of everything in the batch.
+
+    Attributes:
+        signal: kind of telemetry.
+        user: number of the virtual user, unique within its signal and run.
+        n: position among the user's batches; batch ``n`` is due at ``Pace.due(n)``.
+        due_ns: when the push is planned for.
+        items: lines, samples or spans in it.
+    """
+
+    signal: Signal
+    user: int
+    n: int
+    due_ns: int
+    items: int
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """The bytes of one push. ``wire`` may be a view of a template that the next rendering overwrites."""
+
+    wire: bytes | memoryview
+    plain_bytes: int
+    items: int
+
+    @property
+    def wire_bytes(self) -> int:
+        """Size as sent."""
+        return len(self.wire)
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of one batch.
+
+    Attributes:
+        signal, user, n, due_ns, items: as in `Batch`.
+        outcome: an `Outcome`.
+        transport: ``http``, ``grpc`` or ``sdk`` (sent by the OpenTelemetry SDK).
+        free_ns: when the user had nothing else to do before this batch; ``max(due_ns, free_ns)`` is when it could have
+            started, so anything later than that is the generator's own lag.
+        sent_ns: first attempt began (0: never).
+        last_sent_ns: the attempt that decided began.
+        done_ns: the answer was read, or given up.
+        attempts: pushes made.
+        ambiguous_attempts: attempts before the last one that may have stored the data all the same.
+        plain_bytes, wire_bytes: size before compression and as sent.
+        status: HTTP status, or gRPC status code + 1000, or 0 without an answer.
+        detail: short text of the error, empty when accepted.
+    """
+
+    signal: str
+    user: int
+    n: int
+    due_ns: int
+    items: int
+    outcome: str
+    transport: str
+    free_ns: int
+    sent_ns: int
+    last_sent_ns: int
+    done_ns: int
+    attempts: int
+    ambiguous_attempts: int
+    plain_bytes: int
+    wire_bytes: int
+    status: int
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What was found of one batch, at one place, by one look or a series of looks.
+
+    Attributes:
+        signal, user, n: the batch.
+        where: ``grafana`` (or ``direct``) for reading by content or count, ``search`` for TraceQL search.
+        phase: ``probe`` (freshness, while the load runs) or ``verify`` (afterwards, in full).
+        acked_ns: when the push was acknowledged.
+        last_absent_ns: last look at which something accepted was still missing (0: complete at the first look).
+        first_seen_ns: first look at which all was there (0: never seen complete).
+        looked: number of looks.
+        expected: items that were sent.
+        found: distinct expected items that were found.
+        missing: accepted items that were not found (0 if the outcome of the push is unknown).
+        doubled: surplus copies of expected items.
+        altered: items found at the right place with a wrong content.
+        reordered: items returned out of order.
+        compared: items whose content was compared, byte for byte or value for value.
+        unreadable: the queries that should have told failed, so this sighting says nothing.
+        detail: first evidence, e.g. the line that is wrong and what it should be.
+    """
+
+    signal: str
+    user: int
+    n: int
+    where: str
+    phase: str
+    acked_ns: int
+    last_absent_ns: int
+    first_seen_ns: int
+    looked: int
+    expected: int
+    found: int
+    missing: int
+    doubled: int
+    altered: int
+    reordered: int
+    compared: int
+    unreadable: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class QueryTiming:
+    """One query, timed.
+
+    Attributes:
+        component: ``loki``, ``tempo`` or ``mimir``.
+        kind: ``instant``, ``range``, ``logs``, ``labels``, ``trace``, ``search``, ``panel``.
+        via: ``grafana`` or ``direct``.
+        source: ``viewer`` (planned load), ``probe``, ``verify`` or ``own`` (a query of the user's configuration).
+        range_s: width of the time range asked for, 0 for none.
+        due_ns: planned time; latency is ``done_ns - due_ns``.
+        sent_ns, done_ns: as they happened.
+        ok: a well-formed success.
+        status: HTTP status, 0 without an answer.
+        items: lines, samples or traces returned.
+        detail: short text of the error.
+    """
+
+    component: str
+    kind: str
+    via: str
+    source: str
+    range_s: float
+    due_ns: int
+    sent_ns: int
+    done_ns: int
+    ok: bool
+    status: int
+    items: int
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """An object that holds telemetry, seen in a listing of a bucket.
+
+    Attributes:
+        component: ``loki``, ``tempo`` or ``mimir``.
+        bucket, key, size_bytes: as listed.
+        modified_ns: LastModified, corrected by the server's clock difference; whole seconds in most servers.
+        first_seen_ns: the listing that showed it first.
+        stream: Loki's stream fingerprint in hex, else empty.
+        from_ns, through_ns: range of the data in it, both inclusive (0: not known).
+        items: traces or samples in it as its own metadata says, 0 if it does not.
+        ids: trace ids in it, 16 bytes each, in one string; empty for other components.
+        detail: why it could not be read, if so.
+    """
+
+    component: str
+    bucket: str
+    key: str
+    size_bytes: int
+    modified_ns: int
+    first_seen_ns: int
+    stream: str
+    from_ns: int
+    through_ns: int
+    items: int
+    ids: bytes
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class StackSample:
+    """One value scraped from a component's ``/metrics`` or measured of a process of loadgen itself."""
+
+    component: str
+    metric: str
+    labels: str
+    at_ns: int
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class FaultWindow:
+    """One fault, from its injection to the recovery.
+
+    Attributes:
+        fault: what was done, e.g. ``kill``.
+        component: to whom.
+        began_ns: injected.
+        healed_ns: undone (the process runs again); 0 if that failed.
+        query_ok_ns: first query that worked after ``began_ns`` and an outage (0: never).
+        query_failed: queries that failed in between.
+        error: why it could not heal, and how to heal it by hand; empty if all went well.
+    """
+
+    fault: str
+    component: str
+    began_ns: int
+    healed_ns: int
+    query_ok_ns: int
+    query_failed: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """A bound that a measured value must keep: ``text`` is how a person reads it, e.g. ``p99 ≤ 3 s``."""
+
+    text: str
+    limit: float
+    unit: str
+    overridden: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The judgement of one promise.
+
+    Attributes:
+        check: name, e.g. ``logs.loss``.
+        promise: the promise in words.
+        result: pass, fail, unknown or skipped.
+        objective: the bound it was judged by.
+        measured: the measured value in words, empty if nothing was measured.
+        value: the measured value as a number in the objective's unit, if there is one.
+        samples: how many observations stand behind it.
+        requirements: ids of the requirements that it covers.
+        evidence: a few sentences or examples that let a person check it.
+        remedy: for anything but pass: what to do about it.
+    """
+
+    check: str
+    promise: str
+    result: Result
+    objective: Objective
+    measured: str
+    value: float | None
+    samples: int
+    requirements: tuple[str, ...]
+    evidence: tuple[str, ...] = field(default=())
+    remedy: str = ""

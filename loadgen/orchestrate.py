@@ -1,0 +1,336 @@
+"""A whole run: load → verify → judge → report, with S3 watcher, scraper and faults beside the load.
+
+Locust runs as a child process, because it patches the whole interpreter; everything else happens here. The phases meet
+only in the run directory, so what was measured survives whatever ends the run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from loadgen.checks import judge, outcome
+from loadgen.checks.s3_match import s3_coverage
+from loadgen.clock import Clock, steady_clock
+from loadgen.config import Profile, Target, parse_profile
+from loadgen.faults import Disruptor
+from loadgen.faults.timeline import Timeline
+from loadgen.flush import flush_components
+from loadgen.locate import locustfile
+from loadgen.model import NS, FaultWindow, Result, RunKey, Signal, Verdict
+from loadgen.plan import Plan, plan_of
+from loadgen.recorder import Progress, read_progress
+from loadgen.report import write_report
+from loadgen.rundir import RunDir
+from loadgen.runs import new_info
+from loadgen.s3watch import S3Watcher
+from loadgen.scrape import Scraper
+from loadgen.targets.readers import open_readers, ping
+from loadgen.verify import verify
+
+STOP_CHILD_WITHIN_S = 30.0
+
+
+class RunError(Exception):
+    """A run cannot begin or go on; the text says where, what and what to do next."""
+
+
+class Display(Protocol):
+    """Where progress is shown."""
+
+    def phase(self, name: str, detail: str = "") -> None:
+        """A phase begins."""
+
+    def load(self, progress: Progress, elapsed_s: float, duration_s: float) -> None:
+        """How far the load is."""
+
+    def step(self, name: str, done: int, total: int) -> None:
+        """How far another phase is."""
+
+    def note(self, text: str) -> None:
+        """Something that the person should know."""
+
+
+class Interrupt:
+    """What SIGINT and SIGTERM ask for: each one ends the phase that runs, the third one ends everything."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.changed = threading.Event()
+        self._level = 0
+
+    def __call__(self, *_: object) -> None:
+        self.count += 1
+        self.changed.set()
+        if self.count >= 3:
+            raise KeyboardInterrupt
+
+    @property
+    def requested(self) -> bool:
+        """The person asked to come to an end at least once."""
+        return self.count > 0
+
+    def next_phase(self) -> None:
+        """A new phase begins; it ends early when the person asks once more."""
+        self._level = self.count
+        self.changed.clear()
+
+    def end_phase(self) -> bool:
+        """The person asked to end the phase that began last."""
+        return self.count > self._level
+
+    def sleep(self, s: float) -> None:
+        """Wait, or return at once when the phase is to end."""
+        if not self.end_phase():
+            self.changed.wait(s)
+
+    @contextlib.contextmanager
+    def installed(self) -> Iterator[Interrupt]:
+        """Handle both signals for a while; only possible in the main thread."""
+        if threading.current_thread() is not threading.main_thread():
+            yield self
+            return
+        before = {number: signal.signal(number, self) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The end of a run: verdicts, their outcome and the files of the report."""
+
+    run: RunDir
+    verdicts: tuple[Verdict, ...]
+    outcome: Result
+    files: tuple[Path, ...]
+
+
+def execute(
+    profile: Profile,
+    target: Target,
+    target_source: str,
+    out: Path,
+    run_name: str,
+    display: Display,
+    interrupt: Interrupt,
+    disruptor: Disruptor | None = None,
+    environment: dict[str, str] | None = None,
+) -> Judgement:
+    """Run a profile against a target and judge it.
+
+    Raises RunError when the load could not begin, RunDirError when nothing can be stored.
+    """
+    clock = steady_clock()
+    info = new_info(RunKey(run_name, profile.run.seed, 0), profile, target, target_source)
+    run = RunDir.create(out, info)
+    watcher = S3Watcher(target.s3, run, clock, clock())
+    scraper = Scraper(target, run, clock)
+    display.phase("load", f"{profile.run.duration:g} s")
+    watcher.start()
+    scraper.start()
+    try:
+        windows = _load(profile, target, run, clock, display, interrupt, disruptor, environment or {})
+        run.write_faults(windows)
+        info = run.info()
+        if interrupt.requested:
+            run.write_info(replace(info, interrupted=True))
+        plan = plan_of(info.key, profile)
+        if profile.verify.flush:
+            for problem in flush_components(target):
+                display.note(problem)
+        _read_back(run, plan, target, clock, display, interrupt, settle_s=profile.verify.settle)
+        _wait_for_s3(run, plan, clock, display, interrupt)
+    finally:
+        scraper.stop()
+        watcher.stop()
+    return conclude(run, display)
+
+
+def _load(
+    profile: Profile,
+    target: Target,
+    run: RunDir,
+    clock: Clock,
+    display: Display,
+    interrupt: Interrupt,
+    disruptor: Disruptor | None,
+    environment: dict[str, str],
+) -> list[FaultWindow]:
+    """The load phase: Locust as a child, the faults in a thread, progress to the display."""
+    windows: list[FaultWindow] = []
+    interrupt.next_phase()
+    with (run.path / "locust.log").open("wb") as log:
+        child = subprocess.Popen(
+            _locust_command(profile, run),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **environment},
+            start_new_session=True,  # a Ctrl-C in the terminal is for us; the child is ended in order
+        )
+        try:
+            began_ns = _wait_for_begin(child, run, interrupt)
+            readers = open_readers(target, clock, lambda _: None, profile.dashboards.timeout, source="probe")
+
+            def over() -> bool:
+                return interrupt.end_phase() or child.poll() is not None
+
+            timeline = Timeline(
+                profile.faults,
+                disruptor,
+                lambda component: ping(readers, component, run.info().key.run),
+                clock,
+                lambda s: time.sleep(max(0.0, s)),
+                over,
+                windows.append,
+                give_up_s=profile.objectives.logs.recovery_max,
+            )
+            faults = threading.Thread(target=timeline.run, args=(began_ns,), name="faults", daemon=True)
+            if began_ns:
+                faults.start()
+            while child.poll() is None and not interrupt.end_phase():
+                progress = read_progress(run.path)
+                if progress is not None:
+                    display.load(progress, (clock() - began_ns) / NS, profile.run.duration)
+                interrupt.changed.wait(0.25)
+            _end(child)
+            if began_ns:
+                faults.join(timeout=profile.objectives.logs.recovery_max + 60)
+        finally:
+            _end(child)
+    final = read_progress(run.path)
+    if final is None or not began_ns:
+        if not interrupt.requested:
+            raise RunError(f"the load did not begin (exit code {child.returncode}):\n{_tail(run.path / 'locust.log')}")
+        return windows
+    display.load(final, min(profile.run.duration, (clock() - began_ns) / NS), profile.run.duration)
+    if child.returncode not in (0, 2) and not interrupt.requested:
+        display.note(f"the load ended with exit code {child.returncode}; see {run.path / 'locust.log'}")
+    run.compact()
+    return windows
+
+
+def _locust_command(profile: Profile, run: RunDir) -> list[str]:
+    users = profile.logs.users + profile.metrics.users + profile.traces.users + profile.dashboards.users
+    command = [
+        *(sys.executable, "-m", "locust", "-f", str(locustfile()), "--headless", "--only-summary"),
+        *("-u", str(users), "-r", str(max(1, min(100, users)))),
+        *("-t", f"{max(1, round(profile.run.duration))}s", "--run-dir", str(run.path.resolve())),
+    ]
+    if profile.run.processes > 1:
+        command += ["--processes", str(profile.run.processes)]
+    return command
+
+
+def _wait_for_begin(child: subprocess.Popen[bytes], run: RunDir, interrupt: Interrupt) -> int:
+    """The beginning of the load; 0 when it was ended before, RunError with Locust's own words when it failed."""
+    while child.poll() is None and not interrupt.end_phase():
+        progress = read_progress(run.path)
+        if progress is not None:
+            return progress.began_ns
+        interrupt.changed.wait(0.05)
+    progress = read_progress(run.path)
+    return progress.began_ns if progress else 0
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """End the child in order, and at last by force; its own children are in its session."""
+    if child.poll() is not None:
+        return
+    child.send_signal(signal.SIGTERM)
+    try:
+        child.wait(STOP_CHILD_WITHIN_S)
+    except subprocess.TimeoutExpired:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+
+
+def _tail(path: Path, lines: int = 12) -> str:
+    try:
+        return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
+    except OSError:
+        return "(no output)"
+
+
+def _read_back(
+    run: RunDir, plan: Plan, target: Target, clock: Clock, display: Display, interrupt: Interrupt, settle_s: float = 0
+) -> None:
+    interrupt.next_phase()
+    display.phase("verify", "everything is read back")
+    interrupt.changed.wait(settle_s)
+    verify(
+        run,
+        plan,
+        target,
+        clock=clock,
+        sleep=interrupt.sleep,
+        progress=display.step,
+        stop=interrupt.end_phase,
+    )
+    run.compact()
+    run.write_info(replace(run.info(), verified_ns=clock()))
+
+
+def _wait_for_s3(run: RunDir, plan: Plan, clock: Clock, display: Display, interrupt: Interrupt) -> None:
+    """Go on watching S3 until everything accepted is there, or the time for it is over."""
+    interrupt.next_phase()
+    give_up_ns = clock() + round(plan.profile.verify.s3_wait * NS)
+    display.phase("S3", "waiting for the rest of the data")
+    while clock() < give_up_ns and not interrupt.end_phase():
+        pending, total = _pending_in_s3(run, plan)
+        display.step("in S3", total - pending, total)
+        if pending == 0:
+            return
+        interrupt.changed.wait(2.0)
+
+
+def _pending_in_s3(run: RunDir, plan: Plan) -> tuple[int, int]:
+    """Batches accepted but not yet seen in S3, and all accepted ones."""
+    pending = total = 0
+    history = run.history()
+    for one in Signal:
+        coverage = s3_coverage(history, plan, one)
+        pending += coverage.pending
+        total += coverage.accepted
+    return pending, total
+
+
+def conclude(run: RunDir, display: Display) -> Judgement:
+    """Judge what is stored of a run and write the report."""
+    display.phase("judge")
+    history = run.history()
+    profile = parse_profile(history.info.profile, f"{run.path}/run.json")
+    plan = plan_of(history.info.key, profile)
+    verdicts = judge(history, plan)
+    result = outcome(verdicts)
+    run.write_verdicts(verdicts, result)
+    display.phase("report")
+    files = write_report(run, history, plan, verdicts)
+    return Judgement(run, verdicts, result, files)
+
+
+def verify_again(run: RunDir, target: Target, display: Display, interrupt: Interrupt) -> Judgement:
+    """Read a stored run back once more, and judge it anew."""
+    clock = steady_clock()
+    info = run.info()
+    profile = parse_profile(info.profile, f"{run.path}/run.json")
+    if info.key.began_ns == 0:
+        raise RunError(f"{run.path}: the load of this run never began; there is nothing to verify")
+    plan = plan_of(info.key, profile)
+    watcher = S3Watcher(target.s3, run, clock, info.key.began_ns)
+    watcher.poll_once()
+    _read_back(run, plan, target, clock, display, interrupt)
+    return conclude(run, display)

@@ -1,0 +1,219 @@
+"""What must be found (cases, from receipts) and what one look found of it. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+import xxhash
+from numpy.typing import NDArray
+
+from loadgen.model import NS, Batch, Outcome, Signal
+from loadgen.plan import Plan
+
+_OUTCOMES = (Outcome.ACCEPTED, Outcome.UNKNOWN, Outcome.REJECTED)
+MAX_DETAIL = 300
+# Batches further apart than this are asked for separately.
+_FAR_APART_NS = 10 * NS
+_MAX_SPAN_NS = 3600 * NS
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One batch that was sent, and what its push ended with.
+
+    Attributes:
+        batch: the batch as it was planned.
+        outcome: accepted, unknown or rejected.
+        acked_ns: when the push was answered or given up.
+        compare: whether its content is to be compared, beyond counting.
+    """
+
+    batch: Batch
+    outcome: Outcome
+    acked_ns: int
+    compare: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What one look found of a case.
+
+    Attributes:
+        sent_ns, done_ns: when the look's first query was sent and its last answer was read.
+        found, doubled, altered, reordered, compared: as in `Sighting`.
+        detail: the first evidence of anything wrong.
+        error: why the look says nothing; empty if it does.
+    """
+
+    case: Case
+    sent_ns: int
+    done_ns: int
+    found: int = 0
+    doubled: int = 0
+    altered: int = 0
+    reordered: int = 0
+    compared: int = 0
+    detail: str = ""
+    error: str = ""
+
+    @property
+    def missing(self) -> int:
+        """Accepted items that were not there."""
+        return self.case.batch.items - self.found if self.case.outcome is Outcome.ACCEPTED else 0
+
+
+class Auditor(Protocol):
+    """Reads one signal back. Used by several threads at a time."""
+
+    signal: Signal
+
+    def windows(self) -> Iterator[tuple[Case, ...]]:
+        """All cases, in groups that are read together."""
+
+    def regroup(self, cases: Sequence[Case]) -> Iterator[tuple[Case, ...]]:
+        """Some cases, in groups that are read together."""
+
+    def look(self, cases: Sequence[Case], again: bool) -> list[Found]:
+        """What is there of the cases of one group; one `Found` for each. ``again`` reads all of them in full."""
+
+
+class Ledger:
+    """The batches of one signal that were sent, in order of their due times, kept as columns."""
+
+    def __init__(self, plan: Plan, signal: Signal, receipts: pd.DataFrame, sample: float, max_compared: int) -> None:
+        """``receipts`` has the columns of `Receipt`; ``sample`` is the share of batches that are compared."""
+        self.plan = plan
+        self.signal = signal
+        sent = receipts[(receipts["signal"] == signal.value) & receipts["outcome"].isin(_OUTCOMES)]
+        sent = sent.drop_duplicates(["user", "n"], keep="last").sort_values(["due_ns", "user"], kind="stable")
+        self.users: NDArray[np.int64] = sent["user"].to_numpy(np.int64)
+        self.ns: NDArray[np.int64] = sent["n"].to_numpy(np.int64)
+        self.due_ns: NDArray[np.int64] = sent["due_ns"].to_numpy(np.int64)
+        self.acked_ns: NDArray[np.int64] = sent["done_ns"].to_numpy(np.int64)
+        names = [outcome.value for outcome in _OUTCOMES]
+        self.outcomes: NDArray[np.int8] = np.array([names.index(name) for name in sent["outcome"]], dtype=np.int8)
+        self.items_per_batch = self._batch(0, 0).items
+        total = len(self.users) * self.items_per_batch
+        self.share = min(sample, max_compared / total) if total else 0.0
+        self.whole = self.share >= 1.0
+        self._by_outcome: dict[Outcome, dict[int, NDArray[np.int64]]] = {}
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    def case(self, index: int) -> Case:
+        """The case at a position."""
+        user, n = int(self.users[index]), int(self.ns[index])
+        outcome = _OUTCOMES[self.outcomes[index]]
+        return Case(self._batch(user, n), outcome, int(self.acked_ns[index]), self._compared(user, n))
+
+    def cases(self) -> Iterator[Case]:
+        """All cases in order of due time; made one at a time, so that memory stays flat."""
+        return (self.case(index) for index in range(len(self)))
+
+    def by_users(self, together: int, max_items: int) -> Iterator[tuple[Case, ...]]:
+        """All cases: some users at a time, each set in windows of time."""
+        users = np.unique(self.users)
+        for first in range(0, len(users), together):
+            mine = np.flatnonzero(np.isin(self.users, users[first : first + together]))
+            yield from grouped((self.case(int(index)) for index in mine), max_items)
+
+    def sent_between(self, users: Iterable[int], first_due_ns: int, last_due_ns: int) -> int:
+        """How many batches of some users were due in a range."""
+        begin = np.searchsorted(self.due_ns, first_due_ns, side="left")
+        end = np.searchsorted(self.due_ns, last_due_ns, side="right")
+        return int(np.isin(self.users[begin:end], list(users)).sum())
+
+    def sent(self, user: int, outcome: Outcome) -> NDArray[np.int64]:
+        """The numbers of a user's batches with an outcome, ascending."""
+        if outcome not in self._by_outcome:
+            mine = self.outcomes == _OUTCOMES.index(outcome)
+            users, ns = self.users[mine], self.ns[mine]
+            order = np.lexsort((ns, users))
+            names, begins = np.unique(users[order], return_index=True)
+            parts = np.split(ns[order], begins[1:])
+            self._by_outcome[outcome] = dict(zip(names.tolist(), parts, strict=False))
+        return self._by_outcome[outcome].get(user, np.empty(0, dtype=np.int64))
+
+    def _batch(self, user: int, n: int) -> Batch:
+        return self.plan.source(self.signal).batch(user, n)
+
+    def _compared(self, user: int, n: int) -> bool:
+        if self.whole or not self.share:
+            return self.whole
+        name = f"{self.plan.key.seed}/{self.plan.key.run}/{self.signal}/{user}/{n}"
+        return xxhash.xxh64_intdigest(name.encode()) < self.share * 2.0**64
+
+
+def grouped(cases: Iterable[Case], max_items: int, max_users: int = 1 << 30) -> Iterator[tuple[Case, ...]]:
+    """Cases that come in order of due time, cut where they are far apart, span too long, or hold too much."""
+    group: list[Case] = []
+    items = 0
+    users: set[int] = set()
+    for case in cases:
+        if group and (
+            items + case.batch.items > max_items
+            or case.batch.due_ns - group[-1].batch.due_ns > _FAR_APART_NS
+            or case.batch.due_ns - group[0].batch.due_ns > _MAX_SPAN_NS
+            or (len(users) >= max_users and case.batch.user not in users)
+        ):
+            yield tuple(group)
+            group, items, users = [], 0, set()
+        group.append(case)
+        items += case.batch.items
+        users.add(case.batch.user)
+    if group:
+        yield tuple(group)
+
+
+def runs_of(cases: Sequence[Case]) -> Iterator[tuple[Case, ...]]:
+    """The cases of one user, cut into runs of neighbouring batches."""
+    run: list[Case] = []
+    for case in sorted(cases, key=lambda one: one.batch.n):
+        if run and case.batch.n != run[-1].batch.n + 1:
+            yield tuple(run)
+            run = []
+        run.append(case)
+    if run:
+        yield tuple(run)
+
+
+def readings(ledger: Ledger, cases: Sequence[Case]) -> Iterator[dict[int, list[Case]]]:
+    """What to read in one query each, by user: everything at once where most of it is wanted, else run by run."""
+    users = by_user(cases)
+    dues = [case.batch.due_ns for case in cases]
+    if 2 * len(cases) >= ledger.sent_between(users, min(dues), max(dues)):
+        yield users
+        return
+    for user, mine in users.items():
+        for run in runs_of(mine):
+            yield {user: list(run)}
+
+
+def by_user(cases: Iterable[Case]) -> dict[int, list[Case]]:
+    """Cases by their user."""
+    users: dict[int, list[Case]] = {}
+    for case in cases:
+        users.setdefault(case.batch.user, []).append(case)
+    return users
+
+
+def settled_by_count(case: Case, sent_ns: int, done_ns: int) -> Found | None:
+    """What is known of a case in a range whose count is right; None if it must be read all the same."""
+    if case.compare or case.outcome is Outcome.UNKNOWN:
+        return None
+    return Found(case, sent_ns, done_ns, found=case.batch.items if case.outcome is Outcome.ACCEPTED else 0)
+
+
+def unreadable(cases: Iterable[Case], error: str, sent_ns: int, done_ns: int) -> list[Found]:
+    """What a failed look says: nothing."""
+    return [Found(case, sent_ns, done_ns, error=error[:MAX_DETAIL]) for case in cases]
+
+
+def shortened(text: str) -> str:
+    """Evidence of a storable length."""
+    return text if len(text) <= MAX_DETAIL else text[: MAX_DETAIL - 1] + "…"

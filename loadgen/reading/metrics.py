@@ -1,0 +1,258 @@
+"""Reading metrics back: samples counted per series, and compared with the samples that were sent, value for value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loadgen.model import MS, Batch, Outcome, Signal
+from loadgen.reading.cases import (
+    Case,
+    Found,
+    Ledger,
+    by_user,
+    grouped,
+    readings,
+    settled_by_count,
+    shortened,
+    unreadable,
+)
+from loadgen.reading.edges import free_range, rhythm_of
+from loadgen.signals.metrics import MetricSource
+from loadgen.targets.mimir import MimirReader, RawSeries
+from loadgen.targets.reading import Labels, quoted, selector
+
+_READ_SAMPLES = 50_000
+_COUNT_SAMPLES = 2_000_000
+_MAX_SERIES = 20_000
+_MAX_INSTANCES = 50
+
+
+class MetricAuditor:
+    """Reads the metrics of a run back."""
+
+    signal = Signal.METRICS
+
+    def __init__(self, ledger: Ledger, reader: MimirReader) -> None:
+        self._ledger = ledger
+        self._reader = reader
+        self._source: MetricSource = ledger.plan.metrics
+        self._run = ledger.plan.key.run
+
+    def windows(self) -> Iterator[tuple[Case, ...]]:
+        """All cases: some instances at a time, each set in windows of time."""
+        return self._ledger.by_users(self._together(), _READ_SAMPLES if self._ledger.whole else _COUNT_SAMPLES)
+
+    def _together(self) -> int:
+        """How many instances one query may ask for."""
+        return max(1, min(_MAX_INSTANCES, _MAX_SERIES // self._source.load.series))
+
+    def regroup(self, cases: Sequence[Case]) -> Iterator[tuple[Case, ...]]:
+        """Cases that are looked for again."""
+        ordered = sorted(cases, key=lambda case: case.batch.due_ns)
+        return grouped(ordered, _READ_SAMPLES, self._together())
+
+    def look(self, cases: Sequence[Case], again: bool) -> list[Found]:
+        """Count what need not be compared, and read the rest."""
+        counted: list[Found] = []
+        wanted = list(cases)
+        if not again and not all(case.compare for case in cases):
+            counted, wanted = self._count(cases)
+        read = (self._read(users) for users in readings(self._ledger, wanted)) if wanted else ()
+        return counted + [found for part in read for found in part]
+
+    # -- counting --------------------------------------------------------------------------------------------------
+
+    def _count(self, cases: Sequence[Case]) -> tuple[list[Found], list[Case]]:
+        """What the counts settle, and the cases to be read: sampled, uncertain, or of an instance that differs."""
+        users = by_user(cases)
+        firsts = {user: self._source.pace(user).due(0) // MS for user in users}
+        offsets = self._source.times_ms(self._source.batch(0, 0)) - self._source.batch(0, 0).due_ns // MS
+        rhythm = rhythm_of(list(firsts.values()), self._source.load.interval_ms, offsets)
+        dues_ms = [case.batch.due_ns // MS for case in cases]
+        span = free_range(rhythm, min(dues_ms) + int(offsets[0]), max(dues_ms), 1000)
+        if span is None:
+            return [], list(cases)
+        counts: dict[Labels, int] = {}
+        names = sorted({dict(labels)["__name__"] for user in users for labels in self._source.series(user)})
+        sent_ns = done_ns = 0
+        for name in names:
+            reply = self._reader.counts(self._selector(list(users), name), *span)
+            if reply.value is None:
+                return unreadable(cases, reply.error, reply.sent_ns, reply.done_ns), []
+            sent_ns, done_ns = sent_ns or reply.sent_ns, reply.done_ns
+            counts |= {tuple(sorted((("__name__", name), *labels))): n for labels, n in reply.value.items()}
+        settled: list[Found] = []
+        wanted: list[Case] = []
+        for user, mine in users.items():
+            expected = rhythm.counted(firsts[user], self._ledger.sent(user, Outcome.ACCEPTED), *span)
+            # Items of pushes with an unknown outcome can make up for lost ones.
+            sure = not rhythm.counted(firsts[user], self._ledger.sent(user, Outcome.UNKNOWN), *span)
+            right = sure and all(counts.get(labels, 0) == expected for labels in self._source.series(user))
+            for case in mine:
+                found = settled_by_count(case, sent_ns, done_ns) if right else None
+                if found is None:
+                    wanted.append(case)
+                else:
+                    settled.append(found)
+        return settled, wanted
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    def _read(self, users: dict[int, list[Case]]) -> list[Found]:
+        cases = [case for mine in users.values() for case in mine]
+        start_ms = min(int(self._source.times_ms(case.batch)[0]) for case in cases)
+        # Up to just before the next planned sample, so that surplus ones after the last are seen too.
+        after_ms = self._source.load.interval_ms // self._source.load.samples_per_push - 1
+        end_ms = max(int(self._source.times_ms(case.batch)[-1]) for case in cases) + after_ms
+        reply = self._reader.raw(self._selector(list(users)), start_ms, end_ms)
+        if reply.value is None:
+            return unreadable(cases, reply.error, reply.sent_ns, reply.done_ns)
+        mine: dict[str, list[RawSeries]] = {}
+        for series in reply.value:
+            mine.setdefault(dict(series.labels).get("instance", ""), []).append(series)
+        return [
+            found
+            for user, wanted in users.items()
+            for found in compare_samples(
+                self._source, wanted, mine.get(_instance(self._source, user), ()), reply.sent_ns, reply.done_ns
+            )
+        ]
+
+    def _selector(self, users: Sequence[int], name: str = "") -> str:
+        named = f"__name__={quoted(name)}, " if name else ""
+        if len(users) == 1:
+            return f"{{{named}{selector(run=self._run, instance=_instance(self._source, users[0]))[1:]}"
+        instances = "|".join(re.escape(_instance(self._source, user)).replace("\\-", "-") for user in users)
+        return f"{{{named}run={quoted(self._run)}, instance=~{quoted(instances)}}}"
+
+
+def _instance(source: MetricSource, user: int) -> str:
+    return dict(source.series(user)[0])["instance"]
+
+
+def compare_samples(
+    source: MetricSource, cases: Sequence[Case], came: Sequence[RawSeries], sent_ns: int, done_ns: int
+) -> list[Found]:
+    """Tell for each batch of one instance which of its samples came back, once, in order and with the value sent.
+
+    A sample at a time for which none was planned is a surplus copy of the one before it: Prometheus keeps one sample
+    per time, so that a copy can only have another.
+    """
+    series = source.series(cases[0].batch.user)
+    rows = {labels: row for row, labels in enumerate(series)}
+    times = [source.times_ms(case.batch) for case in cases]
+    values = [source.values(case.batch) for case in cases]
+    all_times = np.concatenate(times)
+    owners = np.repeat(np.arange(len(cases)), [len(one) for one in times])
+    order = np.argsort(all_times, kind="stable")
+    all_times, owners, all_values = all_times[order], owners[order], np.concatenate(values, axis=1)[:, order]
+    offsets = times[0] - cases[0].batch.due_ns // MS
+    first_ms = source.pace(cases[0].batch.user).due(0) // MS
+    tally = _Tally(len(cases), all_times, owners, np.unique((first_ms + offsets) % source.load.interval_ms))
+    absent = set(rows)
+    for one in came:
+        if one.labels in absent:
+            absent.remove(one.labels)
+            tally.add(one, all_values[rows[one.labels]], source.load.interval_ms)
+    for labels in sorted(absent):
+        tally.lack(labels)
+    return [
+        Found(
+            case=case,
+            sent_ns=sent_ns,
+            done_ns=done_ns,
+            found=int(tally.found[i]),
+            doubled=int(tally.doubled[i]),
+            altered=int(tally.altered[i]),
+            reordered=int(tally.reordered[i]),
+            compared=int(tally.found[i]),
+            detail=tally.detail(i) if case.outcome == "accepted" else tally.details.get(i, ""),
+        )
+        for i, case in enumerate(cases)
+    ]
+
+
+class _Tally:
+    """Counts per batch, added up series by series.
+
+    Args:
+        batches: how many there are.
+        times: the times of their samples, ascending.
+        owners: which batch each time belongs to.
+        places: where in the interval a sample of this instance can be at all.
+    """
+
+    def __init__(
+        self, batches: int, times: NDArray[np.int64], owners: NDArray[np.int64], places: NDArray[np.int64]
+    ) -> None:
+        self.found = np.zeros(batches, dtype=np.int64)
+        self.doubled = np.zeros(batches, dtype=np.int64)
+        self.altered = np.zeros(batches, dtype=np.int64)
+        self.reordered = np.zeros(batches, dtype=np.int64)
+        self.details: dict[int, str] = {}
+        self._lacking: dict[int, str] = {}
+        self._times, self._owners, self._places = times, owners, places
+
+    def detail(self, batch: int) -> str:
+        """The first evidence of a batch; what is there and wrong says more than what is missing."""
+        return self.details.get(batch) or self._lacking.get(batch, "")
+
+    def lack(self, labels: Labels) -> None:
+        """Note a series of which nothing came back."""
+        for batch in range(len(self.found)):
+            self._lacking.setdefault(batch, shortened(f"series {_named(labels)} is missing"))
+
+    def add(self, one: RawSeries, values: NDArray[np.float64], interval_ms: int) -> None:
+        """Add what came back of one series."""
+        times, owners = self._times, self._owners
+        places = np.minimum(np.searchsorted(times, one.times_ms), len(times) - 1)
+        known = times[places] == one.times_ms
+        surplus = one.times_ms[~known]
+        surplus = surplus[~np.isin(surplus % interval_ms, self._places)]
+        if len(surplus):
+            before = np.maximum(np.searchsorted(times, surplus) - 1, 0)
+            np.add.at(self.doubled, owners[before], 1)
+            said = f"came back once more at {int(surplus[0])} ms"
+            self._note(self.details, one, int(before[0]), said)
+        places, came_values, came_times = places[known], one.values[known], one.times_ms[known]
+        seen = np.bincount(places, minlength=len(times))
+        np.add.at(self.found, owners[seen > 0], 1)
+        if not seen.all():
+            for place in np.flatnonzero(seen == 0):
+                self._note(self._lacking, one, int(place), "is missing")
+        if (seen > 1).any():
+            np.add.at(self.doubled, owners, np.maximum(seen - 1, 0))
+            self._note(self.details, one, int(np.argmax(seen > 1)), f"came back {int(seen.max())} times")
+        wrong = (came_values != values[places]) & ~(np.isnan(came_values) & np.isnan(values[places]))
+        if wrong.any():
+            np.add.at(self.altered, owners[np.unique(places[wrong])], 1)
+            at = int(np.argmax(wrong))
+            said = f"is {float(came_values[at])!r} instead of {float(values[places[at]])!r}"
+            self._note(self.details, one, int(places[at]), said)
+        behind = np.flatnonzero(np.diff(came_times) < 0) + 1
+        if len(behind):
+            np.add.at(self.reordered, owners[places[behind]], 1)
+            self._note(self.details, one, int(places[behind[0]]), "came back after a later sample")
+
+    def _note(self, notes: dict[int, str], one: RawSeries, place: int, said: str) -> None:
+        batch = int(self._owners[place])
+        if batch not in notes:
+            notes[batch] = shortened(f"{_named(one.labels)} at {int(self._times[place])} ms {said}")
+
+
+def _named(labels: Labels) -> str:
+    """A series in a few words."""
+    parts = dict(labels)
+    bound = f" le={parts['le']}" if "le" in parts else ""
+    return f"{parts.get('__name__')} of {parts.get('instance')}, series {parts.get('series')}{bound}"
+
+
+def count_of_present(source: MetricSource, batch: Batch, came: Sequence[RawSeries]) -> int:
+    """How many of a batch's samples are there: for telling whether it is visible, without judging it."""
+    times = set(source.times_ms(batch).tolist())
+    rows = set(source.series(batch.user))
+    return sum(len(times.intersection(one.times_ms.tolist())) for one in came if one.labels in rows)

@@ -1,0 +1,167 @@
+"""Reading traces back: found by search, and fetched by id and compared span by span."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from loadgen.model import NS, Signal
+from loadgen.reading.cases import Case, Found, Ledger, grouped, shortened, unreadable
+from loadgen.signals.traces import SPANS_PER_TRACE, SpanFacts, TraceSource
+from loadgen.targets.reading import Reply, quoted
+from loadgen.targets.tempo import FoundSpan, TempoReader, TraceHit
+
+# Traces are read one by one, so that windows must be small for many to be read at a time.
+_READ_SPANS = 64 * SPANS_PER_TRACE
+_SEARCH_SPANS = 2_000 * SPANS_PER_TRACE
+_LONGEST_TRACE_NS = NS
+_FAILURES = 3
+
+
+class TraceAuditor:
+    """Reads the traces of a run back."""
+
+    signal = Signal.TRACES
+
+    def __init__(self, ledger: Ledger, reader: TempoReader, stop: Callable[[], bool] = lambda: False) -> None:
+        self._ledger = ledger
+        self._reader = reader
+        self._stop = stop
+        self._source: TraceSource = ledger.plan.traces
+        self._run = ledger.plan.key.run
+
+    def windows(self) -> Iterator[tuple[Case, ...]]:
+        """All cases, in windows of time."""
+        return grouped(self._ledger.cases(), _READ_SPANS if self._ledger.whole else _SEARCH_SPANS)
+
+    def regroup(self, cases: Sequence[Case]) -> Iterator[tuple[Case, ...]]:
+        """Cases that are looked for again."""
+        return grouped(sorted(cases, key=lambda case: case.batch.due_ns), _READ_SPANS)
+
+    def look(self, cases: Sequence[Case], again: bool) -> list[Found]:
+        """Search for all traces of a window, then fetch those that are to be compared or that search did not settle."""
+        start_ns = cases[0].batch.due_ns
+        end_ns = max(case.batch.due_ns for case in cases) + self._source.load.interval_ns + _LONGEST_TRACE_NS
+        reply = self._reader.search(run_query(self._run), start_ns, end_ns)
+        hits = reply.value
+        if hits is None and not again and not any(case.compare for case in cases):
+            return unreadable(cases, reply.error, reply.sent_ns, reply.done_ns)
+        results: list[Found] = []
+        failed = 0
+        for place, case in enumerate(cases):
+            found = self._one(case, hits, reply, again)
+            results.append(found)
+            failed = failed + 1 if found.error else 0
+            if failed >= (_FAILURES if hits is not None else 1):
+                # Tempo is away: every further trace would only wait for another time-out.
+                return results + unreadable(cases[place + 1 :], found.error, found.sent_ns, found.done_ns)
+        return results
+
+    def _one(
+        self, case: Case, hits: dict[bytes, TraceHit] | None, searched: Reply[dict[bytes, TraceHit]], again: bool
+    ) -> Found:
+        ids = [row.tobytes() for row in self._source.trace_ids(case.batch)]
+        if not again and not case.compare and case.outcome == "accepted" and hits is not None:
+            matched = [hits[one].matched if one in hits else 0 for one in ids]
+            if all(count == SPANS_PER_TRACE for count in matched):
+                return Found(case, searched.sent_ns, searched.done_ns, found=case.batch.items)
+        facts = self._source.spans(case.batch)
+        tally = Tally()
+        done_ns = searched.done_ns
+        for trace_id, expected in zip(ids, facts, strict=True):
+            if self._stop():
+                return Found(case, searched.sent_ns, done_ns, error="the verification was stopped")
+            reply = self._reader.trace(trace_id)
+            done_ns = reply.done_ns
+            if reply.value is None:
+                return Found(case, searched.sent_ns, done_ns, error=reply.error)
+            compare_spans(expected, reply.value, tally)
+            if hits is not None and reply.value and trace_id not in hits:
+                tally.unlisted += 1
+        detail = tally.detail
+        if tally.unlisted:
+            detail = shortened(f"not found by search: {tally.unlisted} of {len(ids)} traces; {detail}".rstrip("; "))
+        elif hits is None:
+            detail = shortened(f"search failed: {searched.error}; {detail}".rstrip("; "))
+        return Found(
+            case=case,
+            sent_ns=searched.sent_ns,
+            done_ns=done_ns,
+            found=tally.found,
+            doubled=tally.doubled,
+            altered=tally.altered,
+            compared=tally.found,
+            detail=detail,
+        )
+
+
+def run_query(run: str, user: int | None = None) -> str:
+    """The TraceQL query for the spans of a run, or of one of its emitters."""
+    of_user = f' && resource.loadgen.user = "{user:05d}"' if user is not None else ""
+    return f"{{ resource.loadgen.run = {quoted(run)}{of_user} }}"
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was found of the traces of one batch so far."""
+
+    found: int = 0
+    doubled: int = 0
+    altered: int = 0
+    unlisted: int = 0
+    detail: str = ""
+
+    def note(self, text: str) -> None:
+        """Keep the first evidence."""
+        self.detail = self.detail or shortened(text)
+
+
+def compare_spans(expected: Sequence[SpanFacts], came: Sequence[FoundSpan], tally: Tally) -> None:
+    """Add up what came back of one trace.
+
+    A span is recognised by its id, else by its start and end. A trace that is absent altogether adds nothing.
+    """
+    by_id: dict[bytes, list[FoundSpan]] = {}
+    for span in came:
+        by_id.setdefault(span.span_id, []).append(span)
+    known = {facts.span_id for facts in expected}
+    strange = [span for span in came if span.span_id not in known]
+    for facts in expected:
+        where = f"span {facts.span_id.hex()} of trace {facts.trace_id.hex()}"
+        found = by_id.get(facts.span_id, [])
+        if not found:
+            twin = next((s for s in strange if (s.start_ns, s.end_ns) == (facts.start_ns, facts.end_ns)), None)
+            if twin is None:
+                tally.note(f"{where} ({facts.name}) is missing")
+                continue
+            strange.remove(twin)
+            found = [twin]
+        tally.found += 1
+        tally.doubled += len(found) - 1
+        if len(found) > 1:
+            tally.note(f"{where} came back {len(found)} times")
+        differences = [text for span in found if (text := difference(facts, span))]
+        if differences:
+            tally.altered += 1
+            tally.note(f"{where}: {differences[0]}")
+
+
+def difference(facts: SpanFacts, span: FoundSpan) -> str:
+    """The first thing in which a span differs from what was sent; empty if it is the same."""
+    pairs: tuple[tuple[str, object, object], ...] = (
+        ("span id", span.span_id.hex(), facts.span_id.hex()),
+        ("trace id", span.trace_id.hex(), facts.trace_id.hex()),
+        ("parent", span.parent_id.hex(), facts.parent_id.hex()),
+        ("service", span.resource.get("service.name"), facts.service),
+        ("name", span.name, facts.name),
+        ("kind", span.kind, facts.kind),
+        ("start", span.start_ns, facts.start_ns),
+        ("end", span.end_ns, facts.end_ns),
+        ("status", span.status, facts.status),
+        *((f"attribute {name}", span.attributes.get(name), value) for name, value in facts.attributes),
+    )
+    for name, got, want in pairs:
+        if got != want:
+            return f"{name} is {got!r} instead of {want!r}"
+    surplus = sorted(span.attributes.keys() - {name for name, _ in facts.attributes})
+    return f"attribute {surplus[0]} was added" if surplus else ""

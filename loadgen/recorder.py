@@ -1,0 +1,131 @@
+"""Rows on their way to the run directory: collected in memory for a moment, then handed on as one Arrow table.
+
+The same recorder serves a process that writes the run directory itself and a Locust worker that sends its rows to the
+master: only the sink differs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from loadgen.model import Outcome, Signal
+from loadgen.rundir import ROWS, Row, RunDir, table_of, write_atomically
+
+Sink = Callable[[str, pa.Table], None]
+_TABLES = {row: table for table, row in ROWS.items()}
+
+
+class Recorder:
+    """Collects rows; `flush` gives them to the sink. Not for several threads; greenlets are fine."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._rows: dict[str, list[Row]] = {table: [] for table in ROWS}
+
+    def add(self, row: Row) -> None:
+        """Keep a row until the next flush."""
+        self._rows[_TABLES[type(row)]].append(row)
+
+    def flush(self) -> None:
+        """Hand everything on. Rows that the sink refuses are kept for the next time, and the error goes up."""
+        for table, rows in self._rows.items():
+            if rows:
+                self._rows[table] = []
+                try:
+                    self._sink(table, table_of(rows, ROWS[table]))
+                except BaseException:
+                    self._rows[table] = rows + self._rows[table]
+                    raise
+
+
+def to_ipc(table: pa.Table) -> bytes:
+    """A table as bytes for another process."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
+def from_ipc(content: bytes) -> pa.Table:
+    """The table that `to_ipc` was given; ValueError when the bytes are damaged."""
+    try:
+        with pa.ipc.open_stream(content) as reader:
+            return reader.read_all()
+    except (pa.ArrowException, OSError) as problem:
+        raise ValueError(f"damaged table from a worker: {problem}") from problem
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a load has come, for display.
+
+    ``began_ns`` is 0 until the first user may start. Counts are per signal.
+    """
+
+    began_ns: int
+    at_ns: int
+    users: int
+    items: dict[str, int]
+    plain_bytes: dict[str, int]
+    batches: dict[str, int]
+    failed: dict[str, int]
+    ended: bool = False
+
+
+class ProgressKeeper:
+    """Counts receipts as they pass and writes ``progress.json``."""
+
+    def __init__(self, path: Path, began_ns: int) -> None:
+        self._path = path / "progress.json"
+        self._began_ns = began_ns
+        zero = {str(signal): 0 for signal in Signal}
+        self._items, self._bytes, self._batches, self._failed = dict(zero), dict(zero), dict(zero), dict(zero)
+
+    @property
+    def accepted_batches(self) -> int:
+        """Batches accepted so far, of all signals."""
+        return sum(self._batches.values()) - sum(self._failed.values())
+
+    def count(self, table: pa.Table) -> None:
+        """Add a table of receipts."""
+        grouped = table.group_by(["signal", "outcome"]).aggregate(
+            [("items", "sum"), ("plain_bytes", "sum"), ("n", "count")]
+        )
+        for row in grouped.to_pylist():
+            signal = row["signal"]
+            self._batches[signal] += row["n_count"]
+            if row["outcome"] == Outcome.ACCEPTED:
+                self._items[signal] += row["items_sum"]
+                self._bytes[signal] += row["plain_bytes_sum"]
+            else:
+                self._failed[signal] += row["n_count"]
+
+    def write(self, now_ns: int, users: int, ended: bool = False) -> None:
+        """Store the counts."""
+        progress = Progress(self._began_ns, now_ns, users, self._items, self._bytes, self._batches, self._failed, ended)
+        write_atomically(self._path, json.dumps(asdict(progress)).encode())
+
+
+def read_progress(path: Path) -> Progress | None:
+    """What `ProgressKeeper` stored last, or None when there is nothing (yet)."""
+    try:
+        return Progress(**json.loads((path / "progress.json").read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def run_sink(run: RunDir, progress: ProgressKeeper) -> Sink:
+    """A sink that stores rows in the run directory and counts receipts."""
+
+    def sink(table: str, rows: pa.Table) -> None:
+        run.append_table(table, rows)
+        if table == "receipts":
+            progress.count(rows)
+
+    return sink

@@ -1,0 +1,91 @@
+"""The report: what a run showed, as HTML, Markdown and JUnit XML.
+
+To add a section, write a file with a function ``section(facts) -> Part | None`` and add it to `SECTIONS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from loadgen.checks import outcome
+from loadgen.checks.case import Case
+from loadgen.config import parse_profile
+from loadgen.model import Verdict
+from loadgen.plan import Plan
+from loadgen.report.html import page
+from loadgen.report.junit import junit_xml
+from loadgen.report.markdown import summary
+from loadgen.report.parts import Facts, Part, Section, Text
+from loadgen.report.sections import (
+    freshness,
+    promises,
+    push_latency,
+    query_latency,
+    receipts,
+    requirements,
+    restarts,
+    s3,
+    sampling,
+    slowest,
+    stack,
+    throughput,
+    what_ran,
+)
+from loadgen.rundir import History, RunDir, write_atomically
+
+SECTIONS: tuple[Section, ...] = (
+    promises.section,
+    throughput.section,
+    push_latency.section,
+    query_latency.section,
+    freshness.section,
+    s3.section,
+    restarts.section,
+    stack.section,
+    what_ran.section,
+    sampling.section,
+    slowest.section,
+    receipts.section,
+    requirements.section,
+)
+
+
+def write_report(run: RunDir, history: History, plan: Plan, verdicts: Sequence[Verdict]) -> tuple[Path, ...]:
+    """Write ``report.html``, ``summary.md`` and ``junit.xml`` into the run's folder; RunDirError when that fails."""
+    facts = facts_of(history, plan, verdicts)
+    parts = parts_of(facts)
+    files = {
+        "report.html": page(facts, parts).encode("utf-8", "replace"),
+        "summary.md": summary(facts, parts).encode("utf-8", "replace"),
+        "junit.xml": junit_xml(facts),
+    }
+    for name, content in files.items():
+        write_atomically(run.path / name, content)
+    return tuple(run.path / name for name in files)
+
+
+def facts_of(history: History, plan: Plan, verdicts: Sequence[Verdict]) -> Facts:
+    """What the sections are made from."""
+    case = Case(history, plan, parse_profile(history.info.profile, "run.json"))
+    return Facts(case, tuple(verdicts), outcome(verdicts))
+
+
+def parts_of(facts: Facts) -> tuple[Part, ...]:
+    """All sections that have something to say about the run."""
+    made = (_made(section, facts) for section in SECTIONS)
+    return tuple(part for part in made if part is not None)
+
+
+def _made(section: Section, facts: Facts) -> Part | None:
+    try:
+        return section(facts)
+    except Exception as problem:
+        # One section that cannot be made must not cost the verdicts; what is stored may have been edited by hand.
+        name = section.__module__.rpartition(".")[2]
+        return Part(
+            name, name, (Text(f"This section could not be made: {type(problem).__name__}: {problem}", strong=True),)
+        )
+
+
+__all__ = ["SECTIONS", "write_report"]

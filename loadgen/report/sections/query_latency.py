@@ -1,0 +1,60 @@
+"""How long people's queries took, by component, kind and range."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from loadgen.checks.case import nearest_rank
+from loadgen.checks.query import latency_ns, people, range_text
+from loadgen.model import NS, Component
+from loadgen.report.chart import BAD, COLOURS, Row, dots, figure, plain
+from loadgen.report.parts import Chart, Facts, Part, Table, Text
+from loadgen.report.series import largest
+from loadgen.units import duration_text
+
+
+def section(facts: Facts) -> Part | None:
+    """Each query as a dot; of very many the slowest of each stretch of time."""
+    rows, table = [], []
+    for component in (Component.LOKI, Component.MIMIR, Component.TEMPO):
+        queries = people(facts.case, component)
+        if queries.empty:
+            continue
+        at_s = (queries["due_ns"].to_numpy(np.int64) - facts.began_ns) / NS
+        took_s = np.maximum(1e-6, latency_ns(queries) / NS)
+        ok = queries["ok"].to_numpy(bool)
+        names = [
+            plain(f"{kind} {range_text(span)}" if span else str(kind))
+            for kind, span in zip(queries["kind"], queries["range_s"], strict=True)
+        ]
+        traces = []
+        for name, mine, colour, symbol in (("answered", ok, COLOURS[component], "circle"), ("failed", ~ok, BAD, "x")):
+            where = np.flatnonzero(mine)
+            kept = where[largest(at_s[where], took_s[where])] if len(where) else where
+            if len(kept):
+                traces.append(dots(name, at_s[kept], took_s[kept], colour, symbol, [names[i] for i in kept]))
+        signal = component.signal
+        bound = facts.case.bounds(signal).query_p99 if signal else 0.0
+        limit = (bound, f"p99 bound {duration_text(bound)}") if bound else None
+        rows.append(Row(f"{component}, query latency", traces, "%{y:.3s}s", log=True, limit=limit))
+        for (kind, span), group in queries.assign(took_s=took_s).groupby(["kind", "range_s"]):
+            fine = group.loc[group["ok"], "took_s"].to_numpy(np.float64)
+            cells = [duration_text(nearest_rank(fine, share)) if len(fine) else "–" for share in (0.5, 0.99, 1.0)]
+            failed = int((~group["ok"]).sum())
+            label = range_text(float(str(span))) if span else "–"
+            table.append((str(component), str(kind), label, f"{len(group):,}", *cells, f"{failed:,}"))
+    if not rows:
+        return None
+    drawn, height = figure(facts, rows)
+    alt = "Latency of every query of the dashboard viewers over the run, by component, failures marked with a cross."
+    via = "asked directly" if facts.case.direct else "asked through Grafana"
+    columns = ("component", "kind", "range", "queries", "p50", "p99", "slowest", "failed")
+    return Part(
+        "query-latency",
+        "Query latency",
+        (
+            Text(f"Queries of the dashboard viewers, {via}, from the planned time to the end of the answer."),
+            Chart("query-latency", alt, drawn, height),
+            Table(columns, tuple(table), right=(3, 4, 5, 6, 7)),
+        ),
+    )

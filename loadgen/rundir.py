@@ -1,0 +1,341 @@
+"""The only reader and writer of ``reports/<run>/``: phases of a run meet here and nowhere else.
+
+Rows are kept as Parquet, one table a kind of row. While a run goes on every writer appends small part files
+(``parts/<table>-<writer>-<number>.parquet``), each written under another name and then renamed, so that a killed
+process loses what it had not yet handed over and nothing else. `RunDir.compact` joins the parts into
+``<table>.parquet``. Readers read both, leave out parts that are damaged, and say so.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from loadgen.model import (
+    FaultWindow,
+    QueryTiming,
+    Receipt,
+    Result,
+    RunKey,
+    Sighting,
+    StackSample,
+    StoredObject,
+    Verdict,
+)
+
+Row = Receipt | QueryTiming | Sighting | StoredObject | StackSample
+ROWS: dict[str, type[Row]] = {
+    "receipts": Receipt,
+    "queries": QueryTiming,
+    "sightings": Sighting,
+    "objects": StoredObject,
+    "stack": StackSample,
+}
+_TABLE_OF: dict[type[Row], str] = {row: table for table, row in ROWS.items()}
+_JOINED = "loadgen.joined"  # metadata of a whole file: the parts that it holds
+_ARROW = {int: pa.int64(), float: pa.float64(), bool: pa.bool_(), bytes: pa.binary(), str: pa.string()}
+
+
+class RunDirError(Exception):
+    """A run directory cannot be used; the text says which, why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """What ``run.json`` keeps: enough to verify and judge the run again without anything else, and no secret.
+
+    Attributes:
+        key: name, seed and beginning of the run.
+        profile: the complete profile as its model dumps it.
+        overridden: dotted names of the profile's settings that were set by the user.
+        target: the target without its secrets.
+        target_source: ``lab``, or the path of the target file.
+        engines: what each component was: ``embedded``, ``native``, ``compose``, ``deployed``.
+        versions: of loadgen, Python and the libraries that matter.
+        load_ended_ns: end of the load phase (0: not ended in order).
+        verified_ns: end of the last verification (0: not verified).
+        interrupted: a person or the system ended the run before its time.
+        notes: things that a reader of the report should know.
+        users: virtual users that really ran of each signal; empty: as many as the profile says.
+    """
+
+    key: RunKey
+    profile: Mapping[str, Any]
+    overridden: tuple[str, ...]
+    target: Mapping[str, Any]
+    target_source: str
+    engines: Mapping[str, str]
+    versions: Mapping[str, str]
+    load_ended_ns: int = 0
+    verified_ns: int = 0
+    interrupted: bool = False
+    notes: tuple[str, ...] = ()
+    users: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Everything known of a run, as the checks and the report read it.
+
+    The frames have exactly the columns of the row types in `ROWS`, and may be empty.
+    """
+
+    info: RunInfo
+    receipts: pd.DataFrame
+    queries: pd.DataFrame
+    sightings: pd.DataFrame
+    objects: pd.DataFrame
+    stack: pd.DataFrame
+    faults: tuple[FaultWindow, ...]
+    damaged: tuple[str, ...] = ()
+
+
+def schema_of(row: type[Row]) -> pa.Schema:
+    """The Arrow schema of a row type, one column a field."""
+    hints = get_type_hints(row)
+    return pa.schema([(field.name, _ARROW[hints[field.name]]) for field in dataclasses.fields(row)])
+
+
+def table_of(rows: Sequence[Row], row: type[Row]) -> pa.Table:
+    """Rows as an Arrow table."""
+    names = [field.name for field in dataclasses.fields(row)]
+    return pa.table({name: [getattr(r, name) for r in rows] for name in names}, schema=schema_of(row))
+
+
+def frame_of(rows: Sequence[Row], row: type[Row]) -> pd.DataFrame:
+    """Rows as a frame, with the right columns and types even when there are none."""
+    frame: pd.DataFrame = table_of(rows, row).to_pandas()
+    return frame
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that a reader sees the old content or the new one, never a part."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as problem:
+        raise RunDirError(
+            f"{path.parent}: cannot write here ({problem.strerror}); choose another folder with --out"
+        ) from problem
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except OSError as problem:
+        Path(name).unlink(missing_ok=True)
+        raise RunDirError(
+            f"{path}: cannot be written ({problem.strerror}); free some space or choose another folder with --out"
+        ) from problem
+
+
+class RunDir:
+    """One run's folder. ``writer`` tells the part files of several processes apart."""
+
+    def __init__(self, path: Path, writer: str = "main") -> None:
+        self.path = path
+        self._writer = f"{writer}-{os.getpid()}"
+        self._written = 0
+
+    @classmethod
+    def create(cls, path: Path, info: RunInfo, writer: str = "main") -> RunDir:
+        """A new run's folder; RunDirError when it cannot be written or holds another run."""
+        if (path / "run.json").exists():
+            raise RunDirError(f"{path}: already holds a run; choose another folder with --out")
+        run = cls(path, writer)
+        run.write_info(info)
+        return run
+
+    @classmethod
+    def open(cls, path: Path, writer: str = "main") -> RunDir:
+        """An existing run's folder; RunDirError when there is none."""
+        if not (path / "run.json").is_file():
+            there = sorted(p.parent.name for p in path.parent.glob("*/run.json"))[-5:] if path.parent.is_dir() else []
+            hint = f"; runs here: {', '.join(there)}" if there else ""
+            raise RunDirError(f"{path}: no run here (run.json is missing){hint}")
+        return cls(path, writer)
+
+    # -- what the run is -------------------------------------------------------------------------------------------
+
+    def write_info(self, info: RunInfo) -> None:
+        """Store ``run.json``."""
+        text = json.dumps(dataclasses.asdict(info), indent=2, ensure_ascii=False, default=str)
+        write_atomically(self.path / "run.json", text.encode() + b"\n")
+
+    def info(self) -> RunInfo:
+        """Read ``run.json``; RunDirError when it is damaged."""
+        path = self.path / "run.json"
+        try:
+            raw = json.loads(path.read_bytes())
+            key = RunKey(str(raw["key"]["run"]), int(raw["key"]["seed"]), int(raw["key"]["began_ns"]))
+            return RunInfo(
+                key=key,
+                profile=dict(raw["profile"]),
+                overridden=tuple(raw["overridden"]),
+                target=dict(raw["target"]),
+                target_source=str(raw["target_source"]),
+                engines=dict(raw["engines"]),
+                versions=dict(raw["versions"]),
+                load_ended_ns=int(raw["load_ended_ns"]),
+                verified_ns=int(raw["verified_ns"]),
+                interrupted=bool(raw["interrupted"]),
+                notes=tuple(raw["notes"]),
+                users={str(signal): int(count) for signal, count in dict(raw.get("users", {})).items()},
+            )
+        except OSError as problem:
+            raise RunDirError(f"{path}: cannot be read ({problem.strerror})") from problem
+        except (ValueError, KeyError, TypeError, AttributeError) as problem:
+            raise RunDirError(f"{path}: damaged ({problem!r}); without it nothing of the run can be told") from problem
+
+    # -- rows ------------------------------------------------------------------------------------------------------
+
+    def append(self, rows: Sequence[Row]) -> None:
+        """Store rows of one type as a part; they are on disk when this returns."""
+        if rows:
+            self.append_table(_TABLE_OF[type(rows[0])], table_of(rows, type(rows[0])))
+
+    def append_table(self, table: str, rows: pa.Table) -> None:
+        """Store an Arrow table with the columns of ``table`` as a part."""
+        self._written += 1
+        sink = pa.BufferOutputStream()
+        pq.write_table(rows, sink, compression="zstd")
+        name = f"{table}-{self._writer}-{self._written:06d}.parquet"
+        write_atomically(self.path / "parts" / name, sink.getvalue().to_pybytes())
+
+    def replace(self, table: str, rows: Sequence[Row]) -> None:
+        """Let ``rows`` be all there is of a table."""
+        self._write_whole(table, [table_of(rows, ROWS[table])], self._parts(table))
+
+    def compact(self, tables: Sequence[str] = tuple(ROWS)) -> None:
+        """Join the parts of each table into one file, a row group a part, so that memory stays flat."""
+        for table in tables:
+            schema = schema_of(ROWS[table])
+            good = [path for path in self._parts(table) if _read(path, schema) is not None]
+            if good:
+                whole = self.path / f"{table}.parquet"
+                files = [whole, *good] if whole.exists() else good
+                self._write_whole(table, (read for path in files if (read := _read(path, schema)) is not None), good)
+
+    def _write_whole(self, table: str, contents: Iterable[pa.Table], joined: Sequence[Path]) -> None:
+        """Write ``<table>.parquet`` and remove the parts it replaces.
+
+        The new file names those parts, so that a process killed before it removed them leaves no rows that count
+        twice.
+        """
+        target, temporary = self.path / f"{table}.parquet", self.path / f".{table}.parquet.new"
+        try:
+            with pq.ParquetWriter(temporary, schema_of(ROWS[table]), compression="zstd") as writer:
+                for content in contents:
+                    writer.write_table(content)
+                writer.add_key_value_metadata({_JOINED: json.dumps([path.name for path in joined])})
+            temporary.replace(target)
+        except OSError as problem:
+            temporary.unlink(missing_ok=True)
+            raise RunDirError(f"{target}: cannot be written ({problem.strerror}); the parts are kept") from problem
+        for path in joined:
+            path.unlink(missing_ok=True)
+
+    def _parts(self, table: str) -> list[Path]:
+        """The part files of a table that are not yet in its whole file."""
+        joined: set[str] = set()
+        whole = self.path / f"{table}.parquet"
+        if whole.exists():
+            try:
+                metadata = pq.read_metadata(whole).metadata or {}
+                joined = set(json.loads(metadata.get(_JOINED.encode(), b"[]")))
+            except (OSError, pa.ArrowException, ValueError):
+                pass  # the whole file is damaged: every part that is left counts
+        return [path for path in sorted((self.path / "parts").glob(f"{table}-*.parquet")) if path.name not in joined]
+
+    def rows(self, table: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
+        """All rows of a table, and the names of files that are damaged and were left out."""
+        schema = schema_of(ROWS[table])
+        good: list[pa.Table] = []
+        damaged: list[str] = []
+        whole = self.path / f"{table}.parquet"
+        for path in [whole, *self._parts(table)] if whole.exists() else self._parts(table):
+            read = _read(path, schema)
+            if read is None:
+                damaged.append(str(path.relative_to(self.path)))
+            else:
+                good.append(read)
+        joined = pa.concat_tables(good) if good else schema.empty_table()
+        frame: pd.DataFrame = joined.to_pandas()
+        return frame, tuple(damaged)
+
+    # -- faults, verdicts, history ---------------------------------------------------------------------------------
+
+    def write_faults(self, faults: Sequence[FaultWindow]) -> None:
+        """Store ``faults.json``."""
+        text = json.dumps([dataclasses.asdict(fault) for fault in faults], indent=2)
+        write_atomically(self.path / "faults.json", text.encode() + b"\n")
+
+    def faults(self) -> tuple[FaultWindow, ...]:
+        """Read ``faults.json``; RunDirError when it is damaged."""
+        path = self.path / "faults.json"
+        if not path.exists():
+            return ()
+        try:
+            return tuple(FaultWindow(**raw) for raw in json.loads(path.read_bytes()))
+        except (OSError, ValueError, TypeError) as problem:
+            raise RunDirError(f"{path}: damaged ({problem})") from problem
+
+    def history(self) -> History:
+        """Everything stored of the run."""
+        info = self.info()
+        frames: dict[str, pd.DataFrame] = {}
+        damaged: list[str] = []
+        for table in ROWS:
+            frames[table], bad = self.rows(table)
+            damaged += bad
+        try:
+            faults = self.faults()
+        except RunDirError as problem:
+            faults, damaged = (), [*damaged, str(problem)]
+        return History(info=info, faults=faults, damaged=tuple(damaged), **frames)
+
+    def write_verdicts(self, verdicts: Sequence[Verdict], outcome: Result) -> None:
+        """Store ``verdicts.json``."""
+        content = {
+            "run": self.info().key.run,
+            "outcome": outcome.value,
+            "verdicts": [
+                {
+                    "check": verdict.check,
+                    "promise": verdict.promise,
+                    "outcome": verdict.result.value,
+                    "objective": verdict.objective.text,
+                    "overridden": verdict.objective.overridden,
+                    "measured": verdict.measured,
+                    "value": verdict.value,
+                    "unit": verdict.objective.unit,
+                    "samples": verdict.samples,
+                    "requirements": list(verdict.requirements),
+                    "evidence": list(verdict.evidence),
+                    "remedy": verdict.remedy,
+                }
+                for verdict in verdicts
+            ],
+        }
+        write_atomically(
+            self.path / "verdicts.json", json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n"
+        )
+
+
+def _read(path: Path, schema: pa.Schema) -> pa.Table | None:
+    """A table's file with the expected columns, or None when it is damaged."""
+    try:
+        read = pq.read_table(path)
+        return read.select(schema.names).cast(schema)
+    except (OSError, pa.ArrowException, KeyError):
+        return None

@@ -1,0 +1,120 @@
+"""The readers of a whole target: by Grafana's data-source proxy, or directly."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from loadgen.config import Target
+from loadgen.model import MS, NS, Component
+from loadgen.targets.grafana import GrafanaReader
+from loadgen.targets.http import HttpClient
+from loadgen.targets.loki import LokiReader
+from loadgen.targets.mimir import MimirReader
+from loadgen.targets.reading import Asker, Record, Reply, quoted, selector
+from loadgen.targets.tempo import TempoReader
+
+
+@dataclass(frozen=True, slots=True)
+class Readers:
+    """How a run reads: ``grafana`` is None when it reads directly."""
+
+    via: str
+    loki: LokiReader
+    tempo: TempoReader
+    mimir: MimirReader
+    grafana: GrafanaReader | None
+
+    def recording(self, record: Record | None) -> Readers:
+        """The same readers, with timings handed to ``record``; None drops them."""
+        grafana = self.grafana.recording(record) if self.grafana is not None else None
+        return Readers(
+            self.via, self.loki.recording(record), self.tempo.recording(record), self.mimir.recording(record), grafana
+        )
+
+
+def open_readers(
+    target: Target,
+    clock: Callable[[], int],
+    record: Record | None,
+    timeout_s: float,
+    source: str,
+    connections: int = 16,
+) -> Readers:
+    """Readers of all components of a target, by the way that the target names.
+
+    Args:
+        target: where to read and whom to log in as.
+        clock: epoch nanoseconds.
+        record: takes the timing of every query, from whichever thread made it; None drops them.
+        timeout_s: limit of one query.
+        source: who asks, for the timings: ``viewer``, ``probe`` or ``verify``.
+        connections: connections kept open to each server.
+
+    Raises:
+        ConfigError: a file with a secret cannot be read.
+    """
+    if target.via == "grafana":
+        client = HttpClient(target.grafana.url, target.grafana, timeout_s, clock, connections)
+        uids = datasources_of(target)
+
+        def through(component: Component, prefix: str) -> Asker:
+            return Asker(component, client, prefix, "grafana", source, record)
+
+        proxied = {component: through(component, proxy_path(uid)) for component, uid in uids.items()}
+        roots = {component: through(component, "") for component in uids}
+        return Readers(
+            "grafana",
+            LokiReader(proxied[Component.LOKI]),
+            TempoReader(proxied[Component.TEMPO]),
+            MimirReader(proxied[Component.MIMIR]),
+            GrafanaReader(roots, uids),
+        )
+
+    def direct(component: Component, url: str, login: Any) -> Asker:
+        client = HttpClient(url, login, timeout_s, clock, connections)
+        return Asker(component, client, "", "direct", source, record)
+
+    mimir_url = target.mimir.query_url or (target.mimir.url.rstrip("/") + "/prometheus" if target.mimir.url else "")
+    return Readers(
+        "direct",
+        LokiReader(direct(Component.LOKI, target.loki.query_url or target.loki.url, target.loki)),
+        TempoReader(direct(Component.TEMPO, target.tempo.query_url, target.tempo)),
+        MimirReader(direct(Component.MIMIR, mimir_url, target.mimir)),
+        None,
+    )
+
+
+def datasources_of(target: Target) -> dict[Component, str]:
+    """The uid of each component's data source."""
+    return {
+        Component.LOKI: target.loki.datasource,
+        Component.TEMPO: target.tempo.datasource,
+        Component.MIMIR: target.mimir.datasource,
+    }
+
+
+def proxy_path(uid: str) -> str:
+    """Grafana's proxy to a data source; what the data source's own URL ends with must not be repeated after it."""
+    return f"/api/datasources/proxy/uid/{quote(uid, safe='')}"
+
+
+def ping(readers: Readers, component: Component, run: str, now_ns: int = 0) -> str:
+    """One small query of a run's data; empty when it works, else what is wrong.
+
+    Only Loki, Tempo and Mimir can be asked. It looks at the last minute before ``now_ns`` (0: the present).
+    """
+    at_ns = now_ns or time.time_ns()
+    reply: Reply[Any]
+    if component is Component.LOKI:
+        reply = readers.loki.newest(selector(run=run), at_ns - 60 * NS, at_ns, 1)
+    elif component is Component.TEMPO:
+        reply = readers.tempo.first_hits(f"{{ resource.loadgen.run = {quoted(run)} }}", at_ns - 60 * NS, at_ns, 1)
+    elif component is Component.MIMIR:
+        reply = readers.mimir.instant(f"count({selector(run=run)})", at_ns // MS)
+    else:
+        return f"{component} has no data to ask for"
+    return reply.error

@@ -1,0 +1,61 @@
+"""S3 as this project needs it: a client that lists and reads, and its errors in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from loadgen.config import S3Target
+from loadgen.targets.http import url_without_secrets
+
+
+def s3_client(target: S3Target, timeout_s: float = 10.0, connections: int = 8) -> Any:
+    """A boto3 client with path-style addresses, bounded times and one quick retry.
+
+    Raises:
+        ConfigError: the file with the secret key cannot be read.
+        ValueError, botocore's errors: the endpoint is no URL.
+    """
+    import boto3
+    from botocore.config import Config
+
+    return boto3.client(
+        "s3",
+        endpoint_url=target.endpoint or None,
+        region_name=target.region,
+        aws_access_key_id=target.access_key_id or None,
+        aws_secret_access_key=target.secret_key() or None,
+        verify=(target.ca_file or True) if target.verify_tls else False,
+        config=Config(
+            s3={"addressing_style": "path"},
+            connect_timeout=min(timeout_s, 5.0),
+            read_timeout=timeout_s,
+            retries={"total_max_attempts": 2, "mode": "standard"},
+            max_pool_connections=connections,
+        ),
+    )
+
+
+def explain_s3(problem: BaseException, target: S3Target, bucket: str, key: str = "") -> str:
+    """One sentence for a failed S3 request: where, what, and what to do. The secret key is never in it."""
+    where = f"{url_without_secrets(target.endpoint) or 's3'}/{bucket}" + (f"/{key}" if key else "")
+    response = getattr(problem, "response", None)
+    code = str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
+    hint = {
+        "AccessDenied": "this credential may not list or read here; give it List and Read on the bucket",
+        "403": "this credential may not list or read here; give it List and Read on the bucket",
+        "InvalidAccessKeyId": "the access key is not known here; check access_key_id",
+        "SignatureDoesNotMatch": "the secret key is wrong; check secret_access_key",
+        "NoSuchBucket": "create the bucket, or correct its name in the target",
+        "404": "not there",
+    }.get(code)
+    said = " ".join(str(problem).split())[:200]
+    name = type(problem).__name__
+    if hint is None:
+        hint = {
+            "EndpointConnectionError": "check the endpoint and that S3 runs",
+            "ConnectTimeoutError": "check the endpoint, the network and that S3 runs",
+            "ReadTimeoutError": "S3 is slow or stuck",
+            "NoCredentialsError": "set access_key_id and secret_access_key",
+            "SSLError": "the certificate cannot be verified; set ca_file to the authority's PEM file",
+        }.get(name, "check endpoint, credentials and S3's log")
+    return f"{where}: {code or name}, {said!r}; {hint}"

@@ -1,0 +1,213 @@
+"""Reading traces back from Tempo, through Grafana or directly."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from loadgen.model import NS
+from loadgen.targets.reading import Asker, MalformedAnswer, Record, Reply, Sized
+
+SEARCH_LIMIT = 1000
+_SEARCH_LIMIT_MAX = 64_000
+_KINDS = {"UNSPECIFIED": 0, "INTERNAL": 1, "SERVER": 2, "CLIENT": 3, "PRODUCER": 4, "CONSUMER": 5}
+_STATUS = {"UNSET": 0, "OK": 1, "ERROR": 2}
+Attribute = str | int | float | bool
+
+
+@dataclass(frozen=True, slots=True)
+class FoundSpan:
+    """One span as it came back; numbers of kind and status are OTLP's."""
+
+    trace_id: bytes
+    span_id: bytes
+    parent_id: bytes
+    name: str
+    kind: int
+    start_ns: int
+    end_ns: int
+    status: int
+    attributes: Mapping[str, Attribute]
+    resource: Mapping[str, Attribute]
+
+
+@dataclass(frozen=True, slots=True)
+class TraceHit:
+    """One trace in a search result; ``matched`` spans fulfil the query."""
+
+    trace_id: bytes
+    matched: int
+
+
+class TempoReader:
+    """Queries of one Tempo."""
+
+    def __init__(self, asker: Asker) -> None:
+        self._asker = asker
+
+    def recording(self, record: Record | None) -> TempoReader:
+        """The same, with timings handed to ``record``."""
+        return TempoReader(self._asker.recording(record))
+
+    def trace(self, trace_id: bytes, due_ns: int = 0) -> Reply[tuple[FoundSpan, ...]]:
+        """All spans of a trace, empty if Tempo does not have it.
+
+        Asks v2 of the API, where an absent trace is an empty answer. In front of an older Tempo v2 is a 404, but so
+        it is when a proxy or data source is wrong, so then v1 is asked, where only a 404 without text means absent.
+        """
+        path = f"/api/v2/traces/{trace_id.hex()}"
+        reply = self._asker.get("trace", path, {}, 0.0, _trace_v2, due_ns)
+        if reply.status == 404:
+            v1 = f"/api/traces/{trace_id.hex()}"
+            return self._asker.get("trace", v1, {}, 0.0, _trace_v1, 0, Sized((), 0))
+        return reply
+
+    def search(
+        self, query: str, start_ns: int, end_ns: int, limit: int = SEARCH_LIMIT, due_ns: int = 0
+    ) -> Reply[dict[bytes, TraceHit]]:
+        """All traces that a TraceQL query finds in a range, by id, however many.
+
+        Tempo's search stops at its limit without saying so. A result that reaches it is asked for again in two halves
+        of the range, and below two seconds with a higher limit. Start and end are rounded outwards to whole seconds,
+        so traces of just outside may be among the hits.
+        """
+        start_s, end_s = start_ns // NS, max(start_ns // NS + 1, math.ceil(end_ns / NS))
+        hits: dict[bytes, TraceHit] = {}
+        waiting = [(start_s, end_s, limit)]
+        sent_ns = 0
+        while waiting:
+            first_s, last_s, most = waiting.pop()
+            params = {"q": query, "start": str(first_s), "end": str(last_s), "limit": str(most), "spss": "1"}
+            reply = self._asker.get(
+                "search", "/api/search", params, float(last_s - first_s), _hits_of, 0 if sent_ns else due_ns
+            )
+            if reply.value is None:
+                return reply.failed()
+            sent_ns = sent_ns or reply.sent_ns
+            if len(reply.value) >= most:
+                if last_s - first_s > 1:
+                    middle_s = (first_s + last_s) // 2
+                    waiting += [(first_s, middle_s, most), (middle_s, last_s, most)]
+                    continue
+                if most < _SEARCH_LIMIT_MAX:
+                    waiting.append((first_s, last_s, most * 4))
+                    continue
+                error = f"more than {most} traces within one second; search cannot list them all"
+                return Reply(None, error, reply.status, sent_ns, reply.done_ns)
+            for hit in reply.value:
+                known = hits.get(hit.trace_id)
+                if known is None or known.matched < hit.matched:
+                    hits[hit.trace_id] = hit
+        return Reply(hits, "", reply.status, sent_ns, reply.done_ns)
+
+    def first_hits(self, query: str, start_ns: int, end_ns: int, limit: int, due_ns: int = 0) -> Reply[int]:
+        """How many traces one search as a person's panel makes it finds, up to ``limit``."""
+        start_s, end_s = start_ns // NS, math.ceil(end_ns / NS)
+        params = {"q": query, "start": str(start_s), "end": str(end_s), "limit": str(limit), "spss": "3"}
+        reply = self._asker.get("search", "/api/search", params, float(end_s - start_s), _hits_of, due_ns)
+        return reply.failed() if reply.value is None else reply.with_value(len(reply.value))
+
+    def tag_values(self, tag: str, due_ns: int = 0) -> Reply[tuple[str, ...]]:
+        """Values of one attribute, e.g. ``resource.service.name``."""
+        return self._asker.get("labels", f"/api/v2/search/tag/{tag}/values", {}, 0.0, _tag_values_of, due_ns)
+
+
+def padded_id(text: str) -> bytes:
+    """A trace id of a search result, which comes in hex without leading zeros."""
+    return bytes.fromhex(text.zfill(32))
+
+
+def _hits_of(raw: Any) -> Sized[tuple[TraceHit, ...]]:
+    if not isinstance(raw, dict) or not isinstance(raw.get("traces", []), list):
+        raise MalformedAnswer("the answer is no search result; is this Tempo?")
+    if "traces" not in raw and "metrics" not in raw:
+        raise MalformedAnswer("the answer has neither traces nor metrics; is this Tempo?")
+    hits = []
+    for item in raw.get("traces", []):
+        sets = item.get("spanSets") or ([item["spanSet"]] if item.get("spanSet") else [])
+        matched = sum(int(one.get("matched", len(one.get("spans", ())))) for one in sets)
+        hits.append(TraceHit(padded_id(item["traceID"]), matched))
+    return Sized(tuple(hits), len(hits))
+
+
+def _trace_v2(raw: Any) -> Sized[tuple[FoundSpan, ...]]:
+    if not isinstance(raw, dict) or "trace" not in raw:
+        # A querier behind v2 leaves the trace out when it has nothing.
+        if isinstance(raw, dict) and "metrics" in raw:
+            return Sized((), 0)
+        raise MalformedAnswer("the answer has no trace; is this Tempo?")
+    if raw.get("status") == "PARTIAL":
+        raise MalformedAnswer(f"Tempo returned a part of the trace only: {raw.get('message', 'no reason given')}")
+    spans = _spans_of((raw["trace"] or {}).get("resourceSpans") or [])
+    return Sized(spans, 1 if spans else 0)
+
+
+def _trace_v1(raw: Any) -> Sized[tuple[FoundSpan, ...]]:
+    spans = _spans_of(raw.get("batches") or raw.get("resourceSpans") or [])
+    return Sized(spans, 1 if spans else 0)
+
+
+def _spans_of(batches: list[Any]) -> tuple[FoundSpan, ...]:
+    spans: list[FoundSpan] = []
+    for batch in batches:
+        resource = _attributes_of((batch.get("resource") or {}).get("attributes"))
+        for scope in batch.get("scopeSpans") or batch.get("instrumentationLibrarySpans") or []:
+            spans += [_span_of(span, resource) for span in scope.get("spans") or []]
+    return tuple(spans)
+
+
+def _span_of(span: Mapping[str, Any], resource: Mapping[str, Attribute]) -> FoundSpan:
+    return FoundSpan(
+        trace_id=_id_of(span["traceId"]),
+        span_id=_id_of(span["spanId"]),
+        parent_id=_id_of(span.get("parentSpanId") or ""),
+        name=span.get("name", ""),
+        kind=_enum_of(span.get("kind", 0), "SPAN_KIND_", _KINDS),
+        start_ns=int(span["startTimeUnixNano"]),
+        end_ns=int(span["endTimeUnixNano"]),
+        status=_enum_of((span.get("status") or {}).get("code", 0), "STATUS_CODE_", _STATUS),
+        attributes=_attributes_of(span.get("attributes")),
+        resource=resource,
+    )
+
+
+def _id_of(text: str) -> bytes:
+    """An id, empty if it is all zero: base64 in Tempo's answers, hex in OTLP's JSON; their lengths tell them apart."""
+    try:
+        raw = bytes.fromhex(text) if len(text) in (16, 32) else base64.b64decode(text, validate=True)
+    except (ValueError, binascii.Error) as problem:
+        raise MalformedAnswer(f"an id cannot be read: {text!r:.60}") from problem
+    return raw if any(raw) else b""
+
+
+def _enum_of(value: object, prefix: str, numbers: Mapping[str, int]) -> int:
+    if isinstance(value, int):
+        return value
+    return numbers.get(str(value).removeprefix(prefix), -1)
+
+
+def _attributes_of(raw: Any) -> dict[str, Attribute]:
+    return {item["key"]: _value_of(item.get("value") or {}) for item in raw or ()}
+
+
+def _value_of(value: Mapping[str, Any]) -> Attribute:
+    if "stringValue" in value:
+        return str(value["stringValue"])
+    if "intValue" in value:
+        return int(value["intValue"])  # int64 is a text in protobuf's JSON
+    if "doubleValue" in value:
+        return float(value["doubleValue"])
+    if "boolValue" in value:
+        return bool(value["boolValue"])
+    return str(value)
+
+
+def _tag_values_of(raw: Any) -> Sized[tuple[str, ...]]:
+    if not isinstance(raw, dict) or "tagValues" not in raw:
+        raise MalformedAnswer("the answer has no tagValues; is this Tempo?")
+    values = tuple(str(item["value"]) for item in raw["tagValues"] or ())
+    return Sized(values, len(values))

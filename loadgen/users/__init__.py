@@ -1,0 +1,10 @@
+"""The Locust users and everything else that needs Locust; no other part of the package imports it.
+
+`configure` hangs loadgen on Locust's events: it reads profile and target, numbers the users across workers, collects
+the rows of all processes in the run directory and sets the exit code.
+"""
+
+from loadgen.users.people import DashboardViewer, LogShipper, MetricsAgent, TracedService
+from loadgen.users.session import configure
+
+__all__ = ["DashboardViewer", "LogShipper", "MetricsAgent", "TracedService", "configure"]

@@ -1,0 +1,70 @@
+"""What the virtual users of one process share: plan, connections, probes, and their numbers."""
+
+from __future__ import annotations
+
+import itertools
+
+import gevent
+import gevent.pool
+
+from loadgen.clock import Clock, steady_clock
+from loadgen.config import Profile, Target
+from loadgen.freshness import Prober
+from loadgen.model import Outcome, Receipt, RunKey, Signal
+from loadgen.plan import Plan, plan_of
+from loadgen.recorder import Recorder
+from loadgen.senders import Senders
+from loadgen.targets.readers import Readers, open_readers
+
+# Probes of one process that may wait for visibility at the same time; further ones are left out, never queued.
+MAX_PROBES = 64
+
+
+class Load:
+    """What the users of one process share. Lives on ``environment.loadgen`` from the start of a test to its end."""
+
+    def __init__(
+        self, key: RunKey, profile: Profile, target: Target, recorder: Recorder, worker: int, workers: int
+    ) -> None:
+        self.clock: Clock = steady_clock()
+        self.plan: Plan = plan_of(key, profile)
+        self.profile = profile
+        self.recorder = recorder
+        self.worker, self._workers = worker, workers
+        self.stopping = False
+        self.senders = Senders(self.plan, target, self.clock)
+        self.readers: Readers = open_readers(
+            target, self.clock, lambda timing: recorder.add(timing), profile.dashboards.timeout, source="probe"
+        )
+        self.prober = Prober(self.plan, self.readers, profile.freshness, self.clock, gevent.sleep)
+        self.probes = gevent.pool.Pool(MAX_PROBES)
+        self._counters = {signal: itertools.count() for signal in Signal}
+        self._viewers = itertools.count()
+        self.sdk_started = False
+
+    def next_user(self, signal: Signal) -> int:
+        """A number that no other user of the signal has in this run, dense over the workers that were there first."""
+        k = next(self._counters[signal])
+        if self.worker < self._workers:
+            return k * self._workers + self.worker
+        return 100_000 * self.worker + k
+
+    def next_viewer(self) -> int:
+        """A number for a viewer of this process."""
+        return next(self._viewers) * self._workers + self.worker
+
+    def probe(self, receipt: Receipt) -> None:
+        """Watch an acknowledged batch become visible, beside the load."""
+        if receipt.outcome == Outcome.ACCEPTED and not self.stopping and self.probes.free_count() > 0:
+            self.probes.spawn(self._probe, receipt)
+
+    def _probe(self, receipt: Receipt) -> None:
+        for sighting in self.prober.probe(receipt, lambda: self.stopping):
+            self.recorder.add(sighting)
+
+    def close(self) -> None:
+        """End the probes; what they saw so far is recorded."""
+        self.stopping = True
+        self.probes.join(timeout=5)
+        self.probes.kill(timeout=2)
+        self.senders.close()

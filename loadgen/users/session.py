@@ -1,0 +1,304 @@
+"""What surrounds the Locust users: options, the run directory, rows of all processes, the exit code.
+
+The order of Locust's events is: init → test_start → (users run) → test_stopping → test_stop → quitting. Locust's
+statistics are for its own display; what is judged are the rows that are recorded here.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from argparse import Namespace
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import gevent
+import grpc.experimental.gevent as grpc_gevent
+import locust.log
+from locust import events
+from locust.env import Environment
+from locust.runners import MasterRunner, WorkerRunner
+
+from loadgen.clock import steady_clock
+from loadgen.config import ConfigError, Profile, load_profile, parse_profile
+from loadgen.locate import DEFAULT_PROFILE, find_profile, resolve_target
+from loadgen.model import NS, RunKey, Signal
+from loadgen.process import self_samples
+from loadgen.recorder import ProgressKeeper, Recorder, from_ipc, run_sink, to_ipc
+from loadgen.rundir import RunDir, RunDirError
+from loadgen.runs import new_info, new_run_name
+from loadgen.users.load import Load
+from loadgen.users.people import DashboardViewer, LogShipper, MetricsAgent, TracedService
+
+log = logging.getLogger("loadgen")
+
+FLUSH_EVERY_S = 1.0
+FINISH_WITHIN_S = 15.0
+
+
+class _Session:
+    """The part of this process in a test: reads the options, opens the run, flushes rows, ends it in order."""
+
+    def __init__(self, environment: Environment) -> None:
+        self.environment = environment
+        self.options: Namespace = environment.parsed_options
+        self.run: RunDir | None = None
+        self.progress: ProgressKeeper | None = None
+        self.recorder: Recorder | None = None
+        self.reported: set[str] = set()
+        self._flusher: gevent.Greenlet | None = None
+        self.clock = steady_clock()
+        self.problem = ""
+
+    def init(self) -> None:
+        """Read the profile, so that mistakes show before anything starts, and share the users out by its numbers."""
+        profile, _ = self.configuration()
+        counts = {
+            LogShipper: profile.logs.users,
+            MetricsAgent: profile.metrics.users,
+            TracedService: profile.traces.users,
+            DashboardViewer: profile.dashboards.users,
+        }
+        by_name = {cls.__name__: count for cls, count in counts.items()}
+        for cls in self.environment.user_classes:
+            cls.weight = by_name.get(cls.__name__, cls.weight)
+        self.environment.user_classes[:] = [cls for cls in self.environment.user_classes if cls.weight > 0]
+        if self.options.num_users is None:
+            self.options.num_users = sum(counts.values())
+        if self.options.spawn_rate is None:
+            self.options.spawn_rate = max(1, min(100, self.options.num_users))
+        if not self.environment.stop_timeout:
+            self.environment.stop_timeout = 5.0
+        runner = self.environment.runner
+        if isinstance(runner, MasterRunner):
+            runner.register_message("loadgen_rows", self._on_rows)
+            runner.register_message("loadgen_finished", self._on_finished)
+        elif isinstance(runner, WorkerRunner):
+            runner.register_message("loadgen_finish", self._on_finish, concurrent=True)
+
+    def configuration(self) -> tuple[Profile, str]:
+        """The profile and where the target is described; a run directory made beforehand decides both."""
+        run_dir = self.options.run_dir
+        if run_dir and (Path(run_dir) / "run.json").exists():
+            info = RunDir.open(Path(run_dir)).info()
+            return parse_profile(info.profile, f"{run_dir}/run.json"), info.target_source
+        overrides = {}
+        for text in self.options.rate or ():
+            signal, _, rate = text.partition("=")
+            if signal not in set(Signal) or not rate:
+                raise ConfigError(f"--rate {text}: write it like logs=10MB/s (logs, metrics or traces)")
+            overrides[f"{signal}.rate"] = rate
+        return load_profile(find_profile(self.options.load_profile), overrides), self.options.load_target
+
+    def test_start(self) -> None:
+        profile, source = self.configuration()
+        target, source = resolve_target(source)
+        runner = self.environment.runner
+        if isinstance(runner, WorkerRunner):
+            options = self.options
+            key = RunKey(options.loadgen_run, options.loadgen_seed, options.loadgen_began_ns)
+            profile = parse_profile(options.loadgen_profile, "profile of the master")
+            self.recorder = Recorder(self._to_master)
+            self._begin(Load(key, profile, target, self.recorder, runner.worker_index, options.loadgen_workers))
+            return
+        began_ns = self.clock() // 1_000_000 * 1_000_000
+        run_dir = Path(self.options.run_dir) if self.options.run_dir else None
+        if run_dir is not None and (run_dir / "run.json").exists() and not (run_dir / "progress.json").exists():
+            self.run = RunDir.open(run_dir, "load")
+            info = self.run.info()
+        else:
+            name = new_run_name(began_ns)
+            info = new_info(RunKey(name, profile.run.seed, began_ns), profile, target, source)
+            self.run = RunDir.create(
+                run_dir if run_dir and not run_dir.exists() else Path("reports") / name, info, "load"
+            )
+            log.info("run directory: %s", self.run.path)
+        key = replace(info.key, began_ns=began_ns)
+        self.run.write_info(replace(info, key=key))
+        self.progress = ProgressKeeper(self.run.path, began_ns)
+        self.recorder = Recorder(run_sink(self.run, self.progress))
+        if isinstance(runner, MasterRunner):
+            self.reported = set()
+            workers = max(1, len(runner.clients.ready) + len(runner.clients.running) + len(runner.clients.spawning))
+            vars(self.options).update(
+                loadgen_run=key.run,
+                loadgen_seed=key.seed,
+                loadgen_began_ns=key.began_ns,
+                loadgen_workers=workers,
+                loadgen_profile=profile.model_dump(mode="json"),
+            )
+            self._begin(None)
+        else:
+            self._begin(Load(key, profile, target, self.recorder, 0, 1))
+
+    def _begin(self, load: Load | None) -> None:
+        self.environment.loadgen = load
+        self._flusher = gevent.spawn(self._flush_forever)
+
+    def _flush_forever(self) -> None:
+        while True:
+            gevent.sleep(FLUSH_EVERY_S)
+            self.flush()
+
+    def flush(self, ended: bool = False) -> None:
+        """Hand the rows on. A full disk is told and tried again, it does not end the load."""
+        recorder = self.recorder
+        if recorder is None:
+            return
+        load: Load | None = self.environment.loadgen
+        if load is not None:
+            for sample in self_samples(self.clock(), f"worker {load.worker}"):
+                recorder.add(sample)
+        try:
+            recorder.flush()
+            if self.progress is not None:
+                self.progress.write(self.clock(), self.environment.runner.user_count, ended)
+            self.problem = ""
+        except (RunDirError, OSError) as problem:
+            if str(problem) != self.problem:
+                log.error("%s", problem)
+            self.problem = str(problem)
+
+    def spawning_complete(self) -> None:
+        """Keep how many users of each signal run: ``-u`` may ask for others than the profile's."""
+        if self.run is not None:
+            target = self.environment.runner.target_user_classes_count
+            counts = {str(cls.signal): target.get(cls.__name__, 0) for cls in (LogShipper, MetricsAgent, TracedService)}
+            self.run.write_info(replace(self.run.info(), users=counts))
+
+    def test_stopping(self) -> None:
+        """Before users are stopped: probes end, and a master collects what its workers have."""
+        load: Load | None = getattr(self.environment, "loadgen", None)
+        if load is not None:
+            load.stopping = True
+        runner = self.environment.runner
+        if isinstance(runner, MasterRunner) and self.run is not None:
+            runner.send_message("loadgen_finish")
+            give_up_ns = self.clock() + round(FINISH_WITHIN_S * NS)
+            while self.clock() < give_up_ns and not self._all_reported(runner):
+                gevent.sleep(0.05)
+            if not self._all_reported(runner):
+                self._note("not every worker reported at the end; the last seconds of some are missing")
+
+    def _all_reported(self, runner: MasterRunner) -> bool:
+        alive = {client.id for client in runner.clients.all if client.state != "missing"}
+        return alive <= self.reported
+
+    def test_stop(self) -> None:
+        """After the users have stopped."""
+        load: Load | None = getattr(self.environment, "loadgen", None)
+        if load is not None:
+            load.close()
+        if self._flusher is not None:
+            self._flusher.kill()
+            self._flusher = None
+        self.flush(ended=True)
+        if self.run is not None:
+            try:
+                self.run.compact()
+                self.run.write_info(replace(self.run.info(), load_ended_ns=self.clock()))
+            except RunDirError as problem:
+                log.error("%s", problem)
+
+    def _note(self, text: str) -> None:
+        log.warning("%s", text)
+        if self.run is not None:
+            info = self.run.info()
+            self.run.write_info(replace(info, notes=(*info.notes, text)))
+
+    def quitting(self) -> None:
+        """Decide the exit code: failed pushes are data of the run, not failures of the generator."""
+        self.test_stop_once()
+        if isinstance(self.environment.runner, WorkerRunner):
+            return
+        accepted = self.progress.accepted_batches if self.progress else 0
+        broken = locust.log.unhandled_greenlet_exception or self.problem
+        self.environment.process_exit_code = 0 if accepted and not broken else 2
+
+    def test_stop_once(self) -> None:
+        """A process that is ended without a stop still hands on what it has."""
+        if self._flusher is not None:
+            self.test_stop()
+
+    # -- between master and workers --
+
+    def _to_master(self, table: str, rows: Any) -> None:
+        self.environment.runner.send_message("loadgen_rows", {"table": table, "rows": to_ipc(rows)})
+
+    def _on_rows(self, msg: Any, **_: Any) -> None:
+        if self.run is None or self.progress is None:
+            return
+        try:
+            rows = from_ipc(msg.data["rows"])
+            run_sink(self.run, self.progress)(msg.data["table"], rows)
+        except (ValueError, KeyError, RunDirError) as problem:
+            self.problem = f"rows of worker {msg.node_id} could not be stored: {problem}"
+            log.error("%s", self.problem)
+
+    def _on_finish(self, **_: Any) -> None:
+        """A worker is asked to end: users stop gracefully, then everything recorded goes to the master."""
+        load: Load | None = getattr(self.environment, "loadgen", None)
+        if load is not None:
+            load.stopping = True
+        self.environment.runner.stop()
+        self.environment.runner.send_message("loadgen_finished", {})
+
+    def _on_finished(self, msg: Any, **_: Any) -> None:
+        self.reported.add(msg.node_id)
+
+
+def configure() -> None:
+    """Hang loadgen on Locust's events; called once, by the locustfile."""
+
+    @events.init_command_line_parser.add_listener
+    def _arguments(parser: Any, **_: Any) -> None:
+        group = parser.add_argument_group("loadgen")
+        group.add_argument(
+            "--load-profile",
+            default=DEFAULT_PROFILE,
+            env_var="LOADGEN_PROFILE",
+            help="name of a built-in profile or path of a TOML file (default: %(default)s)",
+        )
+        group.add_argument(
+            "--load-target",
+            default="",
+            env_var="LOADGEN_TARGET",
+            help="path of a target file; without it, the local lab if one runs",
+        )
+        group.add_argument(
+            "--rate", action="append", metavar="SIGNAL=RATE", help="scale a signal, e.g. logs=10MB/s; may be repeated"
+        )
+        group.add_argument("--run-dir", default="", help="folder for the run (default: reports/<run>)")
+
+    @events.init.add_listener
+    def _init(environment: Environment, **_: Any) -> None:
+        session = _Session(environment)
+        environment.loadgen = None
+        try:
+            session.init()
+            if not isinstance(environment.runner, WorkerRunner):
+                resolve_target(session.configuration()[1])
+        except (ConfigError, RunDirError) as problem:
+            sys.stderr.write(f"loadgen: {problem}\n")
+            sys.exit(2)
+        listeners = environment.events
+        listeners.test_start.add_listener(lambda **_: _guard(session, session.test_start))
+        listeners.spawning_complete.add_listener(lambda **_: _guard(session, session.spawning_complete))
+        listeners.test_stopping.add_listener(lambda **_: session.test_stopping())
+        listeners.test_stop.add_listener(lambda **_: session.test_stop_once())
+        listeners.quitting.add_listener(lambda **_: session.quitting())
+
+
+def _guard(session: _Session, start: Any) -> None:
+    """An error at the start ends the process with a clear line instead of a traceback an hour later."""
+    try:
+        start()
+    except (ConfigError, RunDirError) as problem:
+        log.error("%s", problem)
+        session.environment.process_exit_code = 2
+        session.environment.runner.quit()
+
+
+# gRPC's own threads would block the event loop that Locust runs on.
+grpc_gevent.init_gevent()

@@ -1,0 +1,315 @@
+"""Query latency and freshness: what people see, and when."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from made_history import BEGAN_NS, Made, empty_run, good_run
+
+from loadgen.checks.case import nearest_rank
+from loadgen.model import NS, Result
+
+QUERIES = ("logs.query", "traces.query", "metrics.query")
+FRESHNESS = ("logs.freshness", "traces.freshness", "metrics.freshness")
+COMPONENT = {"logs": "loki", "traces": "tempo", "metrics": "mimir"}
+QUIET = {"faults": []}
+
+
+def slow(made: Made, component: str, share: int, took_s: float) -> None:
+    """Let every ``share``-th query of a component take so long."""
+    numbers = iter(range(10**6))
+    made.change(
+        "queries",
+        lambda q: q.component == component and next(numbers) % share == 0,
+        done_ns=lambda q: q.due_ns + round(took_s * NS),
+    )
+
+
+@pytest.mark.parametrize("check", [*QUERIES, "all.query"])
+def test_quick_queries_pass(check: str) -> None:
+    verdict = good_run().verdict(check)
+    assert verdict.result is Result.PASS
+    assert verdict.samples >= 20
+
+
+@pytest.mark.parametrize("check", QUERIES)
+def test_slow_queries_fail(check: str) -> None:
+    made = good_run(QUIET)
+    slow(made, COMPONENT[check.split(".")[0]], 10, 6.0)
+    verdict = made.verdict(check)
+    assert verdict.result is Result.FAIL
+    assert verdict.value == pytest.approx(6.0)
+
+
+@pytest.mark.parametrize("check", [*QUERIES, "all.query"])
+def test_without_queries_it_is_unknown(check: str) -> None:
+    assert empty_run().result(check) is Result.UNKNOWN
+
+
+@pytest.mark.parametrize("check", QUERIES)
+def test_fewer_than_twenty_queries_are_unknown(check: str) -> None:
+    made = good_run(QUIET)
+    made.drop("queries", lambda q: q.due_ns > BEGAN_NS + 20 * NS)
+    assert made.result(check) is Result.UNKNOWN
+
+
+@pytest.mark.parametrize("check", [*QUERIES, "all.query"])
+def test_without_anybody_who_asks_it_is_skipped(check: str) -> None:
+    assert good_run({"dashboards": {"users": 0}}).result(check) is Result.SKIPPED
+
+
+def test_latency_counts_from_the_planned_time() -> None:
+    made = good_run(QUIET)
+    made.change(
+        "queries",
+        lambda q: q.component == "loki",
+        sent_ns=lambda q: q.done_ns + 4 * NS,
+        done_ns=lambda q: q.done_ns + 4 * NS,
+    )
+    verdict = made.verdict("logs.query")
+    assert verdict.result is Result.FAIL
+    assert any("before it was sent" in text for text in verdict.evidence)
+
+
+def test_more_than_one_percent_failing_queries_fail_with_their_text() -> None:
+    made = good_run(QUIET)
+    made.change(
+        "queries",
+        lambda q: q.component == "loki" and q.due_ns > BEGAN_NS + 55 * NS,
+        ok=False,
+        status=504,
+        detail="gateway timeout",
+    )
+    verdict = made.verdict("logs.query")
+    assert verdict.result is Result.FAIL
+    assert any("504" in text and "gateway timeout" in text for text in verdict.evidence)
+
+
+def test_queries_that_fail_during_a_restart_are_told_but_not_counted() -> None:
+    made = good_run()
+    assert any(not q.ok for q in made.queries)
+    verdicts = made.verdicts()
+    for check in QUERIES:
+        assert verdicts[check].result is Result.PASS
+        assert any("during restarts" in text for text in verdicts[check].evidence)
+
+
+def test_a_restart_of_one_component_excuses_no_other() -> None:
+    made = good_run()
+    during = made.faults[0]  # of loki
+    made.change(
+        "queries",
+        lambda q: q.component == "mimir" and during.began_ns <= q.due_ns <= during.query_ok_ns,
+        ok=False,
+        status=502,
+    )
+    assert made.result("metrics.query") is Result.FAIL
+
+
+def test_probes_and_verification_queries_are_not_peoples() -> None:
+    made = good_run(QUIET)
+    slow_one = replace(made.queries[0], source="verify", done_ns=made.queries[0].due_ns + 50 * NS)
+    made.queries += [slow_one, replace(slow_one, source="probe")] * 30
+    assert {made.result(check) for check in (*QUERIES, "all.query")} == {Result.PASS}
+
+
+def test_one_query_over_five_seconds_breaks_the_promise_for_all() -> None:
+    made = good_run(QUIET)
+    position = next(i for i, q in enumerate(made.queries) if q.component == "loki")
+    made.queries[position] = replace(made.queries[position], done_ns=made.queries[position].due_ns + 6 * NS)
+    verdict = made.verdict("all.query")
+    assert verdict.result is Result.FAIL
+    assert verdict.value == pytest.approx(6.0)
+
+
+def test_queries_over_more_than_a_day_do_not_count_for_all() -> None:
+    made = good_run(QUIET)
+    made.change("queries", lambda q: q.range_s > 86_400, done_ns=lambda q: q.due_ns + 6 * NS)
+    assert made.result("all.query") is Result.PASS
+    assert made.result("metrics.query") is Result.FAIL
+
+
+def test_the_percentile_is_the_smallest_value_that_enough_do_not_exceed() -> None:
+    values = np.arange(1.0, 101.0)
+    np.random.default_rng(1).shuffle(values)
+    assert nearest_rank(values, 0.99) == 99
+    assert nearest_rank(values, 0.5) == 50
+    assert nearest_rank(values, 1.0) == 100
+    assert nearest_rank(np.array([7.0]), 0.99) == 7
+
+
+def test_a_stall_of_three_seconds_is_visible_in_the_p99() -> None:
+    made = good_run({**QUIET, "dashboards": {"refresh": 0.05}})
+    stall_ns = BEGAN_NS + 30 * NS
+    made.change(
+        "queries",
+        lambda q: stall_ns <= q.due_ns < stall_ns + 3 * NS,
+        done_ns=lambda q: max(q.done_ns, stall_ns + 3 * NS),
+    )
+    assert made.verdict("logs.query").value == pytest.approx(3.0, abs=0.6)
+
+
+# -- freshness -----------------------------------------------------------------------------------------------------
+
+
+def probes(check: str) -> tuple[str, str]:
+    signal = check.split(".")[0]
+    return signal, "search" if signal == "traces" else "grafana"
+
+
+def delay(made: Made, check: str, delay_s: float, phase: str = "probe", each: int = 1) -> None:
+    signal, where = probes(check)
+    made.change(
+        "sightings",
+        lambda s: (s.signal, s.where, s.phase) == (signal, where, phase) and s.n % each == 0,
+        last_absent_ns=lambda s: s.acked_ns + round(delay_s * NS) - NS // 2,
+        first_seen_ns=lambda s: s.acked_ns + round(delay_s * NS),
+    )
+
+
+@pytest.mark.parametrize("check", FRESHNESS)
+def test_data_that_is_soon_visible_passes(check: str) -> None:
+    verdict = good_run().verdict(check)
+    assert verdict.result is Result.PASS
+    assert any("resolution" in text for text in verdict.evidence)
+
+
+@pytest.mark.parametrize("check", FRESHNESS)
+def test_data_that_is_visible_too_late_fails(check: str) -> None:
+    made = good_run(QUIET)
+    delay(made, check, 70)
+    verdict = made.verdict(check)
+    assert verdict.result is Result.FAIL
+    assert verdict.value == pytest.approx(70)
+
+
+@pytest.mark.parametrize("check", FRESHNESS)
+def test_without_probes_freshness_is_unknown(check: str) -> None:
+    assert empty_run().result(check) is Result.UNKNOWN
+
+
+@pytest.mark.parametrize("check", FRESHNESS)
+def test_fewer_than_ten_probes_are_unknown(check: str) -> None:
+    made = good_run(QUIET)
+    made.drop("sightings", lambda s: s.phase == "probe" and s.n > 6)
+    assert made.result(check) is Result.UNKNOWN
+
+
+@pytest.mark.parametrize("check", FRESHNESS)
+def test_freshness_of_a_signal_without_users_is_skipped(check: str) -> None:
+    assert good_run({check.split(".")[0]: {"users": 0}, "faults": []}).result(check) is Result.SKIPPED
+
+
+def test_never_seen_after_a_wait_beyond_the_bound_counts_as_over() -> None:
+    made = good_run(QUIET)
+    made.change(
+        "sightings",
+        lambda s: s.signal == "logs" and s.phase == "probe" and s.n == 4,
+        first_seen_ns=0,
+        last_absent_ns=lambda s: s.acked_ns + 40 * NS,
+    )
+    verdict = made.verdict("logs.freshness")
+    assert verdict.result is Result.FAIL
+    assert "never seen" in verdict.measured
+
+
+def test_never_seen_because_the_run_ended_first_is_left_out_and_told() -> None:
+    made = good_run(QUIET)
+    made.change(
+        "sightings",
+        lambda s: s.signal == "logs" and s.phase == "probe" and s.n == 54,
+        first_seen_ns=0,
+        last_absent_ns=lambda s: s.acked_ns + 2 * NS,
+    )
+    verdict = made.verdict("logs.freshness")
+    assert verdict.result is Result.PASS
+    assert any("left out" in text and "probes ended" in text for text in verdict.evidence)
+
+
+def test_a_batch_that_only_verification_proves_late_fails_freshness_not_loss() -> None:
+    made = good_run(QUIET)
+    made.change(
+        "sightings",
+        lambda s: (s.signal, s.phase, s.user, s.n) == ("logs", "verify", 1, 7),
+        last_absent_ns=lambda s: s.acked_ns + 85 * NS,
+        first_seen_ns=lambda s: s.acked_ns + 90 * NS,
+    )
+    verdicts = made.verdicts()
+    assert verdicts["logs.freshness"].result is Result.FAIL
+    assert any("user 1, batch 7" in text for text in verdicts["logs.freshness"].evidence)
+    assert verdicts["logs.loss"].result is Result.PASS
+
+
+def test_a_push_that_was_never_acknowledged_cannot_be_late() -> None:
+    made = good_run(QUIET)
+    made.change("receipts", lambda r: (r.signal, r.user, r.n) == ("logs", 1, 7), outcome="unknown")
+    made.drop("sightings", lambda s: (s.signal, s.phase, s.user, s.n) == ("logs", "probe", 1, 7) or s.n < 0 or s.n == 8)
+    made.change(
+        "sightings",
+        lambda s: (s.signal, s.phase, s.user, s.n) == ("logs", "verify", 1, 7),
+        last_absent_ns=lambda s: s.acked_ns + 85 * NS,
+    )
+    assert made.result("logs.freshness") is Result.PASS
+
+
+def test_verification_that_looks_for_the_first_time_after_minutes_proves_nothing_late() -> None:
+    made = good_run(QUIET)
+    made.change("sightings", lambda s: s.phase == "verify", first_seen_ns=lambda s: s.acked_ns + 500 * NS)
+    assert {made.result(check) for check in FRESHNESS} == {Result.PASS}
+
+
+def test_the_time_of_a_restart_does_not_count_as_delay() -> None:
+    made = good_run()
+    fault = made.faults[0]
+    made.faults[0] = replace(fault, healed_ns=fault.began_ns + 38 * NS, query_ok_ns=fault.began_ns + 39 * NS)
+    made.change(
+        "sightings",
+        lambda s: s.signal == "logs" and s.phase == "probe" and abs(s.acked_ns - fault.began_ns) < 3 * NS,
+        last_absent_ns=fault.began_ns + 38 * NS,
+        first_seen_ns=fault.began_ns + 40 * NS,
+    )
+    verdict = made.verdict("logs.freshness")
+    assert verdict.result is Result.PASS
+    assert any("waited through a restart" in text for text in verdict.evidence)
+
+
+def test_probes_that_cannot_be_read_outside_of_restarts_make_it_unknown() -> None:
+    made = good_run(QUIET)
+    made.change(
+        "sightings", lambda s: s.signal == "logs" and s.phase == "probe" and s.n < 6, unreadable=True, detail="502"
+    )
+    assert made.result("logs.freshness") is Result.UNKNOWN
+
+
+def test_looks_too_far_apart_to_tell_are_unknown() -> None:
+    made = good_run(QUIET)
+    made.change(
+        "sightings",
+        lambda s: s.signal == "logs" and s.phase == "probe",
+        last_absent_ns=lambda s: s.acked_ns + 1 * NS,
+        first_seen_ns=lambda s: s.acked_ns + 35 * NS,
+    )
+    verdict = made.verdict("logs.freshness")
+    assert verdict.result is Result.UNKNOWN
+    assert "freshness.poll" in verdict.remedy
+
+
+def test_traces_are_judged_by_search_and_by_id_is_told_beside() -> None:
+    made = good_run(QUIET)
+    made.change(
+        "sightings",
+        lambda s: s.signal == "traces" and s.phase == "probe" and s.where == "grafana",
+        first_seen_ns=lambda s: s.acked_ns + 100 * NS,
+        last_absent_ns=0,
+    )
+    verdict = made.verdict("traces.freshness")
+    assert verdict.result is Result.PASS
+    assert any(text.startswith("by id") for text in verdict.evidence)
+
+
+def test_traces_looked_for_by_id_only_are_unknown() -> None:
+    made = good_run(QUIET)
+    made.drop("sightings", lambda s: s.where == "search")
+    assert made.result("traces.freshness") is Result.UNKNOWN

@@ -1,0 +1,107 @@
+from loadgen.config import Fault
+from loadgen.faults import FAULTS, DisruptorError
+from loadgen.faults.timeline import Timeline
+from loadgen.model import NS, Component, FaultWindow
+
+BEGAN = 1_795_000_000 * NS
+
+
+class World:
+    """A component whose state only the disruptor changes, and a clock that only sleeping moves."""
+
+    def __init__(self, heals: bool = True, answers_after_s: float = 1.0) -> None:
+        self.now = BEGAN
+        self.calls: list[tuple[str, str, int]] = []
+        self.up_at = 0
+        self.heals = heals
+        self.answers_after_s = answers_after_s
+        self.windows: list[FaultWindow] = []
+        self.stopped_at = BEGAN + 10_000 * NS
+
+    def kill(self, component: Component) -> None:
+        self.calls.append(("kill", component, self.now))
+        self.up_at = 0
+
+    def stop(self, component: Component) -> None:
+        self.calls.append(("stop", component, self.now))
+        self.up_at = 0
+
+    def start(self, component: Component) -> None:
+        self.calls.append(("start", component, self.now))
+        if not self.heals:
+            raise DisruptorError("its port is taken; to heal it by hand: loadgen lab up")
+        self.up_at = self.now + round(self.answers_after_s * NS)
+
+    def ping(self, component: Component) -> str:
+        return "" if self.up_at and self.now >= self.up_at else "refused"
+
+    def sleep(self, s: float) -> None:
+        self.now += max(1, round(s * NS))
+
+    def run(self, *faults: Fault, disturb: bool = True, give_up_s: float = 20.0) -> list[FaultWindow]:
+        Timeline(
+            faults,
+            self if disturb else None,
+            self.ping,
+            lambda: self.now,
+            self.sleep,
+            lambda: self.now >= self.stopped_at,
+            self.windows.append,
+            give_up_s,
+        ).run(BEGAN)
+        return self.windows
+
+
+def test_a_component_is_killed_when_due_started_again_and_its_recovery_is_measured():
+    world = World(answers_after_s=2.0)
+    (window,) = world.run(Fault(at=5, component="loki", down=1))
+    assert [(what, at - BEGAN) for what, _, at in world.calls] == [("kill", 5 * NS), ("start", 6 * NS)]
+    assert window.began_ns == BEGAN + 5 * NS
+    assert window.healed_ns == BEGAN + 6 * NS
+    assert 3 * NS <= window.query_ok_ns - window.began_ns <= 3.2 * NS
+    assert window.query_failed > 10
+    assert window.error == ""
+
+
+def test_a_restart_ends_the_component_in_order():
+    world = World()
+    world.run(Fault(at=1, component="mimir", kind="restart"))
+    assert [what for what, _, _ in world.calls] == ["stop", "start"]
+
+
+def test_faults_happen_in_the_order_of_their_times():
+    world = World()
+    world.run(Fault(at=9, component="tempo"), Fault(at=2, component="loki"))
+    assert [window.component for window in world.windows] == ["loki", "tempo"]
+
+
+def test_a_fault_that_cannot_heal_says_how_to_heal_it_by_hand():
+    (window,) = World(heals=False).run(Fault(at=1, component="loki"))
+    assert (window.healed_ns, window.query_ok_ns) == (0, 0)
+    assert "to heal it by hand" in window.error
+
+
+def test_a_component_that_never_answers_again_ends_the_wait():
+    (window,) = World(answers_after_s=1e6).run(Fault(at=1, component="loki"), give_up_s=10)
+    assert window.healed_ns > 0
+    assert window.query_ok_ns == 0
+
+
+def test_without_a_way_to_disturb_the_window_says_so():
+    (window,) = World().run(Fault(at=1, component="loki"), disturb=False)
+    assert "can stop this component" in window.error
+
+
+def test_no_fault_begins_after_the_run_was_ended():
+    world = World()
+    world.stopped_at = BEGAN + 3 * NS
+    assert world.run(Fault(at=5, component="loki")) == []
+    assert world.calls == []
+
+
+def test_every_registered_fault_heals_what_it_injects():
+    for name, fault in FAULTS:
+        world = World()
+        with fault(world, Component.LOKI):
+            assert [what for what, _, _ in world.calls] == ["kill" if name == "kill" else "stop"]
+        assert world.calls[-1][0] == "start"

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from loki_harness import NOW_NS, NS, Client, Clock, loki
+
+from loadgen.lab.localstore import MemoryStore
+
+LINES = [f"level=info seq={i} id=a{i}f" for i in range(5)]
+
+
+def push(client: Client) -> None:
+    client.push(({"app": "a"}, [(str(NOW_NS - (10 - i) * NS), line) for i, line in enumerate(LINES)]))
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("lose", LINES[1:]),
+        ("double", [LINES[0], *LINES]),
+        ("alter", ["level=info seq=0 id=a1f", *LINES[1:]]),
+        ("reorder", [LINES[1], LINES[0], *LINES[2:]]),
+        ("delay", LINES[1:]),
+    ],
+)
+def test_a_defect_shows_in_reads_counts_after_a_flush_and_after_a_restart(
+    tmp_path: Path, kind: str, expected: list[str]
+) -> None:
+    store, clock = MemoryStore(), Clock()
+    with loki(tmp_path, store, clock=clock) as client:
+        client.defect(kind)
+        push(client)
+        assert client.texts('{app="a"}') == expected
+        assert client.total() == len(expected)
+        assert len(client.hits()) == 1
+        assert LINES[0] in client.hits()[0]
+    with loki(tmp_path, store, clock=clock) as client:
+        assert client.texts('{app="a"}') == expected
+        client.flush()
+        assert client.texts('{app="a"}') == expected
+        assert client.total() == len(expected)
+        assert all("__lab" not in name for group in client.range('{app="a"}') for name in group["stream"])
+
+
+def test_a_delayed_line_appears_when_its_time_has_come(tmp_path: Path) -> None:
+    with loki(tmp_path) as client:
+        client.defect("delay", delay_s=90)
+        push(client)
+        client.flush()
+        client.clock.now_ns += 89 * NS
+        assert client.texts('{app="a"}') == LINES[1:]
+        client.clock.now_ns += 2 * NS
+        assert client.texts('{app="a"}') == LINES
+
+
+def test_a_count_hits_that_many_items_and_then_stops(tmp_path: Path) -> None:
+    with loki(tmp_path) as client:
+        client.defect("lose", count=3)
+        push(client)
+        assert client.texts('{app="a"}') == LINES[3:]
+        client.lines(5, back_ns=NS)
+        assert client.total() == 7
+
+
+def test_losing_a_whole_push_is_still_acknowledged(tmp_path: Path) -> None:
+    with loki(tmp_path) as client:
+        client.defect("lose", count=5)
+        push(client)
+        assert client.total() == 0
+
+
+def test_orders_can_be_listed_and_withdrawn(tmp_path: Path) -> None:
+    with loki(tmp_path) as client:
+        client.defect("alter", count=2)
+        assert client.get("/lab/defects").json()["defects"][0]["remaining"] == 2
+        assert client.session.delete(f"{client.url}/lab/defects").status_code == 204
+        push(client)
+        assert client.texts('{app="a"}') == LINES
+
+
+def test_an_order_that_makes_no_sense_is_a_400_that_says_why(tmp_path: Path) -> None:
+    wrong = ['"break"', '"lose","count":0', '"lose","cuont":1', '"lose","count":true', '"delay","delay_s":"x"']
+    with loki(tmp_path) as client:
+        for body in (*(f'{{"kind":{w}}}' for w in wrong), "[]", "{", "[" * 100_000):
+            answer = client.session.post(f"{client.url}/lab/defects", data=body)
+            assert answer.status_code == 400
+            assert answer.json()["error"]

@@ -1,0 +1,8 @@
+"""The made-up histories live with the tests of the checks."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "checks"))

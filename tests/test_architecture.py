@@ -1,0 +1,93 @@
+"""The direction of dependencies, read from the imports themselves."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "loadgen"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+# What each part of the package may import of the package; parts that are not named may import anything.
+_BASE = {"model", "units", "clock", "pacing", "__init__"}
+_WIRE = _BASE | {"wire"}
+_SIGNALS = _WIRE | {"signals"}
+_TARGETS = _SIGNALS | {"config", "targets"}
+_PURE = _SIGNALS | {"config", "plan", "rundir"}
+ALLOWED = {
+    "model": set(),
+    "units": set(),
+    "clock": set(),
+    "pacing": {"model"},
+    "wire": _WIRE,
+    "signals": _SIGNALS,
+    "config": _BASE,
+    "plan": _SIGNALS | {"config"},
+    "rundir": _BASE,
+    "targets": _TARGETS,
+    "checks": _PURE | {"checks", "process"},
+    "report": _PURE | {"checks", "report", "process"},
+    "recorder": _BASE | {"rundir"},
+    "pushing": _BASE | {"targets"},
+    "faults": _BASE | {"config", "faults"},
+}
+# Nothing pure asks a network or a clock.
+IMPURE = {
+    "requests",
+    "urllib",
+    "urllib3",
+    "http",
+    "socket",
+    "boto3",
+    "botocore",
+    "grpc",
+    "time",
+    "subprocess",
+    "locust",
+}
+
+
+def part_of(path: Path) -> str:
+    first = path.relative_to(PACKAGE).parts[0]
+    return first.removesuffix(".py")
+
+
+def imports(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            names.add(node.module or "")
+    return names
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_module_imports_only_what_lies_below_it(path):
+    allowed = ALLOWED.get(part_of(path))
+    if allowed is None:
+        return
+    used = {[*name.split("."), "__init__"][1] for name in imports(path) if name.split(".")[0] == "loadgen"}
+    assert used <= allowed | {part_of(path)}
+
+
+def test_only_the_users_import_locust():
+    using = {part_of(path) for path in MODULES if any(name.split(".")[0] == "locust" for name in imports(path))}
+    assert using == {"users"}
+
+
+@pytest.mark.parametrize("part", ["model", "pacing", "units", "wire", "signals", "plan", "checks", "report"])
+def test_pure_parts_ask_neither_a_network_nor_a_clock(part):
+    for path in MODULES:
+        if part_of(path) == part:
+            assert not {name.split(".")[0] for name in imports(path)} & IMPURE, path
+
+
+def test_the_lab_is_optional_for_everything_else():
+    lazy = {"locate", "cli", "lab"}
+    for path in MODULES:
+        if part_of(path) not in lazy:
+            assert not any(name.startswith("loadgen.lab") for name in imports(path)), path

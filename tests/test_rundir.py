@@ -1,0 +1,142 @@
+import json
+import os
+
+import pytest
+
+from loadgen.model import FaultWindow, Objective, Result, RunKey, StackSample, Verdict
+from loadgen.rundir import RunDir, RunDirError, RunInfo
+
+
+def info(name: str = "r1") -> RunInfo:
+    return RunInfo(
+        RunKey(name, 1, 2), {"run": {}}, ("logs.loss",), {"name": "x"}, "lab", {"loki": "embedded"}, {"loadgen": "0"}
+    )
+
+
+def sample(n: int) -> StackSample:
+    return StackSample("loki", "m", "", n, float(n))
+
+
+@pytest.fixture
+def run(tmp_path):
+    return RunDir.create(tmp_path / "run", info())
+
+
+def test_what_is_stored_of_a_run_comes_back(run):
+    assert run.info() == info()
+
+
+def test_rows_of_parts_and_of_the_whole_file_are_read_together(run):
+    run.append([sample(1)])
+    run.append([sample(2)])
+    run.compact()
+    run.append([sample(3)])
+    frame, damaged = run.rows("stack")
+    assert list(frame.at_ns) == [1, 2, 3]
+    assert damaged == ()
+    assert len(list((run.path / "parts").glob("stack-*"))) == 1
+
+
+def test_a_table_without_rows_has_its_columns(run):
+    frame, _ = run.rows("receipts")
+    assert len(frame) == 0
+    assert {"due_ns", "outcome"} <= set(frame.columns)
+
+
+def test_a_damaged_part_is_left_out_and_named(run):
+    run.append([sample(1)])
+    run.append([sample(2)])
+    victim = sorted((run.path / "parts").glob("stack-*"))[0]
+    victim.write_bytes(victim.read_bytes()[:-20])
+    history = run.history()
+    assert list(history.stack.at_ns) == [2]
+    assert history.damaged == (f"parts/{victim.name}",)
+
+
+def test_a_damaged_part_survives_compaction_and_is_still_named(run):
+    run.append([sample(1)])
+    (run.path / "parts" / "stack-x-000001.parquet").write_bytes(b"PAR1 not")
+    run.compact()
+    frame, damaged = run.rows("stack")
+    assert list(frame.at_ns) == [1]
+    assert damaged == ("parts/stack-x-000001.parquet",)
+
+
+def test_a_process_killed_between_writing_and_removing_parts_leaves_no_doubled_rows(run):
+    run.append([sample(1)])
+    part = next((run.path / "parts").glob("stack-*"))
+    content = part.read_bytes()
+    run.compact()
+    part.write_bytes(content)
+    assert list(run.rows("stack")[0].at_ns) == [1]
+
+
+def test_a_leftover_temporary_file_is_no_part(run):
+    run.append([sample(1)])
+    (run.path / "parts" / ".stack-1-000009.parquet.abc").write_bytes(b"half")
+    assert run.rows("stack")[1] == ()
+
+
+def test_replacing_a_table_leaves_only_the_new_rows(run):
+    run.append([sample(1)])
+    run.compact()
+    run.append([sample(2)])
+    run.replace("stack", [sample(9)])
+    assert list(run.rows("stack")[0].at_ns) == [9]
+    run.replace("stack", [])
+    assert len(run.rows("stack")[0]) == 0
+
+
+def test_a_run_is_not_created_over_another(run):
+    with pytest.raises(RunDirError, match="already holds a run"):
+        RunDir.create(run.path, info())
+
+
+def test_a_folder_without_a_run_names_the_runs_beside_it(run):
+    with pytest.raises(RunDirError, match="no run here.*runs here: run"):
+        RunDir.open(run.path.parent / "other")
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"key": {}}', "null"])
+def test_a_damaged_run_json_is_a_clear_error(run, content):
+    (run.path / "run.json").write_text(content)
+    with pytest.raises(RunDirError, match="damaged"):
+        run.info()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_folder_is_a_clear_error(tmp_path):
+    tmp_path.chmod(0o500)
+    try:
+        with pytest.raises(RunDirError, match="cannot write here"):
+            RunDir.create(tmp_path / "run", info())
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def test_a_folder_that_is_a_file_is_a_clear_error(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(RunDirError, match="cannot write here"):
+        RunDir.create(tmp_path / "file" / "run", info())
+
+
+def test_faults_come_back_and_damaged_ones_are_named(run):
+    window = FaultWindow("kill", "loki", 1, 2, 3, 4, "")
+    run.write_faults([window])
+    assert run.history().faults == (window,)
+    (run.path / "faults.json").write_text('[{"fault": 1}]')
+    history = run.history()
+    assert history.faults == ()
+    assert "faults.json" in history.damaged[0]
+
+
+def test_verdicts_are_stored_with_the_promised_keys(run):
+    verdict = Verdict(
+        "logs.loss", "p", Result.FAIL, Objective("0 missing", 0, "lines"), "1", 1.0, 5, ("TASK-022",), (), "r"
+    )
+    run.write_verdicts([verdict], Result.FAIL)
+    stored = json.loads((run.path / "verdicts.json").read_text())
+    assert (stored["run"], stored["outcome"]) == ("r1", "fail")
+    assert {"check", "outcome", "objective", "measured", "samples", "requirements", "remedy"} <= set(
+        stored["verdicts"][0]
+    )

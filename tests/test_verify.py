@@ -1,0 +1,409 @@
+"""Verification tells lost, late, doubled, altered, reordered and unreadable apart, and blames the right batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import pandas as pd
+import pytest
+from fake_stack import ITEMS, FakeStack, FakeTime, receipt_of, small_plan
+
+from loadgen.config import Target
+from loadgen.model import NS, Batch, Outcome, QueryTiming, Receipt, Sighting, Signal
+from loadgen.plan import Plan
+from loadgen.rundir import RunDir, RunInfo
+from loadgen.targets.readers import Readers
+from loadgen.verify import VerifySummary, verify
+
+BATCHES = 6
+
+
+class Bench:
+    """A run with everything stored as it was sent, ready to be spoiled and verified."""
+
+    def __init__(self, path: Path, plan: Plan, batches: int = BATCHES) -> None:
+        self.plan = plan
+        self.time = FakeTime()
+        self.stack = FakeStack(plan, self.time)
+        info = RunInfo(plan.key, plan.profile.model_dump(mode="json"), (), {}, "test", {}, {})
+        self.run = RunDir.create(path / "run", info)
+        self.receipts: dict[tuple[Signal, int, int], Receipt] = {}
+        for signal in Signal:
+            for user in range(plan.users(signal)):
+                for n in range(batches):
+                    batch = plan.source(signal).batch(user, n)
+                    self.stack.put(batch)
+                    self.receipts[(signal, user, n)] = receipt_of(batch)
+        self.progress: list[tuple[str, int, int]] = []
+
+    def set(self, signal: Signal, user: int, n: int, **values: Any) -> None:
+        key = (signal, user, n)
+        self.receipts[key] = replace(self.receipts[key], **values)
+
+    def verify(self, stop: Callable[[], bool] = lambda: False) -> VerifySummary:
+        self.run.replace("receipts", list(self.receipts.values()))
+        return verify(
+            self.run,
+            self.plan,
+            Target(),
+            clock=self.time.clock,
+            sleep=self.time.sleep,
+            progress=lambda *step: self.progress.append(step),
+            stop=stop,
+            readers=cast(Readers, self.stack),
+        )
+
+    def sightings(self, phase: str = "verify") -> pd.DataFrame:
+        rows, damaged = self.run.rows("sightings")
+        assert not damaged
+        return rows[rows["phase"] == phase]
+
+    def wrong(self) -> list[tuple[str, int, int]]:
+        """Batches of which anything is wrong."""
+        rows = self.sightings()
+        bad = rows[(rows[["missing", "doubled", "altered", "reordered"]].sum(axis=1) > 0) | rows["unreadable"]]
+        return sorted(bad[["signal", "user", "n"]].itertuples(index=False, name=None))
+
+    def row(self, signal: Signal, user: int, n: int) -> Any:
+        rows = self.sightings()
+        [row] = rows[(rows["signal"] == signal) & (rows["user"] == user) & (rows["n"] == n)].itertuples()
+        return row
+
+    # What to spoil: the second user's batch 3, item 4.
+
+    def batch(self, signal: Signal) -> Batch:
+        return self.plan.source(signal).batch(1, 3)
+
+    def line(self, place: int = 4) -> tuple[list[tuple[int, str]], int]:
+        logs = self.plan.logs
+        entries = self.stack.lines[dict(logs.labels(1))["pod"]]
+        return entries, entries.index(
+            (int(logs.line_times(self.batch(Signal.LOGS))[place]), logs.lines(self.batch(Signal.LOGS))[place])
+        )
+
+    def sample(self) -> tuple[list[tuple[int, float]], int, Any]:
+        labels = self.plan.metrics.series(1)[4]
+        samples = self.stack.samples[labels]
+        time_ms = int(self.plan.metrics.times_ms(self.batch(Signal.METRICS))[0])
+        return samples, [at for at, _ in samples].index(time_ms), labels
+
+    def trace(self) -> bytes:
+        return cast(bytes, self.plan.traces.trace_ids(self.batch(Signal.TRACES))[1].tobytes())
+
+
+@pytest.fixture(params=[1.0, 0.0, 0.4], ids=["all compared", "counted", "sampled"])
+def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Bench:
+    return Bench(tmp_path, small_plan(verify={"sample": request.param}))
+
+
+@pytest.fixture
+def compared(tmp_path: Path) -> Bench:
+    return Bench(tmp_path, small_plan())
+
+
+def test_a_complete_run_has_one_clean_sighting_of_every_batch(bench: Bench) -> None:
+    summary = bench.verify()
+    rows = bench.sightings()
+    assert len(rows) == len(bench.receipts) and not bench.wrong()
+    assert (rows["found"] == rows["expected"]).all() and (rows["first_seen_ns"] > 0).all()
+    assert (rows["last_absent_ns"] == 0).all() and (rows["looked"] == 1).all() and (rows["detail"] == "").all()
+    assert {one.signal: one.found for one in summary.signals} == {s: ITEMS[s] * 2 * BATCHES for s in Signal}
+    share = {1.0: (1.0, 1.0), 0.0: (0.0, 0.0), 0.4: (0.05, 0.95)}[bench.plan.profile.verify.sample]
+    assert share[0] <= rows["compared"].sum() / rows["expected"].sum() <= share[1]
+    assert [step for step in bench.progress if step[1] == step[2]] == [(s.value, 12, 12) for s in Signal]
+
+
+def test_each_lost_item_is_missing_from_its_batch(bench: Bench) -> None:
+    entries, i = bench.line()
+    del entries[i]
+    samples, j, _ = bench.sample()
+    del samples[j]
+    del bench.stack.spans[bench.trace()][2]
+    summary = bench.verify()
+    assert bench.wrong() == [("logs", 1, 3), ("metrics", 1, 3), ("traces", 1, 3)]
+    assert [one.missing for one in summary.signals] == [1, 1, 1]
+    for signal in Signal:
+        row = bench.row(signal, 1, 3)
+        assert row.missing == 1 and row.found == row.expected - 1 and row.first_seen_ns == 0
+        assert row.looked >= 3 and row.last_absent_ns > 0 and "missing" in row.detail
+
+
+def test_each_doubled_item_is_found_in_its_batch(bench: Bench) -> None:
+    entries, i = bench.line()
+    entries.append(entries[i])
+    samples, j, _ = bench.sample()
+    samples.append((samples[j][0] + 1, samples[j][1]))
+    samples.sort()
+    spans = bench.stack.spans[bench.trace()]
+    spans.append(spans[2])
+    bench.verify()
+    assert bench.wrong() == [("logs", 1, 3), ("metrics", 1, 3), ("traces", 1, 3)]
+    for signal in Signal:
+        row = bench.row(signal, 1, 3)
+        assert (row.doubled, row.missing, row.altered, row.found) == (1, 0, 0, row.expected)
+
+
+def test_a_whole_batch_stored_twice_is_doubled_item_by_item(compared: Bench) -> None:
+    compared.stack.put(compared.batch(Signal.LOGS))
+    compared.stack.put(compared.batch(Signal.TRACES))
+    compared.verify()
+    assert [compared.row(s, 1, 3).doubled for s in (Signal.LOGS, Signal.TRACES)] == [10, 24]
+    assert compared.row(Signal.LOGS, 1, 3).reordered == 0
+
+
+def test_each_altered_item_is_found_in_its_batch(compared: Bench) -> None:
+    entries, i = compared.line()
+    entries[i] = (entries[i][0], entries[i][1].replace("a", "b"))
+    samples, j, _ = compared.sample()
+    samples[j] = (samples[j][0], samples[j][1] + 1)
+    spans = compared.stack.spans[compared.trace()]
+    spans[2] = replace(spans[2], name="SELECT carta")
+    compared.verify()
+    assert compared.wrong() == [("logs", 1, 3), ("metrics", 1, 3), ("traces", 1, 3)]
+    for signal in Signal:
+        row = compared.row(signal, 1, 3)
+        assert (row.altered, row.missing, row.doubled, row.found) == (1, 0, 0, row.expected)
+        assert " is " in row.detail and "instead of" in row.detail
+
+
+@pytest.mark.parametrize("digits", ["0000000001", "0000000036", "0000000077", "9999999999", "99999999999999999999"])
+def test_a_line_with_another_sequence_number_is_altered_at_its_time(compared: Bench, digits: str) -> None:
+    entries, i = compared.line()
+    entries[i] = (entries[i][0], entries[i][1].replace("0000000034", digits))
+    compared.verify()
+    row = compared.row(Signal.LOGS, 1, 3)
+    assert compared.wrong() == [("logs", 1, 3)] and (row.altered, row.missing) == (1, 0)
+
+
+def test_line_with_another_time_is_altered(compared: Bench) -> None:
+    entries, i = compared.line()
+    entries[i] = (entries[i][0] + 5, entries[i][1])
+    compared.verify()
+    row = compared.row(Signal.LOGS, 1, 3)
+    assert (row.altered, row.missing, row.reordered) == (1, 0, 0) and "has the time" in row.detail
+
+
+def test_swapped_lines_are_reordered_and_nothing_else(compared: Bench) -> None:
+    entries, i = compared.line()
+    (first_ns, first), (second_ns, second) = entries[i], entries[i + 1]
+    entries[i], entries[i + 1] = (first_ns, second), (second_ns, first)
+    compared.verify()
+    assert compared.wrong() == [("logs", 1, 3)]
+    row = compared.row(Signal.LOGS, 1, 3)
+    assert row.reordered == 2 and (row.missing, row.altered, row.doubled) == (0, 0, 0)
+
+
+def test_lines_swapped_across_two_batches_are_reordered(compared: Bench) -> None:
+    entries, i = compared.line(9)
+    (first_ns, first), (second_ns, second) = entries[i], entries[i + 1]
+    entries[i], entries[i + 1] = (first_ns, second), (second_ns, first)
+    compared.verify()
+    assert compared.wrong() == [("logs", 1, 3), ("logs", 1, 4)]
+    rows = compared.sightings()
+    assert rows["reordered"].sum() == 2 and rows[["missing", "altered", "doubled"]].to_numpy().sum() == 0
+
+
+def test_foreign_lines_in_the_stream_are_ignored(compared: Bench) -> None:
+    entries, i = compared.line()
+    entries.append((entries[i][0] + 1, "somebody else was here"))
+    compared.verify()
+    assert not compared.wrong()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"span_id": b"\x01" * 8},
+        {"parent_id": b"\x01" * 8},
+        {"kind": 5},
+        {"status": 1},
+        {"end_ns": 17},
+        {"start_ns": 17},
+        {"attributes": {}},
+        {"resource": {"service.name": "other"}},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_any_changed_field_of_a_span_is_an_alteration(compared: Bench, change: dict[str, Any]) -> None:
+    spans = compared.stack.spans[compared.trace()]
+    spans[3] = replace(spans[3], **change)
+    compared.verify()
+    row = compared.row(Signal.TRACES, 1, 3)
+    assert (row.altered, row.missing) == (1, 0) and row.found == row.expected
+
+
+def test_a_lost_trace_is_missing_with_all_its_spans(bench: Bench) -> None:
+    del bench.stack.spans[bench.trace()]
+    bench.verify()
+    assert bench.wrong() == [("traces", 1, 3)] and bench.row(Signal.TRACES, 1, 3).missing == 8
+
+
+def test_a_trace_that_only_search_does_not_show_is_not_lost(bench: Bench) -> None:
+    bench.stack.unlisted.add(bench.trace())
+    bench.verify()
+    assert not bench.wrong()
+    assert "not found by search: 1 of 3" in bench.row(Signal.TRACES, 1, 3).detail
+
+
+def test_late_items_are_told_from_lost_ones_by_asking_again(bench: Bench) -> None:
+    now_ns = bench.time.now_ns
+    entries, i = bench.line()
+    _, j, labels = bench.sample()
+    sample_ms = bench.stack.samples[labels][j][0]
+    bench.stack.hidden = {
+        entries[i][1]: now_ns + 3 * NS,
+        (labels, sample_ms): now_ns + 3 * NS,
+        bench.trace(): now_ns + 3 * NS,
+    }
+    for signal in Signal:
+        bench.set(signal, 1, 3, done_ns=now_ns - NS)
+    bench.verify()
+    assert not bench.wrong()
+    # Samples are counted without regard to ``hidden``, so that only reading finds them late.
+    for signal in (Signal.LOGS, Signal.TRACES):
+        row = bench.row(signal, 1, 3)
+        assert row.looked > 1 and now_ns < row.last_absent_ns < now_ns + 3 * NS <= row.first_seen_ns
+
+
+def test_patience_ends_some_time_after_the_acknowledgement(bench: Bench) -> None:
+    began_ns = bench.time.now_ns
+    entries, i = bench.line()
+    bench.set(Signal.LOGS, 1, 3, done_ns=began_ns - 5 * NS)
+    del entries[i]
+    bench.verify()
+    assert bench.row(Signal.LOGS, 1, 3).missing == 1
+    waited_s = sum(bench.time.slept)
+    assert 25 <= waited_s <= 25 + 6, "patience is 30 s, of which 5 s had passed"
+
+
+def test_missing_items_of_an_unknown_push_are_not_lost(bench: Bench) -> None:
+    entries, i = bench.line()
+    del entries[i]
+    samples, j, _ = bench.sample()
+    del samples[j]
+    del bench.stack.spans[bench.trace()]
+    for signal in Signal:
+        bench.set(signal, 1, 3, outcome=Outcome.UNKNOWN.value)
+    bench.verify()
+    assert not bench.wrong() and not bench.time.slept
+    row = bench.row(Signal.LOGS, 1, 3)
+    assert row.found == 9 and row.first_seen_ns == 0 and "the push was unknown; 9 of 10 are there" in row.detail
+
+
+def test_an_unknown_push_that_was_stored_does_not_hide_a_loss(bench: Bench) -> None:
+    # One accepted line is lost and one line of an unknown push is there: the counts agree by chance.
+    entries, i = bench.line()
+    del entries[i]
+    bench.set(Signal.LOGS, 1, 4, outcome=Outcome.UNKNOWN.value)
+    unknown = set(bench.plan.logs.lines(bench.plan.logs.batch(1, 4))[1:])
+    entries[:] = [entry for entry in entries if entry[1] not in unknown]
+    bench.verify()
+    assert bench.wrong() == [("logs", 1, 3)]
+
+
+def test_rejected_data_that_is_there_all_the_same_is_noted(bench: Bench) -> None:
+    bench.set(Signal.METRICS, 1, 3, outcome=Outcome.REJECTED.value)
+    bench.verify()
+    assert not bench.wrong()
+    assert "the push was rejected; 20 of 20 are there" in bench.row(Signal.METRICS, 1, 3).detail
+
+
+def test_dropped_batches_are_not_looked_for(bench: Bench) -> None:
+    bench.set(Signal.LOGS, 1, 3, outcome=Outcome.DROPPED.value)
+    bench.stack.lines[dict(bench.plan.logs.labels(1))["pod"]][30:40] = []
+    bench.verify()
+    assert not bench.wrong() and len(bench.sightings()) == len(bench.receipts) - 1
+
+
+def test_a_query_that_fails_now_and_then_costs_nothing(bench: Bench) -> None:
+    failures = iter(["503, try again", "timeout"] * 2)
+    bench.stack.fails = lambda _: next(failures, "")
+    bench.verify()
+    assert not bench.wrong() and (bench.sightings()["found"] == bench.sightings()["expected"]).all()
+
+
+def test_queries_that_fail_for_ever_make_unreadable_and_not_missing(bench: Bench) -> None:
+    bench.stack.fails = lambda query: "" if query.startswith(("raw", "counts {__name__")) else "503, away"
+    summary = bench.verify()
+    rows = bench.sightings()
+    assert rows["missing"].sum() == 0
+    assert (rows["unreadable"] == (rows["signal"] != "metrics")).all()
+    assert (rows[rows["unreadable"]]["detail"] == "503, away").all()
+    assert (rows[rows["unreadable"]]["looked"] >= 3).all()
+    assert [one.unreadable for one in summary.signals] == [12, 0, 12]
+
+
+def test_a_component_that_is_away_is_not_asked_for_every_window(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, small_plan(metrics={"users": 0}, logs={"users": 0}), batches=300)
+    bench.stack.fails = lambda _: "timeout"
+    bench.verify()
+    assert len(bench.sightings()) == 600 and bench.sightings()["unreadable"].all()
+    assert len(bench.stack.asked) < 150
+
+
+def test_a_loss_seen_once_stays_known_when_later_queries_fail(compared: Bench) -> None:
+    entries, i = compared.line()
+    del entries[i]
+    seen = [0]
+
+    def fails(query: str) -> str:
+        seen[0] += query.startswith("streams")
+        return "away" if query.startswith("streams") and seen[0] > 1 else ""
+
+    compared.stack.fails = fails
+    compared.verify()
+    row = compared.row(Signal.LOGS, 1, 3)
+    assert row.last_absent_ns > 0 and (row.unreadable or row.missing == 1)
+
+
+def test_stopping_keeps_what_was_found_and_calls_the_rest_unreadable(compared: Bench) -> None:
+    entries, i = compared.line()
+    del entries[i]
+    compared.set(Signal.LOGS, 1, 3, done_ns=compared.time.now_ns)
+    summary = compared.verify(stop=lambda: any(phase == "metrics" for phase, *_ in compared.progress))
+    rows = compared.sightings()
+    assert summary.stopped and len(rows) == len(compared.receipts)
+    assert (rows["unreadable"] == ((rows["signal"] != "logs") | ((rows["user"] == 1) & (rows["n"] == 3)))).all()
+    assert rows["missing"].sum() == 0
+    assert "1 were missing when the verification was stopped" in compared.row(Signal.LOGS, 1, 3).detail
+
+
+def test_an_earlier_verification_is_replaced_and_probes_are_kept(compared: Bench) -> None:
+    probe = Sighting("logs", 0, 0, "grafana", "probe", 1, 0, 2, 1, 10, 10, 0, 0, 0, 0, 0, False, "")
+    query = QueryTiming("loki", "logs", "grafana", "viewer", 60.0, 1, 1, 2, True, 200, 1, "")
+    compared.run.append([probe])
+    compared.run.append([query, replace(query, source="verify")])
+    compared.verify()
+    compared.verify()
+    assert len(compared.sightings()) == len(compared.receipts)
+    assert len(compared.sightings("probe")) == 1
+    queries, _ = compared.run.rows("queries")
+    assert queries["source"].tolist() == ["viewer"]
+
+
+def test_a_run_without_receipts_verifies_to_nothing(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, small_plan(), batches=0)
+    assert bench.verify().signals == ()
+
+
+def test_only_users_that_really_sent_are_looked_for(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, small_plan())
+    logs = bench.plan.logs
+    for n in range(3):
+        batch = logs.batch(900_000, n)
+        bench.stack.put(batch)
+        bench.receipts[(Signal.LOGS, 900_000, n)] = receipt_of(batch)
+    bench.verify()
+    assert not bench.wrong() and len(bench.sightings()) == len(bench.receipts)
+
+
+def test_many_streams_are_counted_in_few_queries(tmp_path: Path) -> None:
+    bench = Bench(
+        tmp_path, small_plan(logs={"users": 300}, metrics={"users": 0}, traces={"users": 0}, verify={"sample": 0}), 3
+    )
+    bench.verify()
+    assert not bench.wrong() and len(bench.sightings()) == 900
+    assert len(bench.stack.asked) <= 4
