@@ -187,6 +187,8 @@ class _Watch:
             expected=batch.items,
             found=self.found,
             missing=missing,
+            late=0,
+            late_absent_ns=0,
             doubled=0,
             altered=0,
             reordered=0,

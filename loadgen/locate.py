@@ -46,6 +46,8 @@ def resolve_target(source: str) -> tuple[Target, str]:
     from loadgen.lab.target import running_lab_target  # the lab is an optional part
 
     target = running_lab_target()
+    if target is None and source == LAB:
+        raise ConfigError("the target is the local lab, and it does not run; start it with `loadgen lab up`")
     if target is None:
         raise ConfigError(
             "no target: give one with --target FILE (or LOADGEN_TARGET), or start a local stack with `loadgen lab up`"

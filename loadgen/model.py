@@ -165,6 +165,8 @@ class Sighting:
         expected: items that were sent.
         found: distinct expected items that were found.
         missing: accepted items that were not found (0 if the outcome of the push is unknown).
+        late: accepted items that a look missed and a later look found.
+        late_absent_ns: last look that missed one of those (0: none).
         doubled: surplus copies of expected items.
         altered: items found at the right place with a wrong content.
         reordered: items returned out of order.
@@ -185,6 +187,8 @@ class Sighting:
     expected: int
     found: int
     missing: int
+    late: int
+    late_absent_ns: int
     doubled: int
     altered: int
     reordered: int

@@ -155,6 +155,7 @@ def execute(
     finally:
         scraper.stop()
         watcher.stop()
+        _note(run, watcher)
     return conclude(run, display)
 
 
@@ -308,6 +309,15 @@ def _pending_in_s3(run: RunDir, plan: Plan) -> tuple[int, int]:
     return pending, total
 
 
+def _note(run: RunDir, watcher: S3Watcher) -> None:
+    """Let the report say what the S3 watcher met."""
+    notes = [f"watching S3: {problem}" for problem in watcher.problems]
+    if abs(watcher.clock_difference_ns) >= NS:
+        notes.append(f"the clock of the S3 server differs by {watcher.clock_difference_ns / NS:+.1f} s; corrected")
+    info = run.info()
+    run.write_info(replace(info, notes=(*info.notes, *(note for note in notes if note not in info.notes))))
+
+
 def conclude(run: RunDir, display: Display) -> Judgement:
     """Judge what is stored of a run and write the report."""
     display.phase("judge")
@@ -332,5 +342,6 @@ def verify_again(run: RunDir, target: Target, display: Display, interrupt: Inter
     plan = plan_of(info.key, profile)
     watcher = S3Watcher(target.s3, run, clock, info.key.began_ns)
     watcher.poll_once()
+    _note(run, watcher)
     _read_back(run, plan, target, clock, display, interrupt)
     return conclude(run, display)

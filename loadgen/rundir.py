@@ -9,8 +9,10 @@ process loses what it had not yet handed over and nothing else. `RunDir.compact`
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import os
+import secrets
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -140,12 +142,13 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 class RunDir:
-    """One run's folder. ``writer`` tells the part files of several processes apart."""
+    """One run's folder. ``writer`` names the part files of this one; threads may append to it at the same time."""
 
     def __init__(self, path: Path, writer: str = "main") -> None:
         self.path = path
-        self._writer = f"{writer}-{os.getpid()}"
-        self._written = 0
+        # The random part tells this writer from an earlier one with its process id, whose parts are joined already.
+        self._writer = f"{writer}-{os.getpid()}-{secrets.token_hex(4)}"
+        self._numbers = itertools.count(1)
 
     @classmethod
     def create(cls, path: Path, info: RunInfo, writer: str = "main") -> RunDir:
@@ -206,10 +209,9 @@ class RunDir:
 
     def append_table(self, table: str, rows: pa.Table) -> None:
         """Store an Arrow table with the columns of ``table`` as a part."""
-        self._written += 1
         sink = pa.BufferOutputStream()
         pq.write_table(rows, sink, compression="zstd")
-        name = f"{table}-{self._writer}-{self._written:06d}.parquet"
+        name = f"{table}-{self._writer}-{next(self._numbers):06d}.parquet"
         write_atomically(self.path / "parts" / name, sink.getvalue().to_pybytes())
 
     def replace(self, table: str, rows: Sequence[Row]) -> None:

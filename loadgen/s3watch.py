@@ -36,6 +36,7 @@ _TRIES = 3
 _STORE_EVERY_NS = 5 * NS
 _MAX_PROBLEMS = 20
 _DETAIL_CHARS = 300
+_NOT_SET = "no [s3] endpoint is set in the target, so nobody can tell when data is in S3"
 
 
 @dataclass(slots=True)
@@ -103,9 +104,7 @@ class S3Watcher:
         client: Callable[[S3Target], Any] = s3_client,
     ) -> None:
         self._s3 = s3
-        # A writer of its own, because other threads of this process write to the same run; named by the time, because
-        # part files of an earlier watcher may have had the same process id.
-        self._run = RunDir(run.path, f"s3watch-{clock():x}")
+        self._run = run
         self._clock = clock
         self._began_ns = began_ns
         self._make_client = client
@@ -139,7 +138,9 @@ class S3Watcher:
 
     def start(self) -> None:
         """Begin to watch."""
-        if self._s3.endpoint and self._thread is None:
+        if not self._s3.endpoint:
+            self._problem(_NOT_SET)
+        elif self._thread is None:
             self._over.clear()
             self._thread = threading.Thread(target=self._watch, name="s3watch", daemon=True)
             self._thread.start()
@@ -157,7 +158,7 @@ class S3Watcher:
     def poll_once(self) -> None:
         """List all buckets once, and store what is new."""
         if not self._s3.endpoint:
-            self._problem("no [s3] endpoint is set in the target, so nobody can tell when data is in S3")
+            self._problem(_NOT_SET)
             return
         with self._lock:
             self._poll()

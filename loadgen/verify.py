@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from loadgen.config import Target
 from loadgen.model import NS, Outcome, QueryTiming, Sighting, Signal
@@ -23,6 +23,7 @@ from loadgen.rundir import RunDir
 from loadgen.targets.readers import Readers, open_readers
 
 Progress = Callable[[str, int, int], None]
+_Key = tuple[Signal, int, int]
 _STORE_ROWS = 2_000
 _MIN_LOOKS = 3
 _FIRST_PAUSE_S, _MAX_PAUSE_S = 0.5, 5.0
@@ -89,7 +90,8 @@ def verify(
 ) -> VerifySummary:
     """Read back every batch that was sent, and store a `Sighting` of each and a `QueryTiming` of each query.
 
-    Rows of an earlier verification are replaced; those of the freshness probes are kept.
+    Rows of an earlier verification are replaced, but what it found late stays late, and what it missed is late when it
+    is found now; rows of the freshness probes are kept.
 
     Args:
         run: where the receipts are, and where the findings go.
@@ -110,11 +112,9 @@ def verify(
     log = _QueryLog()
     if readers is None:
         readers = open_readers(target, clock, log.add, settings.timeout, "verify", settings.parallel + 2)
-    _forget_earlier(run)
+    earlier = _take_earlier(run)
     receipts, _ = run.rows("receipts")
-    # A writer of its own, because other threads of this process may be writing to the same run; named by the time,
-    # because part files of an earlier verification may have had the same process id.
-    store = _Store(RunDir(run.path, f"verify-{clock():x}"), log)
+    store = _Store(run, log)
     ledgers = {
         signal: Ledger(plan, signal, receipts, settings.sample, settings.max_compared)
         for signal in Signal
@@ -131,7 +131,7 @@ def verify(
             auditors.append(MetricAuditor(ledger, readers.mimir))
         else:
             auditors.append(TraceAuditor(ledger, readers.tempo, stop))
-    engine = _Engine(store, where, clock, sleep, stop, round(settings.patience * NS), 2 * settings.parallel)
+    engine = _Engine(store, where, clock, sleep, stop, round(settings.patience * NS), 2 * settings.parallel, earlier)
     with ThreadPoolExecutor(settings.parallel, thread_name_prefix="verify") as pool:
         for auditor in auditors:
             engine.first_looks(pool, auditor, len(ledgers[auditor.signal]), progress)
@@ -141,14 +141,36 @@ def verify(
     return VerifySummary(signals, log.count, stop())
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What the looks at one batch have told so far; the fields are those of `Sighting`."""
+
+    looked: int = 0
+    last_absent_ns: int = 0
+    missing: int = 0
+    late: int = 0
+    late_absent_ns: int = 0
+
+    def after(self, found: Found, counts: bool) -> _Seen:
+        """With one more look; a failed one tells nothing, and one that was only abandoned does not count."""
+        looked = self.looked + int(counts)
+        if found.error:
+            return replace(self, looked=looked)
+        appeared = self.missing - found.missing
+        late, late_absent_ns = self.late, self.late_absent_ns
+        if appeared > 0:
+            late, late_absent_ns = late + appeared, self.last_absent_ns
+        absent_ns = found.sent_ns if found.missing else self.last_absent_ns
+        return _Seen(looked, absent_ns, found.missing, late, late_absent_ns)
+
+
 @dataclass(slots=True)
 class _Pending:
     """A batch that was not complete, or could not be read, when it was looked for last."""
 
     auditor: Auditor
     last: Found
-    looked: int
-    last_absent_ns: int
+    seen: _Seen
 
 
 class _Engine:
@@ -163,6 +185,7 @@ class _Engine:
         stop: Callable[[], bool],
         patience_ns: int,
         under_way: int,
+        earlier: dict[_Key, _Seen],
     ) -> None:
         self._store = store
         self._where = where
@@ -171,7 +194,8 @@ class _Engine:
         self._stop = stop
         self._patience_ns = patience_ns
         self._under_way = under_way
-        self._pending: dict[tuple[Signal, int, int], _Pending] = {}
+        self._earlier = earlier
+        self._pending: dict[_Key, _Pending] = {}
 
     def first_looks(self, pool: ThreadPoolExecutor, auditor: Auditor, total: int, progress: Progress) -> None:
         """Look for everything once; what is complete is settled."""
@@ -201,7 +225,7 @@ class _Engine:
                         self._take(auditor, found, waiting[(batch.signal, batch.user, batch.n)])
             self._store.flush_if_full()
         for one in self._pending.values():
-            self._settle(one.last, one.looked, one.last_absent_ns, stopped=True)
+            self._settle(one.last, one.seen, stopped=True)
         self._pending.clear()
 
     def _looks(
@@ -236,27 +260,26 @@ class _Engine:
 
     def _take(self, auditor: Auditor, found: Found, before: _Pending | None) -> None:
         """Settle a batch, or keep it for another look."""
-        looked = (before.looked if before else 0) + (0 if self._stop() and found.error else 1)
-        last_absent_ns = before.last_absent_ns if before else 0
-        if not found.error and found.missing:
-            last_absent_ns = found.sent_ns
+        batch = found.case.batch
+        key = (batch.signal, batch.user, batch.n)
+        known = before.seen if before else self._earlier.get(key, _Seen())
+        seen = known.after(found, counts=not (self._stop() and found.error))
         if not found.error and not found.missing:
-            self._settle(found, looked, last_absent_ns, stopped=False)
+            self._settle(found, seen, stopped=False)
             return
-        over = self._clock() > found.case.acked_ns + self._patience_ns and looked >= _MIN_LOOKS
+        over = self._clock() > found.case.acked_ns + self._patience_ns and seen.looked >= _MIN_LOOKS
         if over:
-            self._settle(found, looked, last_absent_ns, stopped=False)
+            self._settle(found, seen, stopped=False)
             return
         if found.error and before is not None and not before.last.error:
             # What an earlier look found stays the better knowledge.
             found = before.last
         elif found.error and self._stop():
-            self._settle(found, looked, last_absent_ns, stopped=True)
+            self._settle(found, seen, stopped=True)
             return
-        batch = found.case.batch
-        self._pending[(batch.signal, batch.user, batch.n)] = _Pending(auditor, found, looked, last_absent_ns)
+        self._pending[key] = _Pending(auditor, found, seen)
 
-    def _settle(self, found: Found, looked: int, last_absent_ns: int, stopped: bool) -> None:
+    def _settle(self, found: Found, seen: _Seen, stopped: bool) -> None:
         """Store what is known of a batch."""
         case, detail = found.case, found.detail
         batch = case.batch
@@ -277,12 +300,14 @@ class _Engine:
                 where=self._where,
                 phase="verify",
                 acked_ns=case.acked_ns,
-                last_absent_ns=last_absent_ns,
+                last_absent_ns=seen.last_absent_ns,
                 first_seen_ns=found.done_ns if complete else 0,
-                looked=looked,
+                looked=seen.looked,
                 expected=batch.items,
                 found=found.found,
                 missing=0 if silent else found.missing,
+                late=seen.late,
+                late_absent_ns=seen.late_absent_ns,
                 doubled=found.doubled,
                 altered=found.altered,
                 reordered=found.reordered,
@@ -356,13 +381,20 @@ class _Store:
         self._run.append(self._log.take())
 
 
-def _forget_earlier(run: RunDir) -> None:
-    """Remove the rows of an earlier verification."""
+def _take_earlier(run: RunDir) -> dict[_Key, _Seen]:
+    """Remove the rows of an earlier verification; what it missed or found late comes back."""
+    earlier: dict[_Key, _Seen] = {}
     sightings, _ = run.rows("sightings")
     if (sightings["phase"] == "verify").any():
+        told = sightings[(sightings["phase"] == "verify") & ((sightings["missing"] > 0) | (sightings["late"] > 0))]
+        for row in told.to_dict("records"):
+            names = ("last_absent_ns", "missing", "late", "late_absent_ns")
+            key = (Signal(row["signal"]), int(row["user"]), int(row["n"]))
+            earlier[key] = _Seen(0, *(int(row[name]) for name in names))
         kept = sightings[sightings["phase"] != "verify"]
         run.replace("sightings", [Sighting(**{str(k): v for k, v in row.items()}) for row in kept.to_dict("records")])
     queries, _ = run.rows("queries")
     if (queries["source"] == "verify").any():
         kept = queries[queries["source"] != "verify"]
         run.replace("queries", [QueryTiming(**{str(k): v for k, v in row.items()}) for row in kept.to_dict("records")])
+    return earlier

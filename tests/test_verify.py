@@ -265,7 +265,44 @@ def test_late_items_are_told_from_lost_ones_by_asking_again(bench: Bench) -> Non
     # Samples are counted without regard to ``hidden``, so that only reading finds them late.
     for signal in (Signal.LOGS, Signal.TRACES):
         row = bench.row(signal, 1, 3)
-        assert row.looked > 1 and now_ns < row.last_absent_ns < now_ns + 3 * NS <= row.first_seen_ns
+        assert row.looked > 1 and now_ns < row.late_absent_ns < now_ns + 3 * NS <= row.first_seen_ns
+        assert row.late == (8 if signal is Signal.TRACES else 1)
+
+
+def test_of_two_items_of_one_batch_the_late_one_is_late_and_the_lost_one_is_missing(bench: Bench) -> None:
+    now_ns = bench.time.now_ns
+    entries, i = bench.line()
+    bench.stack.hidden = {entries[i][1]: now_ns + 3 * NS}
+    del entries[i - 1]
+    bench.set(Signal.LOGS, 1, 3, done_ns=now_ns - NS)
+    bench.verify()
+    row = bench.row(Signal.LOGS, 1, 3)
+    assert (row.missing, row.late, row.first_seen_ns) == (1, 1, 0)
+    assert now_ns < row.late_absent_ns < now_ns + 3 * NS
+
+
+def test_what_was_late_stays_late_when_the_run_is_verified_again(bench: Bench) -> None:
+    now_ns = bench.time.now_ns
+    entries, i = bench.line()
+    bench.stack.hidden = {entries[i][1]: now_ns + 3 * NS}
+    bench.set(Signal.LOGS, 1, 3, done_ns=now_ns - NS)
+    bench.verify()
+    before = bench.row(Signal.LOGS, 1, 3)
+    bench.verify()
+    again = bench.row(Signal.LOGS, 1, 3)
+    assert before.late == again.late == 1
+    assert before.late_absent_ns == again.late_absent_ns > 0
+
+
+def test_what_was_called_lost_and_is_found_later_is_late(bench: Bench) -> None:
+    entries, i = bench.line()
+    lost = entries.pop(i)
+    bench.verify()
+    missed_ns = bench.row(Signal.LOGS, 1, 3).last_absent_ns
+    entries.insert(i, lost)
+    bench.verify()
+    row = bench.row(Signal.LOGS, 1, 3)
+    assert (row.missing, row.late, row.late_absent_ns) == (0, 1, missed_ns)
 
 
 def test_patience_ends_some_time_after_the_acknowledgement(bench: Bench) -> None:
@@ -372,7 +409,7 @@ def test_stopping_keeps_what_was_found_and_calls_the_rest_unreadable(compared: B
 
 
 def test_an_earlier_verification_is_replaced_and_probes_are_kept(compared: Bench) -> None:
-    probe = Sighting("logs", 0, 0, "grafana", "probe", 1, 0, 2, 1, 10, 10, 0, 0, 0, 0, 0, False, "")
+    probe = Sighting("logs", 0, 0, "grafana", "probe", 1, 0, 2, 1, 10, 10, 0, 0, 0, 0, 0, 0, 0, False, "")
     query = QueryTiming("loki", "logs", "grafana", "viewer", 60.0, 1, 1, 2, True, 200, 1, "")
     compared.run.append([probe])
     compared.run.append([query, replace(query, source="verify")])

@@ -128,10 +128,14 @@ def _span(looks: pd.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def _late(case: Case, signal: Signal, worst_s: float) -> list[str]:
-    """Batches that were proven invisible for too long and then appeared: late, not lost. Whoever looked."""
+    """Batches of which something was proven invisible for too long and then appeared: late, not lost."""
     frame = case.history.sightings
-    looks = promised_place(signal, frame[frame["signal"] == signal.value])
-    looks = looks[(looks["acked_ns"] > 0) & (looks["first_seen_ns"] > 0) & ~looks["unreadable"]]
+    frame = frame[(frame["signal"] == signal.value) & (frame["acked_ns"] > 0)]
+    probes = promised_place(signal, frame[(frame["phase"] == "probe") & (frame["first_seen_ns"] > 0)])
+    # Reading back knows of parts of a batch: some of it may have been late, and the rest lost.
+    read = frame[(frame["phase"] == "verify") & (frame["late"] > 0)]
+    read = read.assign(last_absent_ns=read["late_absent_ns"], first_seen_ns=0)
+    looks = pd.concat([probes[~probes["unreadable"]], read])
     # Reading back also looks for pushes that were never acknowledged; nothing was promised of those.
     looks = looks.merge(case.accepted(signal)[["user", "n"]].drop_duplicates(), on=["user", "n"])
     least, _ = delays_ns(case, signal, looks)

@@ -11,9 +11,11 @@ from loadgen.signals.traces import SPANS_PER_TRACE, SpanFacts, TraceSource
 from loadgen.targets.reading import Reply, quoted
 from loadgen.targets.tempo import FoundSpan, TempoReader, TraceHit
 
-# Traces are read one by one, so that windows must be small for many to be read at a time.
-_READ_SPANS = 64 * SPANS_PER_TRACE
-_SEARCH_SPANS = 2_000 * SPANS_PER_TRACE
+# Traces are read one by one, so there must be some windows for several to be read at a time; but each window costs a
+# search, which sees whole seconds and so the neighbouring windows too.
+_WINDOWS = 32
+_FEWEST_SPANS = 64 * SPANS_PER_TRACE
+_MOST_SPANS = 2_000 * SPANS_PER_TRACE
 _LONGEST_TRACE_NS = NS
 _FAILURES = 3
 
@@ -32,11 +34,12 @@ class TraceAuditor:
 
     def windows(self) -> Iterator[tuple[Case, ...]]:
         """All cases, in windows of time."""
-        return grouped(self._ledger.cases(), _READ_SPANS if self._ledger.whole else _SEARCH_SPANS)
+        share = len(self._ledger) * self._ledger.items_per_batch // _WINDOWS
+        return grouped(self._ledger.cases(), max(_FEWEST_SPANS, min(_MOST_SPANS, share)))
 
     def regroup(self, cases: Sequence[Case]) -> Iterator[tuple[Case, ...]]:
         """Cases that are looked for again."""
-        return grouped(sorted(cases, key=lambda case: case.batch.due_ns), _READ_SPANS)
+        return grouped(sorted(cases, key=lambda case: case.batch.due_ns), _FEWEST_SPANS)
 
     def look(self, cases: Sequence[Case], again: bool) -> list[Found]:
         """Search for all traces of a window, then fetch those that are to be compared or that search did not settle."""

@@ -230,6 +230,8 @@ def sighting(receipt: Receipt, phase: str, where: str, absent_ns: int, seen_ns: 
         expected=receipt.items,
         found=receipt.items,
         missing=0,
+        late=0,
+        late_absent_ns=0,
         doubled=0,
         altered=0,
         reordered=0,

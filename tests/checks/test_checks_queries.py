@@ -233,7 +233,8 @@ def test_a_batch_that_only_verification_proves_late_fails_freshness_not_loss() -
     made.change(
         "sightings",
         lambda s: (s.signal, s.phase, s.user, s.n) == ("logs", "verify", 1, 7),
-        last_absent_ns=lambda s: s.acked_ns + 85 * NS,
+        late=1,
+        late_absent_ns=lambda s: s.acked_ns + 85 * NS,
         first_seen_ns=lambda s: s.acked_ns + 90 * NS,
     )
     verdicts = made.verdicts()
