@@ -77,11 +77,14 @@ def _judge(case: Case, signal: Signal) -> Finding:
     acked, until = _span(here)
     disturbed = overlap_ns(acked, until, case.outages(component)) > 0
     over = least > limit_s * NS
-    given_up = (most < 0) & ~over  # the run ended first: nobody knows
-    usable = ~here["unreadable"].to_numpy(bool) & ~given_up & (~disturbed | over)
+    lost = (most < 0) & _lost(case, signal, here)
+    given_up = (most < 0) & ~over & ~lost  # the run ended first: nobody knows
+    usable = ~here["unreadable"].to_numpy(bool) & ~given_up & ~lost & (~disturbed | over)
     delay_s = np.where(most[usable] < 0, np.inf, most[usable] / NS)
     least_s = np.where(most[usable] < 0, np.inf, least[usable] / NS)
-    evidence = _evidence(case, signal, here, usable, given_up, disturbed)
+    evidence = _evidence(case, signal, here, usable | lost, given_up, disturbed)
+    if lost.any():
+        evidence.append(f"{counted(int(lost.sum()), 'probes')} of batches that {signal}.loss judges; left out here")
     outside = int((~disturbed & here["unreadable"].to_numpy(bool)).sum())
     if outside:
         first = next((detail for detail in unreadable["detail"] if detail), "")
@@ -125,6 +128,13 @@ def _span(looks: pd.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     acked = looks["acked_ns"].to_numpy(np.int64)
     absent, seen = looks["last_absent_ns"].to_numpy(np.int64), looks["first_seen_ns"].to_numpy(np.int64)
     return acked, np.maximum(acked, np.where(seen > 0, seen, absent))
+
+
+def _lost(case: Case, signal: Signal, looks: pd.DataFrame) -> NDArray[np.bool_]:
+    """Of which looks the batch was read back incomplete: what is lost is no matter of delay."""
+    read = case.sightings(signal, "verify")
+    missed = pd.MultiIndex.from_frame(read.loc[read["missing"] > 0, ["user", "n"]])
+    return np.asarray(pd.MultiIndex.from_frame(looks[["user", "n"]]).isin(missed), dtype=np.bool_)
 
 
 def _late(case: Case, signal: Signal, worst_s: float) -> list[str]:

@@ -243,6 +243,21 @@ def test_a_batch_that_only_verification_proves_late_fails_freshness_not_loss() -
     assert verdicts["logs.loss"].result is Result.PASS
 
 
+def test_a_probe_of_a_batch_that_lost_something_is_a_matter_of_loss_not_of_freshness() -> None:
+    made = good_run(QUIET)
+    made.change(
+        "sightings",
+        lambda s: (s.signal, s.phase, s.n) == ("logs", "probe", 4),
+        first_seen_ns=0,
+        last_absent_ns=lambda s: s.acked_ns + 40 * NS,
+    )
+    made.change("sightings", lambda s: (s.signal, s.phase, s.n) == ("logs", "verify", 4), missing=1)
+    verdicts = made.verdicts()
+    assert verdicts["logs.loss"].result is Result.FAIL
+    assert verdicts["logs.freshness"].result is Result.PASS
+    assert any("logs.loss judges" in text for text in verdicts["logs.freshness"].evidence)
+
+
 def test_a_push_that_was_never_acknowledged_cannot_be_late() -> None:
     made = good_run(QUIET)
     made.change("receipts", lambda r: (r.signal, r.user, r.n) == ("logs", 1, 7), outcome="unknown")
