@@ -18,7 +18,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from loadgen import __version__
-from loadgen.config import ConfigError, Profile, Target, load_profile
+from loadgen.config import ConfigError, Profile, Target, load_profile, parse_profile
 from loadgen.display import TerminalDisplay
 from loadgen.faults import Disruptor, DisruptorError
 from loadgen.locate import DEFAULT_PROFILE, LAB, find_profile, resolve_target
@@ -29,6 +29,8 @@ from loadgen.rundir import RunDir, RunDirError
 from loadgen.runs import new_run_name
 from loadgen.targets.preflight import check_reachable
 
+TYPER_INTERRUPTED = 130
+INTERRUPTED = "[bold red]loadgen:[/] interrupted; what was measured until then is kept: loadgen report RUN judges it"
 EXIT = {Result.PASS: 0, Result.FAIL: 1, Result.UNKNOWN: 2, Result.SKIPPED: 2}
 
 app = typer.Typer(
@@ -168,7 +170,7 @@ def verify(run_folder: RunArgument, target: TargetOption = "") -> None:
     stored = RunDir.open(run_folder)
     where, _ = resolve_target(target or stored.info().target_source)
     with TerminalDisplay(console) as display, Interrupt().installed() as interrupt:
-        _preflight(where, display)
+        _preflight(where, parse_profile(stored.info().profile, f"{run_folder}/run.json"), display)
         judgement = verify_again(stored, where, display, interrupt)
     _finish(console, judgement)
 
@@ -203,13 +205,13 @@ def _run(
     disruptor: Disruptor | None,
 ) -> Judgement:
     name = new_run_name(time.time_ns())
-    _preflight(target, display)
+    _preflight(target, profile, display)
     return execute(profile, target, source, out or Path("reports") / name, name, display, interrupt, disruptor)
 
 
-def _preflight(target: Target, display: TerminalDisplay) -> None:
+def _preflight(target: Target, profile: Profile, display: TerminalDisplay) -> None:
     display.phase("check", f"is {target.name} reachable?")
-    problems = check_reachable(target)
+    problems = check_reachable(target, [signal for signal in Signal if profile.users(signal)])
     if problems:
         raise RunError("the target cannot be used:\n" + "\n".join(f"  - {problem}" for problem in problems))
 
@@ -250,6 +252,8 @@ def guarded(call: Callable[[], object]) -> int:
     stderr = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
         code = call()
+        if code == TYPER_INTERRUPTED:
+            raise KeyboardInterrupt
         return code if isinstance(code, int) else 0
     except typer.Exit as end:
         return int(end.exit_code)
@@ -259,7 +263,7 @@ def guarded(call: Callable[[], object]) -> int:
         stderr.print(f"[bold red]loadgen:[/] {escape(str(problem))}")
         return 2
     except KeyboardInterrupt:
-        stderr.print("[bold red]loadgen:[/] interrupted; what was measured until then is kept")
+        stderr.print(INTERRUPTED)
         return 2
     except BrokenPipeError:
         # The reader of our output has gone, e.g. `| head`; nothing more can be said to it.
@@ -268,7 +272,15 @@ def guarded(call: Callable[[], object]) -> int:
     except Exception as problem:
         # A usage error shows itself; its class has a different home in each version of typer.
         show = getattr(problem, "show", None)
-        if show is None:
+        if show is not None:
+            show()
+        elif os.environ.get("LOADGEN_DEBUG"):
             raise
-        show()
+        else:
+            # Exit code 1 would say that a promise is broken, and Python's own for a traceback is just that.
+            what = escape(f"{type(problem).__name__}: {problem}")
+            stderr.print(
+                f"[bold red]loadgen:[/] {what}; a mistake in loadgen, or the files of the run were changed. "
+                "What was measured is kept. LOADGEN_DEBUG=1 shows where it happened; please report that"
+            )
         return 2

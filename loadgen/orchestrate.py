@@ -30,7 +30,7 @@ from loadgen.model import NS, FaultWindow, Result, RunKey, Signal, Verdict
 from loadgen.plan import Plan, plan_of
 from loadgen.recorder import Progress, read_progress
 from loadgen.report import write_report
-from loadgen.rundir import RunDir
+from loadgen.rundir import RunDir, RunDirError
 from loadgen.runs import new_info
 from loadgen.s3watch import S3Watcher
 from loadgen.scrape import Scraper
@@ -61,17 +61,24 @@ class Display(Protocol):
 
 
 class Interrupt:
-    """What SIGINT and SIGTERM ask for: each one ends the phase that runs, the third one ends everything."""
+    """What SIGINT and SIGTERM ask for: each one ends the phase that runs, the third one ends everything.
+
+    Before the first phase there is nothing to keep, so one is enough; while the program cleans up, none counts.
+    """
 
     def __init__(self) -> None:
         self.count = 0
         self.changed = threading.Event()
         self._level = 0
+        self._begun = self._leaving = False
 
     def __call__(self, *_: object) -> None:
+        if self._leaving:
+            return
         self.count += 1
         self.changed.set()
-        if self.count >= 3:
+        if self.count >= 3 or not self._begun:
+            self._leaving = True
             raise KeyboardInterrupt
 
     @property
@@ -81,6 +88,7 @@ class Interrupt:
 
     def next_phase(self) -> None:
         """A new phase begins; it ends early when the person asks once more."""
+        self._begun = True
         self._level = self.count
         self.changed.clear()
 
@@ -134,10 +142,11 @@ def execute(
     """
     clock = steady_clock()
     info = new_info(RunKey(run_name, profile.run.seed, 0), profile, target, target_source)
+    interrupt.next_phase()
     run = RunDir.create(out, info)
     watcher = S3Watcher(target.s3, run, clock, clock())
     scraper = Scraper(target, run, clock)
-    display.phase("load", f"{profile.run.duration:g} s")
+    display.phase("load", f"{profile.run.duration:g} s, kept in {out}")
     watcher.start()
     scraper.start()
     try:
@@ -151,7 +160,7 @@ def execute(
             for problem in flush_components(target):
                 display.note(problem)
         _read_back(run, plan, target, clock, display, interrupt, settle_s=profile.verify.settle)
-        _wait_for_s3(run, plan, clock, display, interrupt)
+        _wait_for_s3(run, plan, clock, display, interrupt, bool(target.s3.endpoint))
     finally:
         scraper.stop()
         watcher.stop()
@@ -171,6 +180,12 @@ def _load(
 ) -> list[FaultWindow]:
     """The load phase: Locust as a child, the faults in a thread, progress to the display."""
     windows: list[FaultWindow] = []
+
+    def keep(window: FaultWindow) -> None:
+        windows.append(window)
+        with contextlib.suppress(RunDirError):  # written once more after the load, and told then
+            run.write_faults(windows)
+
     interrupt.next_phase()
     with (run.path / "locust.log").open("wb") as log:
         child = subprocess.Popen(
@@ -195,7 +210,7 @@ def _load(
                 clock,
                 lambda s: time.sleep(max(0.0, s)),
                 over,
-                windows.append,
+                keep,
                 give_up_s=profile.objectives.logs.recovery_max,
             )
             faults = threading.Thread(target=timeline.run, args=(began_ns,), name="faults", daemon=True)
@@ -285,8 +300,12 @@ def _read_back(
     run.write_info(replace(run.info(), verified_ns=clock()))
 
 
-def _wait_for_s3(run: RunDir, plan: Plan, clock: Clock, display: Display, interrupt: Interrupt) -> None:
+def _wait_for_s3(
+    run: RunDir, plan: Plan, clock: Clock, display: Display, interrupt: Interrupt, watched: bool
+) -> None:
     """Go on watching S3 until everything accepted is there, or the time for it is over."""
+    if not watched:
+        return
     interrupt.next_phase()
     give_up_ns = clock() + round(plan.profile.verify.s3_wait * NS)
     display.phase("S3", "waiting for the rest of the data")

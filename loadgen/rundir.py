@@ -25,11 +25,13 @@ import pyarrow.parquet as pq
 
 from loadgen.model import (
     FaultWindow,
+    Outcome,
     QueryTiming,
     Receipt,
     Result,
     RunKey,
     Sighting,
+    Signal,
     StackSample,
     StoredObject,
     Verdict,
@@ -45,6 +47,7 @@ ROWS: dict[str, type[Row]] = {
 }
 _TABLE_OF: dict[type[Row], str] = {row: table for table, row in ROWS.items()}
 _JOINED = "loadgen.joined"  # metadata of a whole file: the parts that it holds
+_WORDS = {"signal": frozenset(Signal), "outcome": frozenset(Outcome)}
 _ARROW = {int: pa.int64(), float: pa.float64(), bool: pa.bool_(), bytes: pa.binary(), str: pa.string()}
 
 
@@ -210,7 +213,7 @@ class RunDir:
     def append_table(self, table: str, rows: pa.Table) -> None:
         """Store an Arrow table with the columns of ``table`` as a part."""
         sink = pa.BufferOutputStream()
-        pq.write_table(rows, sink, compression="zstd")
+        pq.write_table(rows, sink, compression="zstd", write_page_checksum=True)
         name = f"{table}-{self._writer}-{next(self._numbers):06d}.parquet"
         write_atomically(self.path / "parts" / name, sink.getvalue().to_pybytes())
 
@@ -236,7 +239,8 @@ class RunDir:
         """
         target, temporary = self.path / f"{table}.parquet", self.path / f".{table}.parquet.new"
         try:
-            with pq.ParquetWriter(temporary, schema_of(ROWS[table]), compression="zstd") as writer:
+            schema = schema_of(ROWS[table])
+            with pq.ParquetWriter(temporary, schema, compression="zstd", write_page_checksum=True) as writer:
                 for content in contents:
                     writer.write_table(content)
                 writer.add_key_value_metadata({_JOINED: json.dumps([path.name for path in joined])})
@@ -288,7 +292,7 @@ class RunDir:
         if not path.exists():
             return ()
         try:
-            return tuple(FaultWindow(**raw) for raw in json.loads(path.read_bytes()))
+            return tuple(_fault(raw) for raw in json.loads(path.read_bytes()))
         except (OSError, ValueError, TypeError) as problem:
             raise RunDirError(f"{path}: damaged ({problem})") from problem
 
@@ -334,10 +338,24 @@ class RunDir:
         )
 
 
+def _fault(raw: Mapping[str, Any]) -> FaultWindow:
+    window = FaultWindow(**raw)
+    for name, kind in get_type_hints(FaultWindow).items():
+        if not isinstance(getattr(window, name), kind):
+            raise TypeError(f"{name} is {getattr(window, name)!r}")
+    return window
+
+
 def _read(path: Path, schema: pa.Schema) -> pa.Table | None:
     """A table's file with the expected columns, or None when it is damaged."""
     try:
-        read = pq.read_table(path)
-        return read.select(schema.names).cast(schema)
+        read = pq.read_table(path, page_checksum_verification=True).select(schema.names).cast(schema)
     except (OSError, pa.ArrowException, KeyError):
         return None
+    return read if all(_is_sound(name, read.column(name)) for name in schema.names) else None
+
+
+def _is_sound(name: str, column: pa.ChunkedArray) -> bool:
+    """No value is missing, and a word that stands for a kind of thing is known."""
+    known = _WORDS.get(name)
+    return column.null_count == 0 and (known is None or known.issuperset(column.unique().to_pylist()))

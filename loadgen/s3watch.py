@@ -27,7 +27,7 @@ from loadgen.targets.blocks import (
     tempo_block,
     trace_ids,
 )
-from loadgen.targets.s3 import explain_s3, s3_client
+from loadgen.targets.s3 import explain_s3, list_page, s3_client
 
 WATCHED = (Component.LOKI, Component.TEMPO, Component.MIMIR)
 # LastModified is in whole seconds, and clocks differ a little: what seems this much too old is still looked at.
@@ -229,7 +229,7 @@ class S3Watcher:
         token: dict[str, str] = {}
         while True:
             sent_ns = self._clock()
-            page = self._client.list_objects_v2(Bucket=bucket, **token)
+            page = list_page(self._client, bucket, **token)
             self._compare_clock(page, sent_ns, self._clock())
             for item in page.get("Contents", ()):
                 modified: datetime = item["LastModified"]

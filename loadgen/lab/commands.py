@@ -272,5 +272,5 @@ def _run(work: Callable[[], int]) -> None:
         code = NO_LAB
     except KeyboardInterrupt:
         Console(stderr=True, highlight=False).print("interrupted; `loadgen lab down` stops what may still run")
-        code = 130
+        code = NO_LAB
     raise typer.Exit(code)

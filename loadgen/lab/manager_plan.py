@@ -83,7 +83,7 @@ def choose_ports(state: LabState, missing: Collection[str], wanted: Mapping[str,
             chosen[name] = wanted[name]
             continue
         old = chosen.get(name)
-        if old is not None and old not in wanted.values() and proc.is_free(old):
+        if old is not None and old not in wanted.values() and proc.becomes_free(old):
             continue
         chosen[name] = proc.free_port(taken)
         taken.add(chosen[name])

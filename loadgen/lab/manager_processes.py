@@ -185,6 +185,16 @@ def is_free(port: int) -> bool:
     return True
 
 
+def becomes_free(port: int, within_s: float = 2.0) -> bool:
+    """Whether a server could listen on this port now or soon: the sockets of a killed process take a moment to go."""
+    give_up = time.monotonic() + within_s
+    while not is_free(port):
+        if time.monotonic() > give_up:
+            return False
+        time.sleep(0.05)
+    return True
+
+
 def accepts(port: int, timeout_s: float = 0.5) -> bool:
     """Whether something takes connections there."""
     try:

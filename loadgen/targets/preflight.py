@@ -19,7 +19,7 @@ from loadgen.targets.push import (
 )
 from loadgen.targets.readers import Readers, open_readers
 from loadgen.targets.reading import Reply
-from loadgen.targets.s3 import explain_s3, s3_client
+from loadgen.targets.s3 import explain_s3, list_page, s3_client
 
 _EMPTY_SNAPPY = b"\x00"
 _LOOK_BACK_NS = 300 * NS
@@ -36,14 +36,30 @@ def check_reachable(
     Asked are: Grafana's health and login, a trivial query of each data source, an empty push to each push endpoint,
     and a listing of each bucket (only when an S3 endpoint is given).
     """
+    unset = _unset(target, signals)
+    if unset:
+        return tuple(unset)
     try:
         return (
             *_reading(target, signals, timeout_s, clock),
             *_pushing(target, signals, timeout_s),
-            *_s3(target, signals),
+            *_s3(target, signals, timeout_s),
         )
     except ConfigError as problem:
         return (str(problem),)
+
+
+def _unset(target: Target, signals: Collection[Signal]) -> list[str]:
+    """Addresses that a run needs and the target does not have."""
+    needed = {
+        "no url of [grafana]": target.grafana.url or target.via != "grafana",
+        "no url of [loki]": target.loki.url or Signal.LOGS not in signals,
+        "no url of [mimir]": target.mimir.url or Signal.METRICS not in signals,
+        "neither otlp_http nor otlp_grpc of [tempo]": (
+            target.tempo.otlp_http or target.tempo.otlp_grpc or Signal.TRACES not in signals
+        ),
+    }
+    return [f"{name} is set; the run needs it, so add it to the target" for name, given in needed.items() if not given]
 
 
 def _reading(target: Target, signals: Collection[Signal], timeout_s: float, clock: Callable[[], int]) -> list[str]:
@@ -83,8 +99,6 @@ def _pushing(target: Target, signals: Collection[Signal], timeout_s: float) -> l
     if Signal.METRICS in signals:
         judge(Component.MIMIR, mimir_pusher(target, policy).push(_EMPTY_SNAPPY))
     if Signal.TRACES in signals:
-        if not target.tempo.otlp_http and not target.tempo.otlp_grpc:
-            problems.append("tempo does not take pushes: [tempo] has neither otlp_http nor otlp_grpc; set one of them")
         if target.tempo.otlp_http:
             judge(Component.TEMPO, tempo_http_pusher(target, policy).push(b""))
         if target.tempo.otlp_grpc:
@@ -103,16 +117,18 @@ def _loki_push(target: Target, timeout_s: float) -> list[str]:
     return [] if answer.ok or answer.status in (400, 422) else [f"loki does not take pushes: {answer.error}"]
 
 
-def _s3(target: Target, signals: Collection[Signal]) -> list[str]:
+def _s3(target: Target, signals: Collection[Signal], timeout_s: float) -> list[str]:
     if not target.s3.endpoint:
         return []
     problems: list[str] = []
     for component in [signal.component for signal in Signal if signal in signals]:
         bucket = target.s3.bucket(component)
         try:
-            s3_client(target.s3, 5.0).list_objects_v2(Bucket=bucket, MaxKeys=1)
+            list_page(s3_client(target.s3, timeout_s), bucket, MaxKeys=1)
         except ConfigError:
             raise
         except Exception as problem:  # botocore has no base class for everything that it raises
             problems.append(f"{component}'s bucket cannot be listed: {explain_s3(problem, target.s3, bucket)}")
+            if not hasattr(problem, "response"):
+                break  # nobody answered as S3 does: the other buckets would only say the same again
     return problems

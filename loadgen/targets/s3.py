@@ -35,6 +35,24 @@ def s3_client(target: S3Target, timeout_s: float = 10.0, connections: int = 8) -
     )
 
 
+def list_page(client: Any, bucket: str, **more: Any) -> dict[str, Any]:
+    """One page of a bucket's listing, as boto3 gives it.
+
+    Raises:
+        NotAListing: a 2xx answer of something that is not S3; boto3 takes it for an empty bucket.
+        ConfigError, botocore's errors: as `s3_client` and boto3 raise them.
+    """
+    page: dict[str, Any] = client.list_objects_v2(Bucket=bucket, **more)
+    if not page.keys() & {"Name", "KeyCount", "IsTruncated", "Contents"}:
+        kind = page.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("content-type", "no content type")
+        raise NotAListing(f"the answer is no listing of a bucket ({kind})")
+    return page
+
+
+class NotAListing(Exception):
+    """Something else answered in place of S3."""
+
+
 def explain_s3(problem: BaseException, target: S3Target, bucket: str, key: str = "") -> str:
     """One sentence for a failed S3 request: where, what, and what to do. The secret key is never in it."""
     where = f"{url_without_secrets(target.endpoint) or 's3'}/{bucket}" + (f"/{key}" if key else "")
@@ -56,6 +74,11 @@ def explain_s3(problem: BaseException, target: S3Target, bucket: str, key: str =
             "ConnectTimeoutError": "check the endpoint, the network and that S3 runs",
             "ReadTimeoutError": "S3 is slow or stuck",
             "NoCredentialsError": "set access_key_id and secret_access_key",
-            "SSLError": "the certificate cannot be verified; set ca_file to the authority's PEM file",
+            "SSLError": (
+                "the server does not speak TLS here; perhaps the endpoint must begin with http://"
+                if "WRONG_VERSION_NUMBER" in str(problem)
+                else "the certificate cannot be verified; set ca_file to the authority's PEM file"
+            ),
+            "NotAListing": "a proxy or another program answered, not S3; check the endpoint",
         }.get(name, "check endpoint, credentials and S3's log")
     return f"{where}: {code or name}, {said!r}; {hint}"

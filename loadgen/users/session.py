@@ -209,8 +209,15 @@ class _Session:
 
     def quitting(self) -> None:
         """Decide the exit code: failed pushes are data of the run, not failures of the generator."""
+        runner = self.environment.runner
+        # After a signal Locust comes here while its users still push: they stop first, so that all has its receipt.
+        if isinstance(runner, MasterRunner):
+            runner.stop(send_stop_to_client=False)
+        elif runner is not None:
+            runner.stop()
         self.test_stop_once()
-        if isinstance(self.environment.runner, WorkerRunner):
+        if isinstance(runner, WorkerRunner):
+            runner.send_message("loadgen_finished", {})
             return
         accepted = self.progress.accepted_batches if self.progress else 0
         broken = locust.log.unhandled_greenlet_exception or self.problem
