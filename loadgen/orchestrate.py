@@ -38,6 +38,7 @@ from loadgen.targets.readers import open_readers, ping
 from loadgen.verify import verify
 
 STOP_CHILD_WITHIN_S = 30.0
+OVERTIME_S = 60
 
 
 class RunError(Exception):
@@ -243,7 +244,8 @@ def _locust_command(profile: Profile, run: RunDir) -> list[str]:
     command = [
         *(sys.executable, "-m", "locust", "-f", str(locustfile()), "--headless", "--only-summary"),
         *("-u", str(users), "-r", str(max(1, min(100, users)))),
-        *("-t", f"{max(1, round(profile.run.duration))}s", "--run-dir", str(run.path.resolve())),
+        # The load ends itself, after its duration from its first due time; this is for when it does not.
+        *("-t", f"{round(profile.run.duration) + OVERTIME_S}s", "--run-dir", str(run.path.resolve())),
     ]
     if profile.run.processes > 1:
         command += ["--processes", str(profile.run.processes)]
@@ -300,9 +302,7 @@ def _read_back(
     run.write_info(replace(run.info(), verified_ns=clock()))
 
 
-def _wait_for_s3(
-    run: RunDir, plan: Plan, clock: Clock, display: Display, interrupt: Interrupt, watched: bool
-) -> None:
+def _wait_for_s3(run: RunDir, plan: Plan, clock: Clock, display: Display, interrupt: Interrupt, watched: bool) -> None:
     """Go on watching S3 until everything accepted is there, or the time for it is over."""
     if not watched:
         return

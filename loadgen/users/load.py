@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import gevent
 import gevent.pool
@@ -10,7 +11,7 @@ import gevent.pool
 from loadgen.clock import Clock, steady_clock
 from loadgen.config import Profile, Target
 from loadgen.freshness import Prober
-from loadgen.model import Outcome, Receipt, RunKey, Signal
+from loadgen.model import MS, NS, Outcome, Receipt, RunKey, Signal
 from loadgen.plan import Plan, plan_of
 from loadgen.recorder import Recorder
 from loadgen.senders import Senders
@@ -18,6 +19,26 @@ from loadgen.targets.readers import Readers, open_readers
 
 # Probes of one process that may wait for visibility at the same time; further ones are left out, never queued.
 MAX_PROBES = 64
+# Between the start of a test and its first due time, beside what laying out bodies takes.
+START_UP_NS = 300 * MS
+MAX_START_UP_NS = 20 * NS
+
+
+def start_up_ns(profile: Profile, users: int, workers: int, clock: Clock) -> int:
+    """How long a process will be busy with laying out the bodies of its users before the first of them is due.
+
+    Estimated from one user of each signal; ``users`` are all users of the test, shared by so many workers.
+    """
+    planned = sum(profile.users(signal) for signal in Signal) + profile.dashboards.users
+    share = max(1.0, users / max(1, planned)) / workers
+    plan = plan_of(RunKey("start-up", profile.run.seed, clock() // MS * MS), profile)
+    busy_ns = 0.0
+    for signal in Signal:
+        if profile.users(signal):
+            before_ns = clock()
+            plan.source(signal).prepare(0)
+            busy_ns += (clock() - before_ns) * math.ceil(profile.users(signal) * share)
+    return min(MAX_START_UP_NS, START_UP_NS + round(1.5 * busy_ns))
 
 
 class Load:

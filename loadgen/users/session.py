@@ -23,12 +23,12 @@ from locust.runners import MasterRunner, WorkerRunner
 from loadgen.clock import steady_clock
 from loadgen.config import ConfigError, Profile, load_profile, parse_profile
 from loadgen.locate import DEFAULT_PROFILE, find_profile, resolve_target
-from loadgen.model import NS, RunKey, Signal
+from loadgen.model import MS, NS, RunKey, Signal
 from loadgen.process import self_samples
 from loadgen.recorder import ProgressKeeper, Recorder, from_ipc, run_sink, to_ipc
 from loadgen.rundir import RunDir, RunDirError
 from loadgen.runs import new_info, new_run_name
-from loadgen.users.load import Load
+from loadgen.users.load import Load, start_up_ns
 from loadgen.users.people import DashboardViewer, LogShipper, MetricsAgent, TracedService
 
 log = logging.getLogger("loadgen")
@@ -102,11 +102,17 @@ class _Session:
             self.recorder = Recorder(self._to_master)
             self._begin(Load(key, profile, target, self.recorder, runner.worker_index, options.loadgen_workers))
             return
-        began_ns = self.clock() // 1_000_000 * 1_000_000
+        workers = 1
+        if isinstance(runner, MasterRunner):
+            workers = max(1, len(runner.clients.ready) + len(runner.clients.running) + len(runner.clients.spawning))
+        began_ns = (self.clock() + start_up_ns(profile, self.options.num_users, workers, self.clock)) // MS * MS
         run_dir = Path(self.options.run_dir) if self.options.run_dir else None
         if run_dir is not None and (run_dir / "run.json").exists() and not (run_dir / "progress.json").exists():
             self.run = RunDir.open(run_dir, "load")
             info = self.run.info()
+            # A run that was prepared for us has a length of its own, which counts from the first due time.
+            end_ns = began_ns + round(profile.run.duration * NS)
+            gevent.spawn_later((end_ns - self.clock()) / NS, runner.quit)
         else:
             name = new_run_name(began_ns)
             info = new_info(RunKey(name, profile.run.seed, began_ns), profile, target, source)
@@ -120,7 +126,6 @@ class _Session:
         self.recorder = Recorder(run_sink(self.run, self.progress))
         if isinstance(runner, MasterRunner):
             self.reported = set()
-            workers = max(1, len(runner.clients.ready) + len(runner.clients.running) + len(runner.clients.spawning))
             vars(self.options).update(
                 loadgen_run=key.run,
                 loadgen_seed=key.seed,
