@@ -14,8 +14,6 @@ from loadgen.targets.readers import Readers
 from loadgen.targets.reading import Reply, selector
 
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
-# A trace that was due so long ago has been pushed and acknowledged, even if the push was a little late.
-_RECENT_NS = 5 * NS
 # Points of a range query; Prometheus and Loki refuse more than 11,000 a series.
 _POINTS = 240
 _LOG_LINES = 1000
@@ -58,9 +56,10 @@ class Panel:
         )
 
 
-def panels(plan: Plan, readers: Readers, now_ns: int) -> Sequence[Panel]:
+def panels(plan: Plan, readers: Readers, now_ns: int, trace_id: bytes = b"") -> Sequence[Panel]:
     """The panels of a run's dashboard at a time, in a fixed order in which the components take turns.
 
+    ``trace_id`` is a trace that is known to be there, for the panels that show one; without it they are left out.
     A viewer who goes through them by index asks everything in turn. Components that nothing is sent to are left out,
     and so are panels by Grafana's own API when reading is direct.
     """
@@ -70,7 +69,7 @@ def panels(plan: Plan, readers: Readers, now_ns: int) -> Sequence[Panel]:
     if plan.users(Signal.METRICS):
         rows.append(_mimir(plan, now_ns, readers.grafana is not None))
     if plan.users(Signal.TRACES):
-        rows.append(_tempo(plan, now_ns, readers.grafana is not None))
+        rows.append(_tempo(plan, now_ns, readers.grafana is not None, trace_id))
     return tuple(panel for panel in chain.from_iterable(zip_longest(*rows)) if panel is not None)
 
 
@@ -189,7 +188,7 @@ def _mimir(plan: Plan, now_ns: int, grafana: bool) -> list[Panel]:
     return made
 
 
-def _tempo(plan: Plan, now_ns: int, grafana: bool) -> list[Panel]:
+def _tempo(plan: Plan, now_ns: int, grafana: bool, trace_id: bytes) -> list[Panel]:
     query = run_query(plan.key.run)
     inner = query[2:-2]
 
@@ -215,7 +214,6 @@ def _tempo(plan: Plan, now_ns: int, grafana: bool) -> list[Panel]:
         ),
         search("recent traces", query, _DAY_S),
     ]
-    trace_id = _recent_trace(plan, now_ns)
     if trace_id:
         made.insert(
             1,
@@ -234,12 +232,3 @@ def _by_grafana(component: Component, name: str, query: dict[str, Any], range_s:
         return readers.grafana.panel(component, query, now_ns - range_s * NS, now_ns, due_ns)
 
     return Panel(component, name, "panel", float(range_s), ask)
-
-
-def _recent_trace(plan: Plan, now_ns: int) -> bytes:
-    """The id of a trace that was due a little while ago; empty before the first one."""
-    emitters = plan.users(Signal.TRACES)
-    # Another emitter every few seconds, so that not always the same one is looked at.
-    user = now_ns // _RECENT_NS % emitters
-    n = plan.traces.pace(user).last_at(now_ns - _RECENT_NS)
-    return bytes(plan.traces.trace_ids(plan.traces.batch(user, n))[0].tobytes()) if n >= 0 else b""

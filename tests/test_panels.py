@@ -14,6 +14,8 @@ from loadgen.targets.readers import Readers, open_readers
 
 NOW_NS = BEGAN_NS + 3600 * NS
 
+TRACE = bytes(range(16))
+
 
 def readers(via: str = "grafana", record: list[QueryTiming] | None = None) -> Readers:
     # Nobody listens: what is asked is seen in the errors.
@@ -22,7 +24,7 @@ def readers(via: str = "grafana", record: list[QueryTiming] | None = None) -> Re
 
 
 def test_panels_cover_every_component_kind_and_range() -> None:
-    made = panels(small_plan(), readers(), NOW_NS)
+    made = panels(small_plan(), readers(), NOW_NS, TRACE)
     covered = {(panel.component, panel.kind, panel.range_s) for panel in made}
     for range_s in (300, 3600, 86_400):
         assert (Component.LOKI, "logs", range_s) in covered and (Component.LOKI, "range", range_s) in covered
@@ -35,9 +37,9 @@ def test_panels_cover_every_component_kind_and_range() -> None:
 
 
 def test_components_take_turns_and_the_order_is_fixed() -> None:
-    made = panels(small_plan(), readers(), NOW_NS)
+    made = panels(small_plan(), readers(), NOW_NS, TRACE)
     assert [panel.component.value for panel in made[:6]] == ["loki", "mimir", "tempo"] * 2
-    again = panels(small_plan(), readers(), NOW_NS)
+    again = panels(small_plan(), readers(), NOW_NS, TRACE)
     assert [(p.name, p.range_s) for p in made] == [(p.name, p.range_s) for p in again]
 
 
@@ -47,11 +49,11 @@ def test_components_without_load_have_no_panels() -> None:
 
 
 def test_direct_reading_has_no_panels_of_grafanas_own_api() -> None:
-    assert "panel" not in {panel.kind for panel in panels(small_plan(), readers("direct"), NOW_NS)}
+    assert "panel" not in {panel.kind for panel in panels(small_plan(), readers("direct"), NOW_NS, TRACE)}
 
 
-def test_before_the_first_trace_there_is_no_panel_for_one() -> None:
-    kinds = {p.kind for p in panels(small_plan(), readers(), BEGAN_NS) if p.component is Component.TEMPO}
+def test_without_a_known_trace_there_is_no_panel_for_one() -> None:
+    kinds = {p.kind for p in panels(small_plan(), readers(), NOW_NS) if p.component is Component.TEMPO}
     assert "trace" not in kinds and "search" in kinds
 
 
@@ -63,7 +65,7 @@ def test_steps_stay_far_below_the_servers_limit_of_points(range_s: int) -> None:
 def test_latency_counts_from_the_planned_time_and_is_recorded_by_the_caller_only() -> None:
     recorded: list[QueryTiming] = []
     r = readers(record=recorded)
-    for panel in panels(small_plan(), r, NOW_NS):
+    for panel in panels(small_plan(), r, NOW_NS, TRACE):
         timing = panel.ask(r, 123)
         assert (timing.due_ns, timing.source, timing.kind) == (123, "viewer", panel.kind)
         assert (timing.component, timing.range_s, timing.ok) == (panel.component.value, panel.range_s, False)

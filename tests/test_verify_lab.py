@@ -241,9 +241,11 @@ def test_probes_see_fresh_batches_through_grafana(servers: Servers, tmp_path: Pa
 
 def test_every_panel_gets_data(servers: Servers, tmp_path: Path) -> None:
     bench = Bench(servers, tmp_path)
-    bench.push()
+    receipts = bench.push()
     readers = open_readers(bench.target, time.time_ns, None, 10.0, "viewer")
-    for panel in panels(bench.plan, readers, time.time_ns()):
+    traced = next(receipt for receipt in receipts if receipt.signal == Signal.TRACES)
+    trace_id = bench.plan.traces.trace_ids(bench.plan.traces.batch(traced.user, traced.n))[0].tobytes()
+    for panel in panels(bench.plan, readers, time.time_ns(), trace_id):
         timing = panel.ask(readers, time.time_ns())
         assert timing.ok, (panel.name, timing.detail)
         # In so short a run a rate may have no two samples in a window, and no request may have failed.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import itertools
 import math
 
@@ -19,6 +20,8 @@ from loadgen.targets.readers import Readers, open_readers
 
 # Probes of one process that may wait for visibility at the same time; further ones are left out, never queued.
 MAX_PROBES = 64
+# A viewer looks at the oldest of so many acknowledged batches, so that not the very last one is asked for.
+KNOWN_TRACES = 4
 # Between the start of a test and its first due time, beside what laying out bodies takes.
 START_UP_NS = 300 * MS
 MAX_START_UP_NS = 20 * NS
@@ -61,6 +64,7 @@ class Load:
         self.probes = gevent.pool.Pool(MAX_PROBES)
         self._counters = {signal: itertools.count() for signal in Signal}
         self._viewers = itertools.count()
+        self._traced: collections.deque[tuple[int, int]] = collections.deque(maxlen=KNOWN_TRACES)
         self.sdk_started = False
 
     def next_user(self, signal: Signal) -> int:
@@ -73,6 +77,18 @@ class Load:
     def next_viewer(self) -> int:
         """A number for a viewer of this process."""
         return next(self._viewers) * self._workers + self.worker
+
+    def remember(self, receipt: Receipt) -> None:
+        """Keep the last acknowledged batches of traces, for the viewers to look at."""
+        if receipt.signal == Signal.TRACES and receipt.outcome == Outcome.ACCEPTED:
+            self._traced.append((receipt.user, receipt.n))
+
+    def known_trace(self) -> bytes:
+        """The id of a trace that was acknowledged a moment ago; empty when none was, or none by this process."""
+        if not self._traced:
+            return b""
+        batch = self.plan.traces.batch(*self._traced[0])
+        return bytes(self.plan.traces.trace_ids(batch)[0].tobytes())
 
     def probe(self, receipt: Receipt) -> None:
         """Watch an acknowledged batch become visible, beside the load."""

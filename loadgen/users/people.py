@@ -53,6 +53,7 @@ class _Pusher(User):  # type: ignore[misc]
         gevent.sleep(self._stream.wait_s())  # the first one has a time of its own too
         receipt = self._stream.step()
         _tell_locust(self.environment, receipt)
+        self._load.remember(receipt)
         if self._count % self._probe_each == 0:
             self._load.probe(receipt)
         self._count += 1
@@ -119,7 +120,7 @@ class DashboardViewer(User):  # type: ignore[misc]
         if late_ns > 0:
             # A person does not catch up on looks that a slow dashboard cost; the slow look itself was counted whole.
             self._due_ns += late_ns
-        choice = panels(load.plan, load.readers, load.clock())
+        choice = panels(load.plan, load.readers, load.clock(), load.known_trace())
         if not choice:
             return
         timing: QueryTiming = choice[self._n % len(choice)].ask(load.readers, due_ns)
