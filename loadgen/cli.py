@@ -27,6 +27,7 @@ from loadgen.orchestrate import Interrupt, Judgement, RunError, conclude, execut
 from loadgen.report.terminal import print_verdicts
 from loadgen.rundir import RunDir, RunDirError
 from loadgen.runs import new_run_name
+from loadgen.steady import steady_output
 from loadgen.targets.preflight import check_reachable
 
 TYPER_INTERRUPTED = 130
@@ -244,6 +245,7 @@ _mount_lab()
 
 def main() -> None:
     """The console command."""
+    steady_output()
     sys.exit(guarded(lambda: app(standalone_mode=False)))
 
 
@@ -264,10 +266,6 @@ def guarded(call: Callable[[], object]) -> int:
         return 2
     except KeyboardInterrupt:
         stderr.print(INTERRUPTED)
-        return 2
-    except BrokenPipeError:
-        # The reader of our output has gone, e.g. `| head`; nothing more can be said to it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 2
     except Exception as problem:
         # A usage error shows itself; its class has a different home in each version of typer.

@@ -54,7 +54,7 @@ class Logs(_Section):
     users: int = Field(3, ge=0, le=100_000)
     lines_per_s: float = Field(100.0, gt=0, description="of each user")
     push_every: Seconds = Field(1.0, gt=0, description="time between the pushes of a user")
-    rate: Size | None = Field(None, description="plain bytes per second of all users together; sets lines_per_s")
+    rate: Size | None = Field(None, gt=0, description="plain bytes per second of all users together; sets lines_per_s")
 
 
 class Metrics(_Section):
@@ -64,7 +64,7 @@ class Metrics(_Section):
     series: int = Field(500, ge=1, le=200_000, description="active series of each user")
     push_every: Seconds = Field(2.0, gt=0, description="time between the pushes of a user")
     samples_per_push: int = Field(1, ge=1, le=1000, description="samples of every series in a push")
-    rate: Size | None = Field(None, description="plain bytes per second of all users together; sets push_every")
+    rate: Size | None = Field(None, gt=0, description="plain bytes per second of all users together; sets push_every")
 
 
 class Traces(_Section):
@@ -75,7 +75,7 @@ class Traces(_Section):
     push_every: Seconds = Field(0.5, gt=0, description="time between the pushes of a user")
     grpc_share: float = Field(0.5, ge=0, le=1, description="share of users that push by OTLP/gRPC instead of OTLP/HTTP")
     sdk_every: Seconds = Field(5.0, description="a probe through the OpenTelemetry SDK this often; 0 for none")
-    rate: Size | None = Field(None, description="plain bytes per second of all users together; sets traces_per_s")
+    rate: Size | None = Field(None, gt=0, description="plain bytes per second of all users together; sets traces_per_s")
 
 
 class Dashboards(_Section):
@@ -136,7 +136,7 @@ class SignalObjectives(_Section):
     duplicates: int = Field(0, ge=0)
     altered: int = Field(0, ge=0)
     order: int = Field(0, ge=0)
-    throughput: Size | None = Field(None, description="plain bytes per second; not set: the profile's own rate")
+    throughput: Size | None = Field(None, gt=0, description="plain bytes per second; not set: the profile's own rate")
     not_accepted_percent: float = Field(0.1, ge=0, le=100)
     query_p99: Seconds = 3.0
     freshness_p99: Seconds = 60.0
