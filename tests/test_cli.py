@@ -125,3 +125,20 @@ def test_locust_with_a_bad_profile_ends_with_a_clear_line(tmp_path):
     )
     assert done.returncode == 2
     assert "loadgen: no target" in done.stderr
+
+
+def test_ctrl_c_while_the_program_loads_is_no_traceback(tmp_path):
+    # A module that is imported early sends the signal, which hits the same moment on every machine.
+    (tmp_path / "sitecustomize.py").write_text(
+        "import builtins, signal\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "real = builtins.__import__\n"
+        "def spy(name, *rest):\n"
+        "    if name == 'loadgen.orchestrate':\n"
+        "        signal.raise_signal(signal.SIGINT)\n"
+        "    return real(name, *rest)\n"
+        "builtins.__import__ = spy\n"
+    )
+    done = loadgen(tmp_path, "--help", PYTHONPATH=f"{tmp_path}{os.pathsep}{REPOSITORY}")
+    assert done.returncode == 2
+    assert "interrupted before anything began" in done.stderr
