@@ -133,10 +133,10 @@ def test_ctrl_c_while_the_program_loads_is_no_traceback(tmp_path):
         "import builtins, signal\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "real = builtins.__import__\n"
-        "def spy(name, *rest):\n"
+        "def spy(name, *rest, **more):\n"
         "    if name == 'loadgen.orchestrate':\n"
         "        signal.raise_signal(signal.SIGINT)\n"
-        "    return real(name, *rest)\n"
+        "    return real(name, *rest, **more)\n"
         "builtins.__import__ = spy\n"
     )
     done = loadgen(tmp_path, "--help", PYTHONPATH=f"{tmp_path}{os.pathsep}{REPOSITORY}")
