@@ -18,13 +18,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from loadgen.lab import native
 from loadgen.lab.manager import PART_OF, EndpointStatus, Lab
-from loadgen.lab.state import LabError, LabState
+from loadgen.lab.state import NATIVE, LabError, LabState
 
 OK, NOT_ALL, NO_LAB = 0, 1, 2
 
 app = typer.Typer(
-    help="The local stack: Loki, Tempo, Mimir and Grafana as small servers of our own, and a real S3 (SeaweedFS).\n\n"
+    help="The local stack: Loki, Tempo, Mimir and Grafana as small servers of our own, and a real S3 (SeaweedFS); with "
+    "--native the real servers that are found on PATH.\n\n"
     "Nothing but pip is needed. All processes listen on 127.0.0.1 only; data, logs and throw-away credentials lie in "
     "one lab directory: --dir, else $LOADGEN_LAB_DIR, else loadgen/lab in $XDG_STATE_HOME (~/.local/state).",
     no_args_is_help=True,
@@ -79,12 +81,43 @@ def parse_defect(text: str) -> DefectOrder:
     return DefectOrder(parts[0], parts[1], count, delay_s)
 
 
+def parse_engines(texts: Sequence[str]) -> dict[str, str]:
+    """``loki=native`` and so on. Raises typer.BadParameter."""
+    engines: dict[str, str] = {}
+    for text in texts:
+        part, equals, engine = text.partition("=")
+        if not equals or not part.strip() or not engine.strip():
+            raise typer.BadParameter(f"'{text}' is no engine; write it like loki=native ({', '.join(native.PARTS)})")
+        engines[part.strip()] = engine.strip()
+    return engines
+
+
+def native_engines(tell: Callable[[str], None]) -> dict[str, str]:
+    """``native`` for every part whose real server is on PATH. Raises LabError if there is none at all."""
+    engines: dict[str, str] = {}
+    for part in native.PARTS:
+        program = native.find_program(part)
+        if program is not None:
+            engines[part] = NATIVE
+            tell(f"{part}: {program.engine} ({program.path})")
+        else:
+            tell(f"{part}: not on PATH" + ("" if part == "prometheus" else ", stays embedded"))
+    if not engines:
+        raise LabError(
+            "none of loki, tempo, mimir, cortex, grafana and prometheus is on PATH; install one, or leave --native away"
+        )
+    return engines
+
+
 @app.command()
 def up(
     directory: Directory = None,
     flush_age: Annotated[
         str,
-        typer.Option(metavar="AGE", help="Accepted data goes to S3 at this age, e.g. 5s. Default: as before, else 5s."),
+        typer.Option(
+            metavar="AGE",
+            help="Accepted data goes to S3 at this age, e.g. 5s. Default: as before, else 5s (real servers: 4m).",
+        ),
     ] = "",
     port: Annotated[
         list[str] | None,
@@ -92,6 +125,21 @@ def up(
             metavar="NAME=PORT",
             help="Wanted port, e.g. loki=3100; else free ones, the same as last time if nobody took them. "
             "May be given again.",
+        ),
+    ] = None,
+    real: Annotated[
+        bool,
+        typer.Option(
+            "--native",
+            help="Real servers for what is found on PATH: loki, tempo, mimir (or cortex in its place), grafana, and "
+            "prometheus, which scrapes the others and writes to Mimir. What is not found stays embedded.",
+        ),
+    ] = False,
+    engine: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PART=ENGINE",
+            help="The same for one part: loki=native or loki=embedded. May be given again; wins over --native.",
         ),
     ] = None,
     foreground: Annotated[
@@ -121,7 +169,12 @@ def up(
         lab = Lab.open(directory)
         if foreground:
             _on_stop(stopped.set)
-        state = lab.up(lambda text: notes.print(escape(text), style="dim"), flush_age_s, ports)
+
+        def tell(text: str) -> None:
+            notes.print(escape(text), style="dim")
+
+        engines = {**(native_engines(tell) if real else {}), **parse_engines(engine or ())}
+        state = lab.up(tell, flush_age_s, ports, engines=engines)
         for order in orders:
             lab.order_defect(order.component, order.kind, order.count, order.delay_s)
         _print_table(lab.status(), state)
@@ -239,6 +292,7 @@ def as_object(rows: Sequence[EndpointStatus], state: LabState) -> dict[str, Any]
 def _print_table(rows: Sequence[EndpointStatus], state: LabState) -> None:
     console = Console(highlight=False)
     table = Table("", "URL", "engine", "pid", "memory", "running")
+    table.columns[1].min_width = max(len(row.url) for row in rows)
     for column in (3, 4):
         table.columns[column].justify = "right"
     seen: set[int] = set()

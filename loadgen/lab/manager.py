@@ -24,8 +24,8 @@ from pathlib import Path
 
 from loadgen.lab import manager_plan as plan
 from loadgen.lab import manager_processes as proc
-from loadgen.lab import seaweed
-from loadgen.lab.manager_plan import ENDPOINTS, PART_OF, PARTS, PORTS_OF, READY_PATH, S3, SERVERS, Progress
+from loadgen.lab import native, seaweed
+from loadgen.lab.manager_plan import ENDPOINTS, PART_OF, PARTS, PORTS_OF, PROMETHEUS, READY_PATH, S3, Progress
 from loadgen.lab.state import LabError, LabState, ProcessState, lab_directory, load_state
 
 __all__ = ["ENDPOINTS", "PARTS", "PART_OF", "EndpointStatus", "Lab", "LabError"]
@@ -42,7 +42,7 @@ class EndpointStatus:
     Attributes:
         name: one of `ENDPOINTS`.
         url: its address.
-        engine: ``embedded`` or ``seaweedfs``.
+        engine: ``embedded``, ``seaweedfs``, or ``native`` with the program and its version.
         pid: of the process behind it, 0 if there is none.
         memory_bytes: its resident memory.
         running: the process lives and the port takes connections.
@@ -79,15 +79,17 @@ class Lab:
         flush_age_s: float | None = None,
         ports: Mapping[str, int] | None = None,
         timeout_s: float = 60.0,
+        engines: Mapping[str, str] | None = None,
     ) -> LabState:
         """Starts whatever of the lab does not run; on a failure what this call started is stopped again.
 
         Args:
             progress: told in a few words what happens.
-            flush_age_s: how long accepted data waits before it goes to S3 (by default as before, at first 5);
-                a part that runs already keeps its own.
+            flush_age_s: how long accepted data waits before it goes to S3 (by default as before, at first 5 for
+                embedded servers and 240 for real ones); a part that runs already keeps its own.
             ports: endpoint name to port, where a certain one is wanted.
             timeout_s: give up when a part does not answer within this time.
+            engines: part to ``native`` (the real server from PATH) or ``embedded``; by default as before.
         """
         tell = progress or (lambda _text: None)
         self._make_directory()
@@ -96,18 +98,20 @@ class Lab:
             state = before or plan.new_state(self.directory)
             if flush_age_s is not None:
                 state = replace(state, flush_age_s=flush_age_s)
-            running = {name for name in PARTS if self._runs(state, name)}
+            running = {name for name in plan.parts_of(state) if self._runs(state, name)}
+            state = plan.with_engines(state, engines or {}, running)
+            parts = set(plan.parts_of(state))
             plan.check_wanted(state, ports or {}, running)
-            if running == set(PARTS):
+            if running == parts:
                 tell("the lab runs already")
                 return before or state
             self._stop_others(state, running)
             began = time.monotonic()
-            moved = plan.choose_ports(state, set(PARTS) - running, ports or {}, tell)
+            moved = plan.choose_ports(state, parts - running, ports or {}, tell)
             running -= plan.affected(state, moved, running)
             self._stop_others(state, running)
             try:
-                state = self._start_missing(moved, set(PARTS) - running, tell, timeout_s)
+                state = self._start_missing(moved, parts - running, tell, timeout_s)
             except BaseException:
                 self._stop_others(state, running)
                 raise
@@ -154,8 +158,8 @@ class Lab:
         """How every endpoint does. Raises LabError if there is no lab here."""
         state = self._need_state()
         rows = []
-        for name in ENDPOINTS:
-            part = PART_OF[name]
+        for name in plan.endpoints_of(state):
+            part = PART_OF.get(name, name)
             process = state.process(part)
             alive = process is not None and proc.is_part(process.pid, self.directory, part)
             pid = process.pid if process is not None and alive else 0
@@ -163,7 +167,7 @@ class Lab:
                 EndpointStatus(
                     name=name,
                     url=state.url(name),
-                    engine="seaweedfs" if part == S3 else "embedded",
+                    engine=process.engine if process is not None else "",
                     pid=pid,
                     memory_bytes=proc.memory_bytes(pid) if pid else 0,
                     running=alive and proc.accepts(dict(state.ports)[name]),
@@ -190,12 +194,14 @@ class Lab:
         if number in (signal.SIGKILL, signal.SIGTERM) and not proc.wait_gone(found, self._children, wait_s):
             raise LabError(f"{name} still runs {wait_s:.0f} s after signal {number}; try signal {int(signal.SIGKILL)}")
 
-    def start(self, name: str, timeout_s: float = 60.0) -> LabState:
-        """Starts one part that does not run again, with its old settings and ports, and waits until it answers.
+    def start(self, name: str, timeout_s: float = 60.0, until_ready: bool = True) -> LabState:
+        """Starts one part that does not run again, with its old settings and ports.
 
         Args:
             name: one of `PARTS`.
             timeout_s: give up after this.
+            until_ready: wait until it says that it is ready, not only until it listens: real servers take pushes and
+                queries long before they call themselves ready.
         """
         part = self._part(name)
         with self._locked():
@@ -207,7 +213,7 @@ class Lab:
             if part == S3:
                 self._wait_s3(state, offset, timeout_s)
             else:
-                self._wait_ready(state, {part: offset}, timeout_s)
+                self._wait_ready(state, {part: offset}, timeout_s, until_ready)
             return state
 
     # --- starting -----------------------------------------------------------------------------------------------------
@@ -221,7 +227,7 @@ class Lab:
             state, offsets[name] = self._launch(state, name)
         if S3 in missing:
             self._wait_s3(state, offsets.pop(S3), timeout_s)
-        for name in (part for part in SERVERS if part in missing and part != "grafana"):
+        for name in (part for part in plan.parts_of(state) if part in missing and part not in offsets and part != S3):
             tell(f"starting {name}")
             state, offsets[name] = self._launch(state, name)
         self._wait_ready(state, offsets, timeout_s)
@@ -237,6 +243,9 @@ class Lab:
             server.data_dir.mkdir(parents=True, exist_ok=True)
             seaweed.write_config(server.config, state.credentials)
             argv, extra, engine = server.argv(), server.environment(), "seaweedfs"
+        elif state.is_native(name):
+            real = native.launch(state, native.need_program(name))
+            argv, extra, engine = real.argv, dict(real.environment), real.engine
         else:
             config = self.directory / "config" / f"{name}.json"
             settings = plan.server_settings(state, name)
@@ -257,7 +266,9 @@ class Lab:
         admin = state.credential(seaweed.ADMIN)
         seaweed.set_up(state.url(S3), admin, timeout_s, lambda: self._check_alive(state, S3, offset))
 
-    def _wait_ready(self, state: LabState, offsets: Mapping[str, int], timeout_s: float) -> None:
+    def _wait_ready(
+        self, state: LabState, offsets: Mapping[str, int], timeout_s: float, until_ready: bool = True
+    ) -> None:
         """Waits until all these parts answer; ``offsets`` tells where each one's log begins."""
         ports = dict(state.ports)
         waiting = list(offsets)
@@ -267,7 +278,7 @@ class Lab:
                 self._check_alive(state, name, offsets[name])
                 if not all(proc.accepts(ports[port]) for port in PORTS_OF[name]):
                     continue
-                if proc.http_status(state.url(name) + READY_PATH[name]) == 200:
+                if not until_ready or proc.http_status(state.url(name) + READY_PATH[name]) == 200:
                     waiting.remove(name)
             if not waiting:
                 return
@@ -296,9 +307,10 @@ class Lab:
         return state
 
     def _part(self, name: str) -> str:
-        part = PART_OF.get(name)
-        if part is None:
-            raise LabError(f"no part of the lab is called '{name}'; there are {', '.join(PARTS)}")
+        part = PART_OF.get(name, PROMETHEUS if name == PROMETHEUS else "")
+        parts = plan.parts_of(self._need_state())
+        if part not in parts:
+            raise LabError(f"no part of the lab is called '{name}'; there are {', '.join(parts)}")
         return part
 
     def _runs(self, state: LabState, name: str) -> bool:
@@ -314,7 +326,12 @@ class Lab:
 
     def _stop(self, found: list[proc.Found]) -> None:
         # S3 goes last, so that the others can still write what they hold.
-        proc.stop([one for one in found if one.part != S3], self._children, _GRACE_S)
+        try:
+            state = self.state
+        except LabError:
+            state = None
+        grace_s = native.STOP_WITHIN_S if state is not None and state.engines else _GRACE_S
+        proc.stop([one for one in found if one.part != S3], self._children, grace_s)
         s3 = [one for one in found if one.part == S3]
         commands = [proc.command_line(one.pid) for one in s3]
         proc.stop(s3, self._children, _S3_GRACE_S)
@@ -357,6 +374,8 @@ class Lab:
         state = self._need_state()
         if name not in ("loki", "tempo", "mimir"):
             raise LabError(f"'{name}' cannot be given a defect; loki, tempo and mimir can")
+        if state.is_native(name):
+            raise LabError(f"{name} is a real server here; only embedded ones can be told to misbehave")
         body = json.dumps({"kind": kind, "count": count, "delay_s": delay_s}).encode()
         request = urllib.request.Request(
             f"{state.url(name)}/lab/defects", body, {"Content-Type": "application/json"}, method="POST"

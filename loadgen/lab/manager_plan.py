@@ -9,15 +9,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from loadgen.lab import manager_processes as proc
-from loadgen.lab import seaweed
+from loadgen.lab import native, seaweed
 from loadgen.lab.settings import Datasource, ServerSettings, User
-from loadgen.lab.state import LabError, LabState
+from loadgen.lab.state import EMBEDDED, NATIVE, LabError, LabState
 
 Progress = Callable[[str], None]
 
 S3 = "s3"
 SERVERS = ("loki", "tempo", "mimir", "grafana")
 PARTS = (S3, *SERVERS)
+PROMETHEUS = "prometheus"
+"""A part that a lab has only when it is asked for, and only as a real server."""
+EMBEDDED_FLUSH_AGE_S = 5.0
 ENDPOINTS = ("loki", "tempo", "otlp_http", "otlp_grpc", "mimir", "grafana", "s3")
 """What has an address that a person may ask for."""
 
@@ -27,13 +30,23 @@ PORTS_OF = {
     "tempo": ("tempo", "otlp_http", "otlp_grpc"),
     "mimir": ("mimir",),
     "grafana": ("grafana",),
+    PROMETHEUS: (PROMETHEUS,),
 }
-"""Part to the names of its ports."""
+"""Part to the names of the ports that people and other parts use."""
+
+# Real servers listen for their own kind too.
+_INNER_PORTS = {name: (f"{name}_grpc", f"{name}_gossip") for name in ("loki", "tempo", "mimir")}
 
 PART_OF = {endpoint: part for part, ports in PORTS_OF.items() for endpoint in ports if endpoint in ENDPOINTS}
 """Endpoint to the part that serves it."""
 
-READY_PATH = {"loki": "/ready", "tempo": "/ready", "mimir": "/ready", "grafana": "/api/health"}
+READY_PATH = {
+    "loki": "/ready",
+    "tempo": "/ready",
+    "mimir": "/ready",
+    "grafana": "/api/health",
+    PROMETHEUS: "/-/ready",
+}
 
 _ADMIN = "admin"
 
@@ -49,6 +62,49 @@ def new_state(directory: Path) -> LabState:
         grafana_user=_ADMIN,
         grafana_password=secrets.token_urlsafe(18),
     )
+
+
+def parts_of(state: LabState) -> tuple[str, ...]:
+    """The parts of this lab, in the order of their start."""
+    return (*PARTS, PROMETHEUS) if state.is_native(PROMETHEUS) else PARTS
+
+
+def endpoints_of(state: LabState) -> tuple[str, ...]:
+    """What of this lab has an address that a person may ask for."""
+    return (*ENDPOINTS, PROMETHEUS) if state.is_native(PROMETHEUS) else ENDPOINTS
+
+
+def with_engines(state: LabState, wanted: Mapping[str, str], running: Collection[str]) -> LabState:
+    """The lab with these engines (part to ``embedded`` or ``native``); other parts keep theirs.
+
+    What a real server and an embedded one store in S3 and on the disk is laid out alike, but neither can go on with the
+    other's, so a component that has data keeps its engine. Raises LabError for that, and for what is not on PATH.
+    """
+    engines = dict(state.engines)
+    for part, engine in wanted.items():
+        if part not in (*SERVERS, PROMETHEUS):
+            raise LabError(f"no part '{part}' can be chosen; there are {', '.join((*SERVERS, PROMETHEUS))}")
+        if engine not in (EMBEDDED, NATIVE) or (part == PROMETHEUS and engine != NATIVE):
+            raise LabError(f"{part} cannot be '{engine}'; {NATIVE} or {EMBEDDED} it can be (Prometheus only {NATIVE})")
+        if engine == NATIVE:
+            native.need_program(part)
+        if engine == engines.get(part, EMBEDDED):
+            continue
+        data = Path(state.directory) / "data" / part
+        if part in running or (data.is_dir() and any(data.iterdir())):
+            old = engines.get(part, EMBEDDED)
+            raise LabError(
+                f"{part} in {state.directory} is {old} and has data that the {engine} one cannot go on with; "
+                "use another lab directory (--dir or LOADGEN_LAB_DIR), or empty this one: `loadgen lab down --wipe`"
+            )
+        engines[part] = engine
+    kept = tuple((part, engine) for part, engine in engines.items() if engine != EMBEDDED)
+    return replace(state, engines=kept)
+
+
+def ports_of(state: LabState, part: str) -> tuple[str, ...]:
+    """The names of all ports of a part."""
+    return PORTS_OF[part] + (_INNER_PORTS.get(part, ()) if state.is_native(part) else ())
 
 
 def check_wanted(state: LabState, wanted: Mapping[str, int], running: Collection[str]) -> None:
@@ -76,7 +132,7 @@ def choose_ports(state: LabState, missing: Collection[str], wanted: Mapping[str,
     """
     chosen = dict(state.ports)
     taken = set(chosen.values()) | set(wanted.values())
-    for name in (port for part in PARTS if part in missing for port in PORTS_OF[part]):
+    for name in (port for part in parts_of(state) if part in missing for port in ports_of(state, part)):
         if name in wanted:
             if not proc.is_free(wanted[name]):
                 raise LabError(f"port {wanted[name]}, asked for {name}, is in use; free it or ask for another one")
@@ -95,19 +151,21 @@ def choose_ports(state: LabState, missing: Collection[str], wanted: Mapping[str,
 def affected(before: LabState, after: LabState, running: Collection[str]) -> set[str]:
     """The running parts that must start again because another part, which they talk to, has moved."""
     old, new = dict(before.ports), dict(after.ports)
-    uses = {"grafana": ("loki", "tempo", "mimir"), **dict.fromkeys(seaweed.BUCKET_OF, (S3,))}
+    reads = ("loki", "tempo", "mimir")
+    uses = {"grafana": reads, PROMETHEUS: reads, **dict.fromkeys(seaweed.BUCKET_OF, (S3,))}
     return {part for part in running if any(old.get(name) != new[name] for name in uses.get(part, ()))}
 
 
 def server_settings(state: LabState, name: str) -> ServerSettings:
     """The settings of one embedded server of this lab."""
     ports = dict(state.ports)
+    flush_age_s = state.flush_age_s or EMBEDDED_FLUSH_AGE_S
     base = ServerSettings(
         component=name,
         data_dir=str(Path(state.directory) / "data" / name),
         port=ports[name],
-        flush_age_s=state.flush_age_s,
-        flush_check_s=min(1.0, max(0.1, state.flush_age_s / 5)),
+        flush_age_s=flush_age_s,
+        flush_check_s=min(1.0, max(0.1, flush_age_s / 5)),
     )
     if name == "grafana":
         user = User(state.grafana_user, state.grafana_password, "Admin")

@@ -17,6 +17,8 @@ from typing import Any
 FILE_NAME = "lab.json"
 FORMAT = 1
 
+EMBEDDED, NATIVE = "embedded", "native"
+
 
 class LabError(Exception):
     """The lab cannot do it; the text says where, what and what to do next."""
@@ -27,12 +29,12 @@ class ProcessState:
     """One process of the lab.
 
     Attributes:
-        name: ``loki``, ``tempo``, ``mimir``, ``grafana`` or ``s3``.
+        name: ``loki``, ``tempo``, ``mimir``, ``grafana``, ``s3`` or ``prometheus``.
         pid: its process id when it was started.
         argv: its command line.
         log: file with its output.
         url: where it answers.
-        engine: ``embedded`` or ``seaweedfs``.
+        engine: ``embedded``, ``seaweedfs``, or ``native`` with the program and its version.
     """
 
     name: str
@@ -76,7 +78,8 @@ class LabState:
         buckets: component to bucket.
         credentials: S3 identities.
         grafana_user, grafana_password: a Grafana administrator.
-        flush_age_s: how long accepted data waits before it goes to S3.
+        flush_age_s: how long accepted data waits before it goes to S3; 0: as each engine thinks best.
+        engines: part to ``native``, for those that are not embedded.
     """
 
     directory: str
@@ -86,7 +89,8 @@ class LabState:
     credentials: tuple[Credential, ...]
     grafana_user: str
     grafana_password: str = field(repr=False)
-    flush_age_s: float = 5.0
+    flush_age_s: float = 0.0
+    engines: tuple[tuple[str, str], ...] = ()
 
     @property
     def endpoints(self) -> Endpoints:
@@ -98,6 +102,10 @@ class LabState:
         """Address of an endpoint, see `Endpoints`."""
         port = dict(self.ports)[name]
         return f"127.0.0.1:{port}" if name == "otlp_grpc" else f"http://127.0.0.1:{port}"
+
+    def is_native(self, part: str) -> bool:
+        """Whether this part is a real server from PATH."""
+        return dict(self.engines).get(part) == NATIVE
 
     def process(self, name: str) -> ProcessState | None:
         """What was started under this name, if anything."""
@@ -167,6 +175,7 @@ def _state(data: dict[str, Any]) -> LabState:
             "processes": tuple(ProcessState(**{**row, "argv": tuple(row["argv"])}) for row in data["processes"]),
             "ports": tuple((str(name), int(port)) for name, port in data["ports"]),
             "buckets": tuple((str(name), str(bucket)) for name, bucket in data["buckets"]),
+            "engines": tuple((str(part), str(engine)) for part, engine in data.get("engines", ())),
             "credentials": tuple(Credential(**row) for row in data["credentials"]),
         }
     )

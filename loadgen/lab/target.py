@@ -89,8 +89,8 @@ class LabDisruptor:
         self._do(lambda: self._lab.kill(component, signal.SIGTERM, wait_s=90.0))
 
     def start(self, component: Component) -> None:
-        """Start it with the settings and ports that it had."""
-        self._do(lambda: self._lab.start(component))
+        """Start it with the settings and ports that it had, until it listens: whether it works is what is measured."""
+        self._do(lambda: self._lab.start(component, until_ready=False))
 
     def _do(self, call: Callable[[], object]) -> None:
         try:

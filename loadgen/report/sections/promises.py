@@ -33,7 +33,7 @@ def what_it_ran_against(facts: Facts) -> list[str]:
         "seaweedfs": "a real S3 server, started on this machine by loadgen",
     }
     for engine, components in by_engine.items():
-        meaning = meanings.get(engine)
+        meaning = meanings.get(engine.partition(",")[0])
         texts.append(f"{_and(components)}: {engine}" + (f" – {meaning}." if meaning else "."))
     if facts.case.direct:
         texts.append("Everything was read directly from the components, not through Grafana.")
