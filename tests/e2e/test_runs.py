@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
 from collections.abc import Callable
@@ -112,6 +113,24 @@ def test_a_run_killed_in_the_middle_can_be_judged(lab: Workplace) -> None:
     done = lab.run("loadgen", "verify", "killed")
     assert "Traceback" not in done.stderr
     assert outcomes(lab, "killed")["logs.loss"] == "pass"
+
+
+def test_a_component_that_stalls_does_not_make_the_others_panels_slow(lab: Workplace) -> None:
+    status = json.loads(lab.run("loadgen", "lab", "status", "--json").stdout)
+    process = lab.start("loadgen", "run", "--profile", SHORT, "--out", "stalled", "--duration", "14s")
+    try:
+        wait_for(lambda: "progress.json" in names(lab.path / "stalled"))
+        time.sleep(4)
+        os.kill(status["loki"]["pid"], signal.SIGSTOP)
+        time.sleep(6)
+    finally:
+        os.kill(status["loki"]["pid"], signal.SIGCONT)
+        process.communicate(timeout=120)
+    queries = RunDir.open(lab.path / "stalled").history().queries
+    asked = queries[queries["source"] == "viewer"]
+    slowest_s = ((asked["done_ns"] - asked["due_ns"]) / 1e9).groupby(asked["component"]).max()
+    assert slowest_s["loki"] > 4
+    assert max(slowest_s["mimir"], slowest_s["tempo"]) < 4
 
 
 def names(folder: Path) -> set[str]:
