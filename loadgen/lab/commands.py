@@ -19,7 +19,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from loadgen.lab import native
-from loadgen.lab.manager import PART_OF, EndpointStatus, Lab
+from loadgen.lab.compose import open_lab
+from loadgen.lab.manager import PART_OF, EndpointStatus
 from loadgen.lab.state import NATIVE, LabError, LabState
 
 OK, NOT_ALL, NO_LAB = 0, 1, 2
@@ -142,6 +143,10 @@ def up(
             help="The same for one part: loki=native or loki=embedded. May be given again; wins over --native.",
         ),
     ] = None,
+    containers: Annotated[
+        bool,
+        typer.Option("--compose", help="The official images, by docker compose, with the same configuration files."),
+    ] = False,
     foreground: Annotated[
         bool, typer.Option("--foreground", help="Stay, and stop the lab on Ctrl-C or SIGTERM.")
     ] = False,
@@ -166,13 +171,15 @@ def up(
         ports = parse_ports(port or ())
         notes = Console(stderr=True, highlight=False)
         stopped = threading.Event()
-        lab = Lab.open(directory)
+        lab = open_lab(directory, containers)
         if foreground:
             _on_stop(stopped.set)
 
         def tell(text: str) -> None:
             notes.print(escape(text), style="dim")
 
+        if containers and (real or engine):
+            raise typer.BadParameter("--compose makes every part a container; leave --native and --engine away")
         engines = {**(native_engines(tell) if real else {}), **parse_engines(engine or ())}
         state = lab.up(tell, flush_age_s, ports, engines=engines)
         for order in orders:
@@ -200,7 +207,7 @@ def down(
     """
 
     def work() -> int:
-        lab = Lab.open(directory)
+        lab = open_lab(directory)
         stopped = lab.down()
         if wipe:
             lab.wipe()
@@ -224,7 +231,7 @@ def status(
     """
 
     def work() -> int:
-        lab = Lab.open(directory)
+        lab = open_lab(directory)
         state = lab.state
         if state is None or not state.ports:
             raise LabError(f"no lab in {lab.directory}; start one with `loadgen lab up`")
@@ -256,7 +263,7 @@ def defect(
 
     def work() -> int:
         delay_s = parse_duration_s(delay)
-        Lab.open(directory).order_defect(component, kind, count, delay_s)
+        open_lab(directory).order_defect(component, kind, count, delay_s)
         Console(stderr=True, highlight=False).print(f"{component} will {kind} the next {count} that arrive")
         return OK
 

@@ -1,7 +1,5 @@
 """The local stack: S3, Loki, Mimir, Tempo and Grafana as processes of their own, in one lab directory.
 
-    state = Lab.open().up()
-
 What a lab directory holds: ``lab.json`` (`LabState`), ``config/`` (settings of each server), ``logs/``, ``data/``. It
 keeps its data, credentials and, if nobody took them, ports over ``down`` and ``up``: a run can be verified again later.
 """
@@ -143,6 +141,9 @@ class Lab:
         self.down()
         if not self.directory.is_dir():
             return
+        self._remove_files()
+
+    def _remove_files(self) -> None:
         ours = {"lab.json", "lab.lock", "config", "logs", "data"}
         for path in self.directory.iterdir():
             if path.name in ours or path.name.startswith("lab.json."):
@@ -374,7 +375,7 @@ class Lab:
         state = self._need_state()
         if name not in ("loki", "tempo", "mimir"):
             raise LabError(f"'{name}' cannot be given a defect; loki, tempo and mimir can")
-        if state.is_native(name):
+        if name in dict(state.engines):
             raise LabError(f"{name} is a real server here; only embedded ones can be told to misbehave")
         body = json.dumps({"kind": kind, "count": count, "delay_s": delay_s}).encode()
         request = urllib.request.Request(

@@ -66,12 +66,12 @@ def new_state(directory: Path) -> LabState:
 
 def parts_of(state: LabState) -> tuple[str, ...]:
     """The parts of this lab, in the order of their start."""
-    return (*PARTS, PROMETHEUS) if state.is_native(PROMETHEUS) else PARTS
+    return (*PARTS, PROMETHEUS) if PROMETHEUS in dict(state.engines) else PARTS
 
 
 def endpoints_of(state: LabState) -> tuple[str, ...]:
     """What of this lab has an address that a person may ask for."""
-    return (*ENDPOINTS, PROMETHEUS) if state.is_native(PROMETHEUS) else ENDPOINTS
+    return (*ENDPOINTS, PROMETHEUS) if PROMETHEUS in dict(state.engines) else ENDPOINTS
 
 
 def with_engines(state: LabState, wanted: Mapping[str, str], running: Collection[str]) -> LabState:

@@ -118,7 +118,7 @@ def launch(state: LabState, program: Program) -> Launch:
     if part == "grafana":
         return Launch(_grafana(state, program, config, environment), program.engine, environment)
     if part == "prometheus":
-        filled = _filled(state, config, Path(state.directory) / "config" / "prometheus.yaml")
+        filled = fill_prometheus(state, addresses(state))
         options = (
             f"--config.file={filled}",
             f"--storage.tsdb.path={data}",
@@ -127,7 +127,7 @@ def launch(state: LabState, program: Program) -> Launch:
         )
         return Launch((str(program.path), *options), program.engine, environment)
     credential = state.credential(f"{part}-service")
-    age_s = state.flush_age_s or FLUSH_AGE_S
+    environment |= flush_environment(state)
     environment |= {
         "LAB_GRPC_PORT": str(ports[f"{part}_grpc"]),
         "LAB_GOSSIP_PORT": str(ports[f"{part}_gossip"]),
@@ -137,20 +137,14 @@ def launch(state: LabState, program: Program) -> Launch:
         "LAB_S3_BUCKET": dict(state.buckets)[part],
         "LAB_S3_ACCESS_KEY": credential.access_key,
         "LAB_S3_SECRET_KEY": credential.secret_key,
-        "LAB_FLUSH_AGE": f"{age_s * 1000:.0f}ms",
-        "LAB_FLUSH_IDLE": f"{age_s * 500:.0f}ms",
-        "LAB_FLUSH_CHECK": f"{min(15_000, age_s * 125):.0f}ms",
     }
     argv = (str(program.path), f"-config.file={config}", "-config.expand-env=true")
     return Launch(argv, program.engine, environment)
 
 
 def _grafana(state: LabState, program: Program, config: Path, environment: dict[str, str]) -> tuple[str, ...]:
-    folder = Path(state.directory) / "config" / "provisioning"
-    (folder / "datasources").mkdir(parents=True, exist_ok=True)
-    _filled(state, CONFIG / "grafana-datasources.yaml", folder / "datasources" / "lab.yaml")
     environment |= {
-        "LAB_PROVISIONING": str(folder),
+        "LAB_PROVISIONING": str(fill_provisioning(state, addresses(state))),
         "LAB_GRAFANA_USER": state.grafana_user,
         "LAB_GRAFANA_PASSWORD": state.grafana_password,
     }
@@ -162,11 +156,35 @@ def _grafana(state: LabState, program: Program, config: Path, environment: dict[
     return (str(program.path), "server", f"--homepath={home}", f"--config={config}")
 
 
-def _filled(state: LabState, template: Path, to: Path) -> Path:
-    """The file with the addresses of this lab in it."""
-    hosts = {f"LAB_{name.upper()}": state.url(name).removeprefix("http://") for name in ("loki", "tempo", "mimir")}
-    if "prometheus" in dict(state.ports):
-        hosts["LAB_SELF"] = state.url("prometheus").removeprefix("http://")
+def flush_environment(state: LabState) -> dict[str, str]:
+    """How old data may get before it goes to S3, as the configuration files want it."""
+    age_s = state.flush_age_s or FLUSH_AGE_S
+    return {
+        "LAB_FLUSH_AGE": f"{age_s * 1000:.0f}ms",
+        "LAB_FLUSH_IDLE": f"{age_s * 500:.0f}ms",
+        "LAB_FLUSH_CHECK": f"{min(15_000, age_s * 125):.0f}ms",
+    }
+
+
+def addresses(state: LabState) -> dict[str, str]:
+    """``host:port`` of each component of a lab on this machine, under the names that the files use."""
+    names = {"LAB_LOKI": "loki", "LAB_TEMPO": "tempo", "LAB_MIMIR": "mimir", "LAB_SELF": "prometheus"}
+    return {key: f"{_BIND}:{dict(state.ports)[name]}" for key, name in names.items() if name in dict(state.ports)}
+
+
+def fill_prometheus(state: LabState, hosts: Mapping[str, str]) -> Path:
+    """Prometheus' configuration with these addresses in it."""
+    return _filled(CONFIG / "prometheus.yaml", Path(state.directory) / "config" / "prometheus.yaml", hosts)
+
+
+def fill_provisioning(state: LabState, hosts: Mapping[str, str]) -> Path:
+    """Grafana's provisioning folder, with data sources at these addresses."""
+    folder = Path(state.directory) / "config" / "provisioning"
+    _filled(CONFIG / "grafana-datasources.yaml", folder / "datasources" / "lab.yaml", hosts)
+    return folder
+
+
+def _filled(template: Path, to: Path, hosts: Mapping[str, str]) -> Path:
     to.parent.mkdir(parents=True, exist_ok=True)
     to.write_text(string.Template(template.read_text(encoding="utf-8")).safe_substitute(hosts), encoding="utf-8")
     return to

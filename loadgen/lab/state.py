@@ -17,7 +17,7 @@ from typing import Any
 FILE_NAME = "lab.json"
 FORMAT = 1
 
-EMBEDDED, NATIVE = "embedded", "native"
+EMBEDDED, NATIVE, COMPOSE = "embedded", "native", "compose"
 
 
 class LabError(Exception):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from loadgen.config import ConfigError, Target, parse_target
 from loadgen.faults.disruptor import DisruptorError
+from loadgen.lab.compose import open_lab as open_any
 from loadgen.lab.manager import PARTS, Lab
 from loadgen.lab.state import LabError, LabState
 from loadgen.model import Component
@@ -53,7 +54,7 @@ def lab_target(state: LabState) -> Target:
 
 def open_lab() -> Lab:
     """The lab of the default directory; ConfigError when none runs there."""
-    lab = Lab.open()
+    lab = open_any()
     if _running_state(lab) is None:
         raise ConfigError(f"no lab runs in {lab.directory}; start one with `loadgen lab up`")
     return lab
@@ -61,7 +62,7 @@ def open_lab() -> Lab:
 
 def running_lab_target() -> Target | None:
     """The lab of the default directory as a target; None when none runs there."""
-    state = _running_state(Lab.open())
+    state = _running_state(open_any())
     return None if state is None else lab_target(state)
 
 
@@ -110,7 +111,7 @@ class LabSession:
 @contextlib.contextmanager
 def lab_session(keep: bool, progress: Callable[[str], None]) -> Iterator[LabSession]:
     """The default lab, running; what this call started is stopped at the end unless ``keep``."""
-    lab = Lab.open()
+    lab = open_any()
     try:
         mine = lab.state is None or not any(status.running for status in lab.status())
         lab.up(progress=progress)
