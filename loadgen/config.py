@@ -124,9 +124,15 @@ class OwnQuery(_Section):
     """``[[queries]]``: a query of the user's own, timed and judged for errors and latency, not for content."""
 
     component: Literal["loki", "tempo", "mimir"]
-    query: str
-    range: Seconds = 3600.0
-    every: Seconds = Field(30.0, gt=0)
+    query: str = Field(..., min_length=1, description="LogQL, TraceQL or PromQL")
+    name: str = Field("", max_length=80, description="what reports call it; not set: the query itself")
+    range: Seconds = Field(3600.0, gt=0, description="how far back it looks")
+    every: Seconds = Field(30.0, gt=0, description="time between two of them")
+
+    @property
+    def title(self) -> str:
+        """What reports call it."""
+        return self.name or self.query
 
 
 class SignalObjectives(_Section):
@@ -207,6 +213,10 @@ class Profile(_Section):
             raise ValueError("run.warmup must be shorter than run.duration")
         if not (self.logs.users or self.metrics.users or self.traces.users):
             raise ValueError("nobody sends anything; give logs, metrics or traces at least one user")
+        titles = [query.title for query in self.queries]
+        twice = next((title for title in titles if titles.count(title) > 1), None)
+        if twice is not None:
+            raise ValueError(f"two queries are called {twice!r}; give them different names")
         late = [fault for fault in self.faults if fault.at >= self.run.duration]
         if late:
             raise ValueError(f"a fault at {late[0].at:g} s comes after the end of the load at {self.run.duration:g} s")

@@ -13,6 +13,10 @@ NS = 1_000_000_000
 MS = 1_000_000
 
 
+HELD_DATA = "own_query_held_data"
+"""The `StackSample` that tells which share of the range of a user's own query held data; its label is the title."""
+
+
 class Signal(StrEnum):
     """A kind of telemetry."""
 

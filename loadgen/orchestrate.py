@@ -27,6 +27,7 @@ from loadgen.faults.timeline import Timeline
 from loadgen.flush import flush_components
 from loadgen.locate import locustfile
 from loadgen.model import NS, FaultWindow, Result, RunKey, Signal, Verdict
+from loadgen.own import look_back
 from loadgen.plan import Plan, plan_of
 from loadgen.recorder import Progress, read_progress
 from loadgen.report import write_report
@@ -298,6 +299,9 @@ def _read_back(
         progress=display.step,
         stop=interrupt.end_phase,
     )
+    if plan.profile.queries and not interrupt.end_phase():
+        readers = open_readers(target, clock, None, plan.profile.verify.timeout, "own")
+        run.append(look_back(readers, plan.profile.queries, clock))
     run.compact()
     run.write_info(replace(run.info(), verified_ns=clock()))
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from loadgen.checks.case import RUN_LONGER, Case, Check, Finding, counted, skipped, unknown
-from loadgen.checks.query import MIN_QUERIES, in_outage, latency_ns, people, range_text, slowest_texts
+from loadgen.checks.query import MIN_QUERIES, in_outage, is_refused, latency_ns, people, range_text, slowest_texts
 from loadgen.model import NS, Component, Result
 from loadgen.units import duration_text
 
@@ -35,7 +35,7 @@ def _judge(case: Case) -> Finding:
     if len(short) < len(outside):
         evidence.append(f"{counted(len(outside) - len(short), 'queries')} over more than 24 h are not counted here")
     # A failure is judged by the component's own promise; here it counts only when it also took too long.
-    judged = ok | (took_s > limit_s)
+    judged = (ok | (took_s > limit_s)) & ~is_refused(short)
     if int(judged.sum()) < MIN_QUERIES:
         why = f"{counted(int(judged.sum()), 'queries')} answered, at least {MIN_QUERIES} are needed"
         return unknown(objective, why, f"{RUN_LONGER}, or set dashboards.refresh shorter", int(judged.sum()), evidence)

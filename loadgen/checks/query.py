@@ -22,6 +22,7 @@ from loadgen.checks.case import (
     touches,
     unknown,
 )
+from loadgen.checks.ranges import Held, held, own_queries, own_text
 from loadgen.model import NS, Component, Result, Signal
 from loadgen.units import duration_text
 
@@ -48,6 +49,7 @@ _ADVICE = {
     "cache "
     "decide most of it, then the store-gateway's memory and index cache",
 }
+_REFUSED = "mend the query in the profile ([[queries]]); the server's own words are above"
 _FAILING = (
     "read the errors above: an HTTP 401 or 403 is the login, 404 a wrong data source uid, 502 or 504 a component that "
     "did not answer Grafana in time, 429 a query limit"
@@ -118,11 +120,14 @@ def _judge(case: Case, signal: Signal) -> Finding:
     if queries.empty and not own and not (case.profile.dashboards.users and case.profile.users(signal)):
         return skipped(objective, "the profile has nobody who asks", "set dashboards.users to judge this promise")
     outage = in_outage(case, component, queries)
-    counting, left_out = queries[~outage], queries[outage]
+    refused = is_refused(queries)
+    counting, left_out = queries[~outage & ~refused], queries[outage]
+    about = [own_text(case, query, queries) for query in own_queries(case, component)]
     if len(counting) < MIN_QUERIES:
         why = f"{counted(len(counting), 'queries')} measured, at least {MIN_QUERIES} are needed"
         aside = _aside(left_out)
-        return unknown(objective, why, f"{RUN_LONGER}, or set dashboards.refresh shorter", len(counting), aside)
+        remedy = f"{RUN_LONGER}, or set dashboards.refresh shorter"
+        return unknown(objective, why, remedy, len(counting), [*_refusals(queries[refused]), *about, *aside])
     took_s = latency_ns(counting) / NS
     ok = counting["ok"].to_numpy(bool)
     failed = int((~ok).sum())
@@ -131,7 +136,13 @@ def _judge(case: Case, signal: Signal) -> Finding:
     text = duration_text(p99_s) if np.isfinite(p99_s) else "never"
     slowest = f", slowest {duration_text(float(took_s[ok].max()))}" if ok.any() else ""
     measured = f"p99 {text}{slowest}, {failed:,} of {len(counting):,} failed"
+    full = held(case, component, counting)
+    if full is not None:
+        measured += f"; {full.text}"
     evidence = [
+        *_refusals(queries[refused]),
+        *_thin(full),
+        *about,
         kinds_text(counting) + ("; asked directly, not through Grafana" if case.direct else ""),
         "p99 is nearest-rank over every raw latency, from the planned time; a failed query counts as never answered",
         *_aside(left_out),
@@ -143,7 +154,34 @@ def _judge(case: Case, signal: Signal) -> Finding:
         return Finding(Result.FAIL, objective, measured, value, len(counting), tuple(evidence), _FAILING)
     if p99_s > limit_s:
         return Finding(Result.FAIL, objective, measured, value, len(counting), tuple(evidence), _ADVICE[component])
+    if refused.any():
+        return Finding(Result.UNKNOWN, objective, measured, value, len(counting), tuple(evidence), _REFUSED)
     return Finding(Result.PASS, objective, measured, value, len(counting), tuple(evidence))
+
+
+def is_refused(queries: pd.DataFrame) -> NDArray[np.bool_]:
+    """Own queries that the server does not understand (400): a mistake in the profile, not in the stack.
+
+    Grafana answers 400 also when the component refuses its login; that is not meant.
+    """
+    text = queries["detail"].astype(str)
+    refused = (queries["source"] == "own") & (queries["status"] == 400) & ~text.str.contains("Authentication")
+    return refused.to_numpy(bool)
+
+
+def _refusals(refused: pd.DataFrame) -> list[str]:
+    groups = refused.groupby("kind").agg(count=("ok", "size"), detail=("detail", "first")).reset_index()
+    return [f"own query {row['kind']} was refused {row['count']:,} ×: {row['detail']}" for row in records(groups)]
+
+
+def _thin(full: Held | None) -> list[str]:
+    if full is None or not full.thin:
+        return []
+    whose = "the stack has data for" if full.own else "this run's own data fills"
+    return [
+        f"tested on {duration_text(full.held_s)} of {duration_text(full.range_s)} only, which is what {whose}: "
+        "a range full of data may take longer"
+    ]
 
 
 def _aside(left_out: pd.DataFrame) -> list[str]:

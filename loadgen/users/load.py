@@ -9,8 +9,9 @@ import math
 import gevent
 import gevent.pool
 
+from loadgen import own
 from loadgen.clock import Clock, steady_clock
-from loadgen.config import Profile, Target
+from loadgen.config import OwnQuery, Profile, Target
 from loadgen.freshness import Prober
 from loadgen.model import MS, NS, Outcome, Receipt, RunKey, Signal
 from loadgen.plan import Plan, plan_of
@@ -66,6 +67,24 @@ class Load:
         self._viewers = itertools.count()
         self._traced: collections.deque[tuple[int, int]] = collections.deque(maxlen=KNOWN_TRACES)
         self.sdk_started = False
+        self._own = gevent.pool.Group()
+
+    def start_own_queries(self) -> None:
+        """Ask the user's own queries beside the load, each at its own pace."""
+        for query in self.profile.queries:
+            self._own.spawn(self._ask_own, query)
+
+    def _ask_own(self, query: OwnQuery) -> None:
+        due_ns = max(self.clock(), self.plan.key.began_ns)
+        while not self.stopping:
+            wait_s = (due_ns - self.clock()) / NS
+            if wait_s > 0:
+                # In small steps, so that the end of the load is noticed.
+                gevent.sleep(min(wait_s, 0.5))
+                continue
+            self.recorder.add(own.ask(self.readers, query, self.clock(), due_ns))
+            # As a person would: what a slow answer cost is counted whole, and not asked again.
+            due_ns = max(due_ns + round(query.every * NS), self.clock())
 
     def next_user(self, signal: Signal) -> int:
         """A number that no other user of the signal has in this run, dense over the workers that were there first."""
@@ -102,6 +121,9 @@ class Load:
     def close(self) -> None:
         """End the probes; what they saw so far is recorded."""
         self.stopping = True
+        # Those that wait for their time have nothing to tell; one under way is given a moment.
+        self._own.join(timeout=1)
+        self._own.kill(timeout=1)
         self.probes.join(timeout=5)
         self.probes.kill(timeout=2)
         self.senders.close()

@@ -139,6 +139,8 @@ class _Session:
 
     def _begin(self, load: Load | None) -> None:
         self.environment.loadgen = load
+        if load is not None and load.worker == 0:
+            load.start_own_queries()
         self._flusher = gevent.spawn(self._flush_forever)
 
     def _flush_forever(self) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 
 from loadgen.checks.case import nearest_rank
 from loadgen.checks.query import latency_ns, people, range_text
+from loadgen.checks.ranges import own_queries, own_text
 from loadgen.model import NS, Component
 from loadgen.report.chart import BAD, COLOURS, Row, dots, figure, plain
 from loadgen.report.parts import Chart, Facts, Part, Table, Text
@@ -45,6 +46,11 @@ def section(facts: Facts) -> Part | None:
             table.append((str(component), str(kind), label, f"{len(group):,}", *cells, f"{failed:,}"))
     if not rows:
         return None
+    held_by = [
+        (str(component), own_text(facts.case, query, people(facts.case, component)))
+        for component in (Component.LOKI, Component.MIMIR, Component.TEMPO)
+        for query in own_queries(facts.case, component)
+    ]
     drawn, height = figure(facts, rows)
     alt = "Latency of every query of the dashboard viewers over the run, by component, failures marked with a cross."
     via = "asked directly" if facts.case.direct else "asked through Grafana"
@@ -53,8 +59,12 @@ def section(facts: Facts) -> Part | None:
         "query-latency",
         "Query latency",
         (
-            Text(f"Queries of the dashboard viewers, {via}, from the planned time to the end of the answer."),
+            Text(
+                f"Queries of the dashboard viewers and of the profile itself, {via}, from the planned time to the end of "
+                "the answer."
+            ),
             Chart("query-latency", alt, drawn, height),
             Table(columns, tuple(table), right=(3, 4, 5, 6, 7)),
+            *((Table(("component", "the profile's own queries"), tuple(held_by)),) if held_by else ()),
         ),
     )
