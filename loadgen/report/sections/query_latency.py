@@ -60,8 +60,8 @@ def section(facts: Facts) -> Part | None:
         "Query latency",
         (
             Text(
-                f"Queries of the dashboard viewers and of the profile itself, {via}, from the planned time to the end of "
-                "the answer."
+                f"Queries of the dashboard viewers and of the profile itself, {via}, from the planned time to the end "
+                "of the answer."
             ),
             Chart("query-latency", alt, drawn, height),
             Table(columns, tuple(table), right=(3, 4, 5, 6, 7)),
