@@ -1,0 +1,61 @@
+"""Configuration: what to load, where, and what is promised. TOML files and ``LOADGEN_*`` variables, validated in full.
+
+Two files describe a run. The *profile* says how many users of which kind there are, how long, which faults happen and
+which objectives hold. The *target* says where the stack is and how to log in. Every setting can be overridden from the
+environment: ``LOADGEN_<SECTION>_<KEY>`` (for example ``LOADGEN_GRAFANA_PASSWORD``, ``LOADGEN_LOGS_USERS``). Secrets are
+``SecretStr``: they appear neither in messages nor in the run directory.
+"""
+
+from loadgen.config.base import ConfigError, Seconds, Size
+from loadgen.config.profile import (
+    AllObjectives,
+    Dashboards,
+    Fault,
+    Freshness,
+    LogObjectives,
+    Logs,
+    MetricObjectives,
+    Metrics,
+    Objectives,
+    OwnQuery,
+    Profile,
+    Run,
+    SignalObjectives,
+    TraceObjectives,
+    Traces,
+    Verify,
+)
+from loadgen.config.reading import load_profile, load_target, parse_profile, parse_target
+from loadgen.config.target import GrafanaTarget, LokiTarget, MimirTarget, S3Target, Target, TempoTarget
+
+__all__ = [
+    "AllObjectives",
+    "ConfigError",
+    "Dashboards",
+    "Fault",
+    "Freshness",
+    "GrafanaTarget",
+    "LogObjectives",
+    "Logs",
+    "LokiTarget",
+    "MetricObjectives",
+    "Metrics",
+    "MimirTarget",
+    "Objectives",
+    "OwnQuery",
+    "Profile",
+    "Run",
+    "S3Target",
+    "Seconds",
+    "SignalObjectives",
+    "Size",
+    "Target",
+    "TempoTarget",
+    "TraceObjectives",
+    "Traces",
+    "Verify",
+    "load_profile",
+    "load_target",
+    "parse_profile",
+    "parse_target",
+]

@@ -1,0 +1,137 @@
+"""The target: where the stack is and how to log in."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, SecretStr, model_validator
+
+from loadgen.config.base import Seconds, Section, from_file
+from loadgen.model import Component
+
+
+class _Login(Section):
+    """How to log in and whom to trust. TLS certificates are verified unless that is turned off by name."""
+
+    user: str = ""
+    password: SecretStr = SecretStr("")
+    password_file: str = ""
+    bearer_token: SecretStr = SecretStr("")
+    bearer_token_file: str = ""
+    tenant: str = Field("", description="sent as X-Scope-OrgID when set")
+    ca_file: str = ""
+    verify_tls: bool = True
+
+    @model_validator(mode="after")
+    def _one_way(self) -> _Login:
+        if self.user and (self.bearer_token.get_secret_value() or self.bearer_token_file):
+            raise ValueError("both user and bearer_token are given; choose one")
+        return self
+
+    def secret_password(self) -> str:
+        """The password, from its file if one is named."""
+        return from_file(self.password_file) if self.password_file else self.password.get_secret_value()
+
+    def secret_token(self) -> str:
+        """The bearer token, from its file if one is named."""
+        return from_file(self.bearer_token_file) if self.bearer_token_file else self.bearer_token.get_secret_value()
+
+
+class LokiTarget(_Login):
+    """``[loki]``: ``url`` is the base that ``/loki/api/v1/push`` hangs under."""
+
+    url: str = ""
+    query_url: str = Field("", description="for reading without Grafana; not set: the same as url")
+    datasource: str = "loki"
+    engine: str = "deployed"
+
+
+class TempoTarget(_Login):
+    """``[tempo]``: where OTLP goes, and where queries go without a Grafana."""
+
+    otlp_http: str = Field("", description="base that /v1/traces hangs under, e.g. http://tempo:4318")
+    otlp_grpc: str = Field("", description="host:port, e.g. tempo:4317; https:// in front for TLS")
+    query_url: str = ""
+    datasource: str = "tempo"
+    engine: str = "deployed"
+
+
+class MimirTarget(_Login):
+    """``[mimir]``: ``url`` is the base that ``/api/v1/push`` and ``/prometheus`` hang under."""
+
+    url: str = ""
+    query_url: str = Field("", description="base of the Prometheus API; not set: <url>/prometheus")
+    datasource: str = "mimir"
+    engine: str = "deployed"
+
+
+class GrafanaTarget(_Login):
+    """``[grafana]``."""
+
+    url: str = ""
+    engine: str = "deployed"
+
+
+class S3Target(Section):
+    """``[s3]``: a credential that may list and read is enough."""
+
+    endpoint: str = ""
+    region: str = "us-east-1"
+    access_key_id: str = ""
+    secret_access_key: SecretStr = SecretStr("")
+    secret_access_key_file: str = ""
+    loki_bucket: str = "loki-chunks"
+    tempo_bucket: str = "tempo-traces"
+    mimir_bucket: str = "mimir-blocks"
+    ca_file: str = ""
+    verify_tls: bool = True
+    poll: Seconds = Field(2.0, gt=0, description="time between two listings")
+    engine: str = "deployed"
+
+    def secret_key(self) -> str:
+        """The secret key, from its file if one is named."""
+        if self.secret_access_key_file:
+            return from_file(self.secret_access_key_file)
+        return self.secret_access_key.get_secret_value()
+
+    def bucket(self, component: Component) -> str:
+        """The bucket of a component."""
+        return {
+            Component.LOKI: self.loki_bucket,
+            Component.TEMPO: self.tempo_bucket,
+            Component.MIMIR: self.mimir_bucket,
+        }[component]
+
+
+class Target(Section):
+    """A whole target. ``via`` says whether reading goes through Grafana or to the components themselves."""
+
+    name: str = "stack"
+    via: Literal["grafana", "direct"] = "grafana"
+    loki: LokiTarget = LokiTarget()
+    tempo: TempoTarget = TempoTarget()
+    mimir: MimirTarget = MimirTarget()
+    grafana: GrafanaTarget = GrafanaTarget()
+    s3: S3Target = S3Target()
+
+    def engines(self) -> dict[str, str]:
+        """What each component is: embedded, native, compose or deployed."""
+        return {
+            str(component): section.engine
+            for component, section in (
+                (Component.LOKI, self.loki),
+                (Component.TEMPO, self.tempo),
+                (Component.MIMIR, self.mimir),
+                (Component.GRAFANA, self.grafana),
+                (Component.S3, self.s3),
+            )
+        }
+
+    def without_secrets(self) -> dict[str, Any]:
+        """What may be stored of it; reading it back gives a target whose secrets come from the environment."""
+        dumped = self.model_dump(mode="json")
+        for section in dumped.values():
+            if isinstance(section, dict):
+                for name in ("password", "bearer_token", "secret_access_key"):
+                    section.pop(name, None)
+        return dumped
