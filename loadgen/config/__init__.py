@@ -26,7 +26,16 @@ from loadgen.config.profile import (
     Verify,
 )
 from loadgen.config.reading import load_profile, load_target, parse_profile, parse_target
-from loadgen.config.target import GrafanaTarget, LokiTarget, MimirTarget, S3Target, Target, TempoTarget
+from loadgen.config.target import (
+    GrafanaTarget,
+    KubernetesTarget,
+    LokiTarget,
+    MimirTarget,
+    PrometheusTarget,
+    S3Target,
+    Target,
+    TempoTarget,
+)
 
 __all__ = [
     "AllObjectives",
@@ -35,6 +44,7 @@ __all__ = [
     "Fault",
     "Freshness",
     "GrafanaTarget",
+    "KubernetesTarget",
     "LogObjectives",
     "Logs",
     "LokiTarget",
@@ -44,6 +54,7 @@ __all__ = [
     "Objectives",
     "OwnQuery",
     "Profile",
+    "PrometheusTarget",
     "Run",
     "S3Target",
     "Seconds",

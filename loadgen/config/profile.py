@@ -93,6 +93,9 @@ class Fault(Section):
     component: Literal["loki", "tempo", "mimir"]
     kind: Literal["kill", "restart"] = "kill"
     down: Seconds = Field(0.5, description="time until it is started again")
+    grace: Seconds = Field(
+        30.0, description="of a restart: time to end in order, then it is killed, as Kubernetes does"
+    )
 
 
 class OwnQuery(Section):

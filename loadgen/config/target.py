@@ -72,27 +72,43 @@ class GrafanaTarget(_Login):
     engine: str = "deployed"
 
 
-class S3Target(Section):
-    """``[s3]``: a credential that may list and read is enough."""
+class S3Login(Section):
+    """``[s3.loki]``, ``[s3.tempo]``, ``[s3.mimir]``: what a component itself uses; for `loadgen check`."""
 
-    endpoint: str = ""
-    region: str = "us-east-1"
     access_key_id: str = ""
     secret_access_key: SecretStr = SecretStr("")
     secret_access_key_file: str = ""
-    loki_bucket: str = "loki-chunks"
-    tempo_bucket: str = "tempo-traces"
-    mimir_bucket: str = "mimir-blocks"
-    ca_file: str = ""
-    verify_tls: bool = True
-    poll: Seconds = Field(2.0, gt=0, description="time between two listings")
-    engine: str = "deployed"
 
     def secret_key(self) -> str:
         """The secret key, from its file if one is named."""
         if self.secret_access_key_file:
             return from_file(self.secret_access_key_file)
         return self.secret_access_key.get_secret_value()
+
+
+class S3Target(S3Login):
+    """``[s3]``: a credential that may list and read is enough."""
+
+    endpoint: str = ""
+    region: str = "us-east-1"
+    loki_bucket: str = "loki-chunks"
+    tempo_bucket: str = "tempo-traces"
+    mimir_bucket: str = "mimir-blocks"
+    ca_file: str = ""
+    verify_tls: bool = True
+    poll: Seconds = Field(2.0, gt=0, description="time between two listings")
+    loki: S3Login = S3Login()
+    tempo: S3Login = S3Login()
+    mimir: S3Login = S3Login()
+    engine: str = "deployed"
+
+    def of(self, component: Component) -> S3Target | None:
+        """The same S3 with the component's own credential; None when the target does not have it."""
+        login = {Component.LOKI: self.loki, Component.TEMPO: self.tempo, Component.MIMIR: self.mimir}[component]
+        if not login.access_key_id:
+            return None
+        names = ("access_key_id", "secret_access_key", "secret_access_key_file")
+        return self.model_copy(update={name: getattr(login, name) for name in names})
 
     def bucket(self, component: Component) -> str:
         """The bucket of a component."""
@@ -101,6 +117,20 @@ class S3Target(Section):
             Component.TEMPO: self.tempo_bucket,
             Component.MIMIR: self.mimir_bucket,
         }[component]
+
+
+class PrometheusTarget(_Login):
+    """``[prometheus]``: the Prometheus that scrapes the cluster and writes to Mimir, for `loadgen check`."""
+
+    url: str = ""
+
+
+class KubernetesTarget(Section):
+    """``[kubernetes]``: where the pods of the stack are. In a pod its service account is used, else the kubeconfig."""
+
+    namespace: str = Field("", description="the only one that is ever looked into or touched; not set: no cluster")
+    kubeconfig: str = ""
+    context: str = ""
 
 
 class Target(Section):
@@ -113,6 +143,8 @@ class Target(Section):
     mimir: MimirTarget = MimirTarget()
     grafana: GrafanaTarget = GrafanaTarget()
     s3: S3Target = S3Target()
+    prometheus: PrometheusTarget = PrometheusTarget()
+    kubernetes: KubernetesTarget = KubernetesTarget()
 
     def engines(self) -> dict[str, str]:
         """What each component is: embedded, native, compose or deployed."""
@@ -130,8 +162,8 @@ class Target(Section):
     def without_secrets(self) -> dict[str, Any]:
         """What may be stored of it; reading it back gives a target whose secrets come from the environment."""
         dumped = self.model_dump(mode="json")
-        for section in dumped.values():
-            if isinstance(section, dict):
-                for name in ("password", "bearer_token", "secret_access_key"):
-                    section.pop(name, None)
+        sections = [section for section in dumped.values() if isinstance(section, dict)]
+        for section in (*sections, *(dumped["s3"][name] for name in ("loki", "tempo", "mimir"))):
+            for name in ("password", "bearer_token", "secret_access_key"):
+                section.pop(name, None)
         return dumped

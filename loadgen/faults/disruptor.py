@@ -17,8 +17,11 @@ class Disruptor(Protocol):
     def kill(self, component: Component) -> None:
         """End it at once (SIGKILL): nothing can be written any more."""
 
-    def stop(self, component: Component) -> None:
-        """End it in order (SIGTERM) and wait until it is gone."""
+    def stop(self, component: Component, grace_s: float) -> bool:
+        """End it in order (SIGTERM), and kill it when it has not ended within its grace, as Kubernetes does with a pod.
+
+        Returns when it is gone: True if it ended by itself.
+        """
 
     def start(self, component: Component) -> None:
         """Start it again with the same settings and wait until it listens."""

@@ -11,11 +11,14 @@ from loadgen.model import Component
 class Kill:
     """SIGKILL on entering, start on leaving."""
 
-    def __init__(self, disruptor: Disruptor, component: Component) -> None:
+    def __init__(self, disruptor: Disruptor, component: Component, grace_s: float) -> None:
+        del grace_s  # a kill has none
         self._disruptor, self._component = disruptor, component
+        self.what = "kill"
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Kill:
         self._disruptor.kill(self._component)
+        return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
         self._disruptor.start(self._component)

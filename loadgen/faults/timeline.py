@@ -56,9 +56,10 @@ class Timeline:
             error = "nothing here can stop this component; run without faults, or against a stack that can be disturbed"
             return FaultWindow(fault.kind, component, began_ns, 0, 0, 0, error)
         healed_ns, failed, answered_ns = 0, 0, 0
-        error = ""
+        error, what = "", str(fault.kind)
         try:
-            with fault_of(fault.kind)(self._disruptor, component):
+            with fault_of(fault.kind)(self._disruptor, component, fault.grace) as injected:
+                what = injected.what
                 up_again_ns = self._clock() + round(fault.down * NS)
                 while self._clock() < up_again_ns and not self._stop():
                     self._sleep(max(0.0, min(0.2, (up_again_ns - self._clock()) / NS)))
@@ -73,4 +74,4 @@ class Timeline:
             else:
                 failed += 1
                 self._sleep(PING_EVERY_S)
-        return FaultWindow(fault.kind, component, began_ns, healed_ns, answered_ns, failed, error)
+        return FaultWindow(what, component, began_ns, healed_ns, answered_ns, failed, error)

@@ -119,6 +119,12 @@ class ComposeLab(Lab):
         else:
             self._compose(docker_command(), "kill", "--signal", signal.Signals(number).name, part)
 
+    def stop(self, name: str, grace_s: float) -> bool:
+        """Ends one part in order; Docker kills it after ``grace_s``."""
+        began_s = time.monotonic()
+        self._compose(docker_command(), "stop", "--timeout", f"{grace_s:.0f}", self._part_of(name))
+        return time.monotonic() - began_s < grace_s
+
     def start(self, name: str, timeout_s: float = 120.0, until_ready: bool = True) -> LabState:
         """Starts one part again."""
         part, state = self._part_of(name), self._need_state()

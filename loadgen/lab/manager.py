@@ -184,16 +184,22 @@ class Lab:
             number: the signal.
             wait_s: how long a part may take to end.
         """
-        self._need_state()
-        found = [one for one in proc.find(self.directory) if one.part == self._part(name)]
-        if not found:
-            raise LabError(f"{name} does not run in the lab {self.directory}; see `loadgen lab status`")
+        found = self._found(name)
         if number == signal.SIGTERM and name == S3:
             proc.stop(found, self._children, _S3_GRACE_S)
             return
         proc.send(found, number)
         if number in (signal.SIGKILL, signal.SIGTERM) and not proc.wait_gone(found, self._children, wait_s):
             raise LabError(f"{name} still runs {wait_s:.0f} s after signal {number}; try signal {int(signal.SIGKILL)}")
+
+    def stop(self, name: str, grace_s: float) -> bool:
+        """Ends one part by SIGTERM, and by SIGKILL after ``grace_s``; True if the first was enough."""
+        found = self._found(name)
+        proc.send(found, signal.SIGTERM)
+        if proc.wait_gone(found, self._children, grace_s):
+            return True
+        proc.stop(found, self._children, 0)
+        return False
 
     def start(self, name: str, timeout_s: float = 60.0, until_ready: bool = True) -> LabState:
         """Starts one part that does not run again, with its old settings and ports.
@@ -306,6 +312,13 @@ class Lab:
         if state is None:
             raise LabError(f"no lab in {self.directory}; start one with `loadgen lab up`")
         return state
+
+    def _found(self, name: str) -> list[proc.Found]:
+        part = self._part(name)
+        found = [one for one in proc.find(self.directory) if one.part == part]
+        if not found:
+            raise LabError(f"{name} does not run in the lab {self.directory}; see `loadgen lab status`")
+        return found
 
     def _part(self, name: str) -> str:
         part = PART_OF.get(name, PROMETHEUS if name == PROMETHEUS else "")

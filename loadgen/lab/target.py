@@ -6,6 +6,7 @@ import contextlib
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from loadgen.config import ConfigError, Target, parse_target
 from loadgen.faults.disruptor import DisruptorError
@@ -13,6 +14,8 @@ from loadgen.lab.compose import open_lab as open_any
 from loadgen.lab.manager import PARTS, Lab
 from loadgen.lab.state import LabError, LabState
 from loadgen.model import Component
+
+T = TypeVar("T")
 
 WATCHER = "loadgen"
 
@@ -85,17 +88,17 @@ class LabDisruptor:
         """SIGKILL."""
         self._do(lambda: self._lab.kill(component, signal.SIGKILL))
 
-    def stop(self, component: Component) -> None:
-        """SIGTERM; real servers may take half a minute."""
-        self._do(lambda: self._lab.kill(component, signal.SIGTERM, wait_s=90.0))
+    def stop(self, component: Component, grace_s: float) -> bool:
+        """SIGTERM, and SIGKILL when the grace is over."""
+        return self._do(lambda: self._lab.stop(component, grace_s))
 
     def start(self, component: Component) -> None:
         """Start it with the settings and ports that it had, until it listens: whether it works is what is measured."""
         self._do(lambda: self._lab.start(component, until_ready=False))
 
-    def _do(self, call: Callable[[], object]) -> None:
+    def _do(self, call: Callable[[], T]) -> T:
         try:
-            call()
+            return call()
         except LabError as problem:
             raise DisruptorError(f"{problem}; to heal it by hand: loadgen lab up") from problem
 

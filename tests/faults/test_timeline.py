@@ -17,14 +17,17 @@ class World:
         self.answers_after_s = answers_after_s
         self.windows: list[FaultWindow] = []
         self.stopped_at = BEGAN + 10_000 * NS
+        self.needs_to_end_s = 1.0
 
     def kill(self, component: Component) -> None:
         self.calls.append(("kill", component, self.now))
         self.up_at = 0
 
-    def stop(self, component: Component) -> None:
+    def stop(self, component: Component, grace_s: float) -> bool:
         self.calls.append(("stop", component, self.now))
         self.up_at = 0
+        self.now += round(min(grace_s, self.needs_to_end_s) * NS)
+        return self.needs_to_end_s <= grace_s
 
     def start(self, component: Component) -> None:
         self.calls.append(("start", component, self.now))
@@ -69,6 +72,16 @@ def test_a_restart_ends_the_component_in_order():
     assert [what for what, _, _ in world.calls] == ["stop", "start"]
 
 
+def test_a_component_that_does_not_end_within_its_grace_is_killed_and_the_window_says_so():
+    world = World()
+    (window,) = world.run(Fault(at=1, component="tempo", kind="restart", grace=30))
+    assert window.fault == "restart"
+    world.needs_to_end_s = 1e6
+    _, window = world.run(Fault(at=50, component="tempo", kind="restart", grace=30))
+    assert window.fault == "restart (killed after 30 s of grace)"
+    assert window.error == ""
+
+
 def test_faults_happen_in_the_order_of_their_times():
     world = World()
     world.run(Fault(at=9, component="tempo"), Fault(at=2, component="loki"))
@@ -102,6 +115,6 @@ def test_no_fault_begins_after_the_run_was_ended():
 def test_every_registered_fault_heals_what_it_injects():
     for name, fault in FAULTS:
         world = World()
-        with fault(world, Component.LOKI):
+        with fault(world, Component.LOKI, 30.0):
             assert [what for what, _, _ in world.calls] == ["kill" if name == "kill" else "stop"]
         assert world.calls[-1][0] == "start"

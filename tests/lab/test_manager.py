@@ -346,3 +346,13 @@ def test_a_broken_state_file_is_an_error_that_says_how_to_go_on(tmp_path: Path, 
 def test_ready_is_what_urllib_sees_too(lab: Lab) -> None:
     with urllib.request.urlopen(state_of(lab).endpoints.grafana + "/api/health", timeout=5) as answer:
         assert json.load(answer)["database"] == "ok"
+
+
+def test_a_part_that_ignores_sigterm_is_killed_when_its_grace_is_over(lab: Lab) -> None:
+    assert lab.stop("mimir", grace_s=20)
+    lab.start("mimir")
+    # A stopped process takes no SIGTERM.
+    lab.kill("mimir", signal.SIGSTOP)
+    assert not lab.stop("mimir", grace_s=0.3)
+    with pytest.raises(LabError, match="does not run"):
+        lab.stop("mimir", grace_s=1)
