@@ -50,9 +50,16 @@ def lab_target(state: LabState) -> Target:
             "tempo_bucket": buckets["tempo"],
             "mimir_bucket": buckets["mimir"],
             "engine": engine.get("s3", "seaweedfs"),
+            **{name: _login(state, name) for name in buckets},
         },
+        "prometheus": {"url": state.url("prometheus") if "prometheus" in engine else ""},
     }
     return parse_target(raw, "the lab", env={})
+
+
+def _login(state: LabState, component: str) -> dict[str, str]:
+    own = state.credential(f"{component}-service")
+    return {"access_key_id": own.access_key, "secret_access_key": own.secret_key}
 
 
 def open_lab() -> Lab:

@@ -1,0 +1,54 @@
+"""A log line, a trace and a sample are accepted, and read back through Grafana."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from loadgen.acceptance.checks.base import Check, Finding, broken, ok, untold, worst
+from loadgen.acceptance.facts import Accepted, Deployment
+from loadgen.model import Component
+from loadgen.units import duration_text
+
+_TASKS = {Component.LOKI: "TASK-009", Component.TEMPO: "TASK-011", Component.MIMIR: "TASK-013"}
+_ADDRESS = {
+    Component.LOKI: "Loki's gateway listens on port 80 (loki-gateway:80), not on 3100",
+    Component.TEMPO: "OTLP is 4317 (gRPC) and 4318 (HTTP) of the service tempo",
+    Component.MIMIR: "the way in is mimir-nginx:80 (mimir-gateway:80 from chart 6 on), path /api/v1/push",
+}
+
+
+def _one(probe: Accepted) -> Finding:
+    if probe.pushed:
+        remedy = f"see the component's log and the target's address: {_ADDRESS[probe.component]}"
+        return broken(f"{probe.way}: not accepted", remedy, f"{probe.way}: {probe.pushed}")
+    if probe.seen_after_s is not None:
+        return ok(f"{probe.way}: read back after {duration_text(probe.seen_after_s)}", value=probe.seen_after_s)
+    waited = duration_text(probe.waited_s)
+    if probe.read_error:
+        why = f"{probe.way}: accepted, but reading it back failed: {probe.read_error}"
+        return untold(why, "see grafana.datasources and the component's log")
+    remedy = (
+        "it was acknowledged and is not there: see whether the data source reads the same tenant as the push writes"
+    )
+    return broken(f"{probe.way}: accepted, not readable within {waited}", remedy)
+
+
+def _judge(found: Deployment, component: Component) -> Finding:
+    probes = [_one(probe) for probe in found.accepted if probe.component is component]
+    return worst(probes, f"the target names no address to push to {component}", "add the address to the target")
+
+
+CHECKS = tuple(
+    Check(
+        f"{component}.accepts",
+        f"{component.capitalize()} accepts {what} and gives it back",
+        "accepted and read back",
+        (_TASKS[component],),
+        partial(_judge, component=component),
+    )
+    for component, what in (
+        (Component.LOKI, "a log line"),
+        (Component.TEMPO, "a trace by gRPC and by HTTP"),
+        (Component.MIMIR, "a sample"),
+    )
+)

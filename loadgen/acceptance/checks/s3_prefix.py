@@ -1,0 +1,48 @@
+"""Each component has written into its tenant's directory of its bucket."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from loadgen.acceptance.checks.base import Check, Finding, broken, not_told, ok, skipped, untold
+from loadgen.acceptance.facts import Deployment
+from loadgen.model import Component
+
+_WAIT = {
+    Component.LOKI: "a chunk is written when it is idle or old (chunk_idle_period 30m, max_chunk_age 2h unless set)",
+    Component.TEMPO: "a block is written after max_block_duration (30m in Tempo 2 unless set)",
+    Component.MIMIR: "a block is written 2 to 3.5 h after its first sample unless the ingesters are asked to flush",
+}
+_TASKS = {Component.LOKI: "TASK-009", Component.TEMPO: "TASK-011", Component.MIMIR: "TASK-013"}
+
+
+def _judge(found: Deployment, component: Component) -> Finding:
+    if found.s3.value is None:
+        return skipped(found.s3.skipped or found.s3.error, "give the target an [s3] section")
+    bucket = next((one for one in found.buckets if one.component is component), None)
+    if bucket is None:
+        return untold("the bucket was not asked for", "run loadgen check again")
+    missing = not_told(bucket.tenant_objects, "let the credential list the bucket")
+    if missing is not None:
+        return missing
+    where = f"{bucket.bucket}/{bucket.tenant}/"
+    if bucket.tenant_objects.value:
+        return ok(f"{where} holds objects", bucket.tenant_objects.value)
+    others = ", ".join(bucket.prefixes) or "nothing at all"
+    remedy = (
+        f"wait: {_WAIT[component]}; then look into the component's log. With tenants on, the directory is named after "
+        "the tenant: set tenant in the target"
+    )
+    return broken(f"{where} holds nothing", remedy, f"the bucket's first level: {others}")
+
+
+CHECKS = tuple(
+    Check(
+        f"{component}.s3_prefix",
+        f"{component.capitalize()} has written its tenant's data to S3",
+        "objects below the tenant's prefix",
+        (_TASKS[component], "TASK-022"),
+        partial(_judge, component=component),
+    )
+    for component in (Component.LOKI, Component.TEMPO, Component.MIMIR)
+)

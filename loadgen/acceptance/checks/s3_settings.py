@@ -1,0 +1,110 @@
+"""How the buckets are set: versioning, lifecycle rules, object lock."""
+
+from __future__ import annotations
+
+from loadgen.acceptance.checks.base import Check, Finding, broken, not_told, ok, skipped, untold, worst
+from loadgen.acceptance.facts import BucketFacts, Deployment, LifecycleRule
+from loadgen.model import Component
+
+MAX_DAYS = 30
+_MAY_READ = "the credential must be allowed to read the bucket's settings (s3:GetBucket…), or look at them by hand"
+
+
+def _bucket(found: Deployment, component: Component) -> BucketFacts | Finding:
+    if found.s3.value is None:
+        return skipped(found.s3.skipped or found.s3.error, "give the target an [s3] section")
+    bucket = next((one for one in found.buckets if one.component is component), None)
+    return bucket or untold("the bucket was not asked for", "run loadgen check again")
+
+
+def _versioning(found: Deployment) -> Finding:
+    bucket = _bucket(found, Component.LOKI)
+    if isinstance(bucket, Finding):
+        return bucket
+    missing = not_told(bucket.versioning, _MAY_READ)
+    if missing is not None:
+        return missing
+    status = bucket.versioning.value or "never enabled"
+    if status == "Enabled":
+        return ok(f"enabled on {bucket.bucket}")
+    remedy = (
+        f"enable it: aws s3api put-bucket-versioning --bucket {bucket.bucket} --versioning-configuration Status=Enabled"
+    )
+    return broken(f"{status} on {bucket.bucket}", remedy)
+
+
+def _lifecycle(found: Deployment) -> Finding:
+    return worst([_expires(found), _old_versions(found)], "no bucket was asked for", "")
+
+
+def _whole(rule: LifecycleRule) -> bool:
+    """A rule for the whole bucket, or at least for its tenant's objects."""
+    return rule.enabled and rule.prefix.rstrip("/") in ("", "single-tenant", "fake")
+
+
+def _expires(found: Deployment) -> Finding:
+    bucket = _bucket(found, Component.TEMPO)
+    if isinstance(bucket, Finding):
+        return bucket
+    missing = not_told(bucket.lifecycle, _MAY_READ)
+    if missing is not None:
+        return missing
+    days = [rule.days for rule in bucket.lifecycle.value or () if _whole(rule) and rule.days]
+    if days and min(days) <= MAX_DAYS:
+        return ok(f"{bucket.bucket}: deleted after {min(days)} days")
+    remedy = f"add a lifecycle rule to {bucket.bucket} that expires all objects after {MAX_DAYS} days or fewer"
+    said = f"deleted after {min(days)} days" if days else "no rule deletes anything"
+    return broken(f"{bucket.bucket}: {said}", remedy)
+
+
+def _old_versions(found: Deployment) -> Finding:
+    bucket = _bucket(found, Component.LOKI)
+    if isinstance(bucket, Finding):
+        return bucket
+    missing = not_told(bucket.lifecycle, _MAY_READ) or not_told(bucket.versioning, _MAY_READ)
+    if missing is not None:
+        return missing
+    if bucket.versioning.value != "Enabled":
+        return ok(f"{bucket.bucket}: no versions to expire")
+    days = [rule.noncurrent_days for rule in bucket.lifecycle.value or () if _whole(rule) and rule.noncurrent_days]
+    if days:
+        return ok(f"{bucket.bucket}: old versions deleted after {min(days)} days")
+    remedy = (
+        f"add a rule with NoncurrentVersionExpiration to {bucket.bucket}: with versioning on, what Loki's retention "
+        "deletes stays as an old version and fills the disk"
+    )
+    return broken(f"{bucket.bucket}: old versions are kept for ever", remedy)
+
+
+def _object_lock(found: Deployment) -> Finding:
+    bucket = _bucket(found, Component.MIMIR)
+    if isinstance(bucket, Finding):
+        return bucket
+    missing = not_told(bucket.object_lock, _MAY_READ)
+    if missing is not None:
+        return missing
+    if not bucket.object_lock.value:
+        return ok(f"off on {bucket.bucket}")
+    remedy = (
+        f"make {bucket.bucket} anew without object lock (it cannot be turned off): Mimir's compactor must delete blocks"
+    )
+    return broken(f"on for {bucket.bucket}", remedy)
+
+
+CHECKS = (
+    Check(
+        "s3.versioning",
+        "versioning is enabled on Loki's bucket",
+        "enabled",
+        ("TASK-001", "AC-001-01"),
+        _versioning,
+    ),
+    Check(
+        "s3.lifecycle",
+        "Tempo's bucket deletes by itself, and old versions in Loki's go too",
+        f"≤ {MAX_DAYS} days",
+        ("AC-002-01", "AC-002-04", "NFR-SCALE-001"),
+        _lifecycle,
+    ),
+    Check("s3.object_lock", "object lock is off on Mimir's bucket", "off", ("AC-003-01",), _object_lock),
+)
