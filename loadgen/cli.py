@@ -161,6 +161,47 @@ def run(
 
 
 @app.command()
+def check(
+    target: TargetOption = "",
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder for the report: report.html, summary.md, junit.xml, verdicts.json."),
+    ] = None,
+    create_dashboard: Annotated[
+        bool, typer.Option("--create-dashboard", help="Create loadgen's dashboard in Grafana where it is missing.")
+    ] = False,
+    s3_wait: Annotated[
+        str, typer.Option(metavar="DURATION", help="How long to wait for the first objects in S3, e.g. 5m.")
+    ] = "15s",
+) -> None:
+    """Acceptance of a deployed stack, without load: buckets, credentials, pods, logs, data sources, remote write.
+
+    Pushes one log line, one trace by each way and one sample, and changes nothing else. What the target names no
+    address for is skipped, and says so: [s3.loki] and so on hold the components' own credentials, [prometheus] the url
+    of the Prometheus that writes to Mimir, [kubernetes] the namespace.
+    """
+    from loadgen.acceptance.command import accept
+    from loadgen.units import seconds
+
+    console = _console()
+    where, _ = resolve_target(target)
+    try:
+        wait_s = seconds(s3_wait)
+    except ValueError as problem:
+        raise ConfigError(f"--s3-wait {s3_wait}: {problem}") from problem
+    with TerminalDisplay(console) as display, Interrupt().installed() as interrupt:
+        display.phase("check", where.name)
+        interrupt.next_phase()
+        done = accept(where, lambda text: display.step(text, 0, 0), out, create_dashboard, wait_s, interrupt.end_phase)
+    print_verdicts(console, done.verdicts, done.outcome)
+    for path in done.files:
+        if path.suffix == ".html":
+            console.print(Text.assemble("report: ", (str(path), "bold")))
+    sys.stdout.flush()
+    raise typer.Exit(EXIT[done.outcome])
+
+
+@app.command()
 def verify(run_folder: RunArgument, target: TargetOption = "") -> None:
     """Read a stored run back again (days later too), and judge it anew.
 

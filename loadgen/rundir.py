@@ -312,30 +312,7 @@ class RunDir:
 
     def write_verdicts(self, verdicts: Sequence[Verdict], outcome: Result) -> None:
         """Store ``verdicts.json``."""
-        content = {
-            "run": self.info().key.run,
-            "outcome": outcome.value,
-            "verdicts": [
-                {
-                    "check": verdict.check,
-                    "promise": verdict.promise,
-                    "outcome": verdict.result.value,
-                    "objective": verdict.objective.text,
-                    "overridden": verdict.objective.overridden,
-                    "measured": verdict.measured,
-                    "value": verdict.value,
-                    "unit": verdict.objective.unit,
-                    "samples": verdict.samples,
-                    "requirements": list(verdict.requirements),
-                    "evidence": list(verdict.evidence),
-                    "remedy": verdict.remedy,
-                }
-                for verdict in verdicts
-            ],
-        }
-        write_atomically(
-            self.path / "verdicts.json", json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n"
-        )
+        write_atomically(self.path / "verdicts.json", verdicts_json(self.info().key.run, verdicts, outcome))
 
 
 def _fault(raw: Mapping[str, Any]) -> FaultWindow:
@@ -359,3 +336,29 @@ def _is_sound(name: str, column: pa.ChunkedArray) -> bool:
     """No value is missing, and a word that stands for a kind of thing is known."""
     known = _WORDS.get(name)
     return column.null_count == 0 and (known is None or known.issuperset(column.unique().to_pylist()))
+
+
+def verdicts_json(name: str, verdicts: Sequence[Verdict], outcome: Result) -> bytes:
+    """Verdicts as JSON for other programs; ``name`` is the run's."""
+    content = {
+        "run": name,
+        "outcome": outcome.value,
+        "verdicts": [
+            {
+                "check": verdict.check,
+                "promise": verdict.promise,
+                "outcome": verdict.result.value,
+                "objective": verdict.objective.text,
+                "overridden": verdict.objective.overridden,
+                "measured": verdict.measured,
+                "value": verdict.value,
+                "unit": verdict.objective.unit,
+                "samples": verdict.samples,
+                "requirements": list(verdict.requirements),
+                "evidence": list(verdict.evidence),
+                "remedy": verdict.remedy,
+            }
+            for verdict in verdicts
+        ],
+    }
+    return json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n"

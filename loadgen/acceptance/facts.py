@@ -148,9 +148,17 @@ class RemoteWrite:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """How far back Prometheus and Mimir reach, and whether Mimir answers for before Prometheus' oldest sample."""
+    """How far back Prometheus and Mimir reach.
+
+    Attributes:
+        oldest_prometheus_ms: time of Prometheus' oldest sample.
+        dropped: Prometheus has removed older samples by its retention.
+        asked_ms: a time before that, for which Mimir was asked.
+        mimir_series: series that Mimir has then.
+    """
 
     oldest_prometheus_ms: int
+    dropped: bool
     asked_ms: int
     mimir_series: int
 

@@ -10,7 +10,7 @@ from typing import Any
 from loadgen.acceptance.facts import Deployment, Told
 from loadgen.acceptance.probes import accepts, grafana, prometheus, s3
 from loadgen.acceptance.probes import kubernetes as cluster
-from loadgen.config import ConfigError, Target
+from loadgen.config import Target
 from loadgen.model import MS
 from loadgen.runs import new_run_name
 from loadgen.targets.http import HttpClient
@@ -24,6 +24,7 @@ def gather(
     target: Target,
     progress: Progress,
     create_dashboard: bool = False,
+    s3_wait_s: float = 15.0,
     stop: Callable[[], bool] = lambda: False,
     clock: Callable[[], int] = time.time_ns,
 ) -> Deployment:
@@ -65,6 +66,14 @@ def gather(
         steps.append(("Prometheus", lambda d: _prometheus(d, target, readers.mimir, clock() // MS)))
     if target.kubernetes.namespace:
         steps.append(("Kubernetes", lambda d: cluster.ask_cluster(d, target.kubernetes)))
+    if target.s3.endpoint:
+        # Last, so that what was pushed above has had time to get there.
+        steps.append(
+            (
+                "S3: the tenants' data",
+                lambda d: replace(d, buckets=s3.ask_prefixes(target, d.buckets, clock, time.sleep, s3_wait_s)),
+            )
+        )
     for name, step in steps:
         if stop():
             break
@@ -81,6 +90,3 @@ def _prometheus(found: Deployment, target: Target, mimir: Any, now_ms: int) -> D
         parity=prometheus.ask_parity(reader, mimir, now_ms),
         history=prometheus.ask_history(reader, mimir, now_ms),
     )
-
-
-__all__ = ["ConfigError", "gather"]

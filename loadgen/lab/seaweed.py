@@ -27,6 +27,9 @@ BUCKET_OF = {"loki": "loki-chunks", "tempo": "tempo-traces", "mimir": "mimir-blo
 TEMPO_DAYS = 30
 REGION = "us-east-1"
 ADMIN = "admin"
+_LOCK_ACTION = "GetBucketObjectLockConfiguration"
+# Versions that the components' own deletions leave behind.
+LOKI_VERSION_DAYS = 7
 READER = "loadgen"
 
 PORT_FLAGS = {
@@ -151,7 +154,7 @@ def _actions(identity: str) -> list[str]:
     if identity == ADMIN:
         return ["Admin", "Read", "Write", "List", "Tagging"]
     if identity == READER:
-        return [f"{action}:{bucket}" for bucket in BUCKET_OF.values() for action in ("Read", "List")]
+        return [f"{action}:{bucket}" for bucket in BUCKET_OF.values() for action in ("Read", "List", _LOCK_ACTION)]
     bucket = BUCKET_OF[identity.removesuffix("-service")]
     return [f"{action}:{bucket}" for action in ("Read", "Write", "List")]
 
@@ -214,6 +217,13 @@ def _make_buckets(s3: Any) -> None:
         if bucket not in there:
             s3.create_bucket(Bucket=bucket)
     s3.put_bucket_versioning(Bucket=BUCKET_OF["loki"], VersioningConfiguration={"Status": "Enabled"})
+    old = {
+        "ID": "old-versions",
+        "Status": "Enabled",
+        "Filter": {"Prefix": ""},
+        "NoncurrentVersionExpiration": {"NoncurrentDays": LOKI_VERSION_DAYS},
+    }
+    s3.put_bucket_lifecycle_configuration(Bucket=BUCKET_OF["loki"], LifecycleConfiguration={"Rules": [old]})
     rule = {"ID": "expire", "Status": "Enabled", "Filter": {"Prefix": ""}, "Expiration": {"Days": TEMPO_DAYS}}
     s3.put_bucket_lifecycle_configuration(Bucket=BUCKET_OF["tempo"], LifecycleConfiguration={"Rules": [rule]})
     # The gateway answers before the volume server takes data; a put in every bucket also lays out its first volumes.

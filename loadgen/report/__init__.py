@@ -16,7 +16,7 @@ from loadgen.plan import Plan
 from loadgen.report.html import page
 from loadgen.report.junit import junit_xml
 from loadgen.report.markdown import summary
-from loadgen.report.parts import Facts, Part, Section, Text
+from loadgen.report.parts import Facts, Head, Part, Promises, Section, Text
 from loadgen.report.sections import (
     freshness,
     promises,
@@ -32,7 +32,8 @@ from loadgen.report.sections import (
     throughput,
     what_ran,
 )
-from loadgen.rundir import History, RunDir, write_atomically
+from loadgen.report.sections.promises import in_order
+from loadgen.rundir import History, RunDir, verdicts_json, write_atomically
 
 SECTIONS: tuple[Section, ...] = (
     promises.section,
@@ -56,13 +57,32 @@ def write_report(run: RunDir, history: History, plan: Plan, verdicts: Sequence[V
     facts = facts_of(history, plan, verdicts)
     parts = parts_of(facts)
     files = {
-        "report.html": page(facts, parts).encode("utf-8", "replace"),
-        "summary.md": summary(facts, parts).encode("utf-8", "replace"),
-        "junit.xml": junit_xml(facts),
+        "report.html": page(facts.head, parts).encode("utf-8", "replace"),
+        "summary.md": summary(facts.head, parts).encode("utf-8", "replace"),
+        "junit.xml": junit_xml(facts.head),
     }
+    return _write(run.path, files)
+
+
+def write_verdicts(folder: Path, head: Head, parts: Sequence[Part] = ()) -> tuple[Path, ...]:
+    """The same files, and ``verdicts.json``, for what is no run: the promises, and whatever other parts are given.
+
+    RunDirError when they cannot be written.
+    """
+    shown = (Part("promises", "Promises", (Promises(in_order(head.verdicts)),)), *parts)
+    files = {
+        "report.html": page(head, shown).encode("utf-8", "replace"),
+        "summary.md": summary(head, shown).encode("utf-8", "replace"),
+        "junit.xml": junit_xml(head),
+        "verdicts.json": verdicts_json(head.name, head.verdicts, head.outcome),
+    }
+    return _write(folder, files)
+
+
+def _write(folder: Path, files: dict[str, bytes]) -> tuple[Path, ...]:
     for name, content in files.items():
-        write_atomically(run.path / name, content)
-    return tuple(run.path / name for name in files)
+        write_atomically(folder / name, content)
+    return tuple(folder / name for name in files)
 
 
 def facts_of(history: History, plan: Plan, verdicts: Sequence[Verdict]) -> Facts:
@@ -88,4 +108,4 @@ def _made(section: Section, facts: Facts) -> Part | None:
         )
 
 
-__all__ = ["SECTIONS", "write_report"]
+__all__ = ["SECTIONS", "write_report", "write_verdicts"]

@@ -11,25 +11,25 @@ from importlib import resources
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from loadgen.report.parts import Chart, Facts, Part
+from loadgen.report.parts import Chart, Head, Part
 from loadgen.report.when import moment_text
 from loadgen.report.words import SIGN, WORD, headline, objective_text
 
 
-def page(facts: Facts, parts: Sequence[Part]) -> str:
+def page(head: Head, parts: Sequence[Part]) -> str:
     """The whole file. Every text is escaped by the template; only our own style, script and data go in as they are."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["kind"] = lambda block: type(block).__name__
     template = environment.from_string(_own("report.html.j2"))
     charts = {block.name: block.figure for part in parts for block in part.blocks if isinstance(block, Chart)}
     library = packed_plotly() if charts else ""
-    info = facts.history.info
     return template.render(
-        run=info.key.run,
-        began=moment_text(info.key.began_ns),
-        outcome=facts.outcome,
-        headline=headline(facts.outcome, facts.verdicts),
-        version=info.versions.get("loadgen", ""),
+        run=head.name,
+        what=head.what,
+        began=moment_text(head.began_ns),
+        outcome=head.outcome,
+        headline=headline(head.outcome, head.verdicts),
+        version=head.version,
         parts=parts,
         sign=SIGN,
         word=WORD,

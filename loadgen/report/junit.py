@@ -7,7 +7,7 @@ from collections import Counter
 from xml.etree import ElementTree as Xml
 
 from loadgen.model import Result, Verdict
-from loadgen.report.parts import Facts
+from loadgen.report.parts import Head
 from loadgen.report.when import moment_text
 from loadgen.report.words import objective_text
 
@@ -15,22 +15,22 @@ from loadgen.report.words import objective_text
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def junit_xml(facts: Facts) -> bytes:
+def junit_xml(head: Head) -> bytes:
     """The verdicts: broken is a failure, not told is an error, not applying is skipped."""
-    counts = Counter(verdict.result for verdict in facts.verdicts)
-    run = facts.history.info.key.run
+    counts = Counter(verdict.result for verdict in head.verdicts)
+    run = head.name
     attributes = {
         "name": clean(run),
-        "tests": str(len(facts.verdicts)),
+        "tests": str(len(head.verdicts)),
         "failures": str(counts[Result.FAIL]),
         "errors": str(counts[Result.UNKNOWN]),
         "skipped": str(counts[Result.SKIPPED]),
-        "time": f"{facts.length_s:.3f}",
+        "time": f"{head.length_s:.3f}",
     }
     root = Xml.Element("testsuites", {**attributes, "name": "loadgen"})
-    timestamp = moment_text(facts.began_ns).removesuffix(" UTC").replace(" ", "T")
+    timestamp = moment_text(head.began_ns).removesuffix(" UTC").replace(" ", "T")
     suite = Xml.SubElement(root, "testsuite", {**attributes, "timestamp": timestamp, "hostname": "loadgen"})
-    for verdict in facts.verdicts:
+    for verdict in head.verdicts:
         _case(suite, run, verdict)
     Xml.indent(root)
     content: bytes = Xml.tostring(root, encoding="utf-8", xml_declaration=True)

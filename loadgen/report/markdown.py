@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from loadgen.model import Result, Verdict
-from loadgen.report.parts import Block, Facts, Part, Promises, Table, Text
+from loadgen.report.parts import Block, Head, Part, Promises, Table, Text
 from loadgen.report.when import moment_text
 from loadgen.report.words import SIGN, WORD, headline, objective_text
 
@@ -14,17 +14,15 @@ _SPECIAL = re.compile(r"([\\`*\[\]<>|~])")
 _EDGE = re.compile(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 
 
-def summary(facts: Facts, parts: Sequence[Part]) -> str:
+def summary(head: Head, parts: Sequence[Part]) -> str:
     """The whole document."""
-    info = facts.history.info
-    head = [
-        f"# {SIGN[facts.outcome]} {WORD[facts.outcome]}: {escape(info.key.run)}",
+    lines = [
+        f"# {SIGN[head.outcome]} {WORD[head.outcome]}: {escape(head.name)}",
         "",
-        escape(headline(facts.outcome, facts.verdicts)),
+        escape(headline(head.outcome, head.verdicts)),
         "",
-        f"Load began {moment_text(info.key.began_ns)}. The charts are in report.html.",
+        f"{escape(head.what.capitalize())} of {moment_text(head.began_ns)}. {escape(head.note)}".rstrip(),
     ]
-    lines = [*head]
     for part in parts:
         lines += ["", f"## {escape(part.title)}"]
         for block in part.blocks:

@@ -16,6 +16,29 @@ Figure = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
+class Head:
+    """What stands above every report, whatever was judged.
+
+    Attributes:
+        name: of the run, or of the stack that was checked.
+        what: what ``name`` is, e.g. ``run``.
+        began_ns, length_s: when it began, and how long it lasted.
+        verdicts, outcome: what was judged.
+        version: of loadgen.
+        note: a sentence below the outcome, e.g. where the charts are.
+    """
+
+    name: str
+    what: str
+    began_ns: int
+    length_s: float
+    verdicts: tuple[Verdict, ...]
+    outcome: Result
+    version: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What sections are made from."""
 
@@ -42,6 +65,14 @@ class Facts:
     def length_s(self) -> float:
         """How long the load lasted."""
         return max(1.0, (self.case.ended_ns() - self.began_ns) / NS)
+
+    @property
+    def head(self) -> Head:
+        """What stands above the report of a run."""
+        info = self.history.info
+        version = info.versions.get("loadgen", "")
+        note = "The charts are in report.html."
+        return Head(info.key.run, "run", self.began_ns, self.length_s, self.verdicts, self.outcome, version, note)
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,12 +105,12 @@ def bad() -> Facts:
 
 @pytest.fixture(scope="module")
 def good_html(good: Facts) -> str:
-    return page(good, parts_of(good))
+    return page(good.head, parts_of(good))
 
 
 @pytest.fixture(scope="module")
 def bad_html(bad: Facts) -> str:
-    return page(bad, parts_of(bad))
+    return page(bad.head, parts_of(bad))
 
 
 def test_three_files_are_written(tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ def test_text_from_outside_is_escaped_in_html(bad_html: str) -> None:
 def test_text_from_outside_cannot_leave_the_charts_data() -> None:
     made = spoiled()
     made.change("queries", lambda q: q.component == "loki" and q.kind == "logs", kind="</script><b>x</b>")
-    text = page(f := facts(made), parts_of(f))
+    text = page((f := facts(made)).head, parts_of(f))
     assert "</script><b>" not in text
     data = next(script for script in Reader(text).scripts if script.startswith("{"))
     assert "&lt;/script&gt;&lt;b&gt;" in json.dumps(json.loads(data))
@@ -254,7 +254,7 @@ def test_the_largest_value_survives_the_thinning() -> None:
 
 def test_a_run_without_data_has_a_report_too() -> None:
     f = facts(empty_run())
-    text = page(f, parts_of(f))
+    text = page(f.head, parts_of(f))
     assert Reader(text).wrong == []
     assert "could not be made" not in text
     assert 'id="library"' not in text  # nothing to draw
@@ -274,7 +274,7 @@ def test_a_section_that_breaks_costs_only_itself(monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_summary_tells_the_same_facts(bad: Facts) -> None:
-    text = report.summary(bad, parts_of(bad))
+    text = report.summary(bad.head, parts_of(bad))
     for verdict in bad.verdicts:
         assert escape(verdict.check) in text
         if verdict.result in (Result.FAIL, Result.UNKNOWN):
@@ -283,7 +283,7 @@ def test_the_summary_tells_the_same_facts(bad: Facts) -> None:
 
 
 def test_text_from_outside_stays_text_in_markdown(bad: Facts) -> None:
-    text = report.summary(bad, parts_of(bad))
+    text = report.summary(bad.head, parts_of(bad))
     assert "<script" not in text.replace("\\<", "")
     for line in text.splitlines():
         if line.startswith("| "):
@@ -294,7 +294,7 @@ def test_text_from_outside_stays_text_in_markdown(bad: Facts) -> None:
 
 def test_every_table_row_has_as_many_cells_as_its_head(bad: Facts) -> None:
     cells = 0
-    for line in report.summary(bad, parts_of(bad)).splitlines():
+    for line in report.summary(bad.head, parts_of(bad)).splitlines():
         here = len(re.findall(r"(?<!\\)\|", line)) if line.startswith("|") else 0
         assert not (here and cells) or here == cells
         cells = here
@@ -304,7 +304,7 @@ def test_every_table_row_has_as_many_cells_as_its_head(bad: Facts) -> None:
 
 
 def test_junit_counts_and_kinds_follow_the_verdicts(bad: Facts) -> None:
-    root = Xml.fromstring(junit_xml(bad))
+    root = Xml.fromstring(junit_xml(bad.head))
     (suite,) = root.findall("testsuite")
     cases = {case.get("name"): case for case in suite.findall("testcase")}
     assert len(cases) == len(bad.verdicts) == int(suite.get("tests", "0"))
@@ -319,7 +319,7 @@ def test_junit_counts_and_kinds_follow_the_verdicts(bad: Facts) -> None:
 
 def test_junit_survives_characters_that_xml_forbids(bad: Facts) -> None:
     first = replace(bad.verdicts[0], evidence=("a\x00b\x1b[31m\ud800\uffff]]>",))
-    root = Xml.fromstring(junit_xml(Facts(bad.case, (first,), Result.FAIL)))
+    root = Xml.fromstring(junit_xml(Facts(bad.case, (first,), Result.FAIL).head))
     assert "a�b" in "".join(root.itertext())
     assert clean("ok\n\t✓") == "ok\n\t✓"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime
 
-from loadgen.acceptance.checks.base import Check, Finding, broken, not_told, ok, untold, worst
+from loadgen.acceptance.checks.base import Check, Finding, broken, not_told, ok, skipped, untold, worst
 from loadgen.acceptance.facts import Deployment, RemoteWrite
 from loadgen.units import duration_text
 
@@ -83,12 +83,16 @@ def _history(found: Deployment) -> Finding:
     evidence = f"Prometheus reaches back to {oldest}; Mimir was asked for {asked}"
     if history.mimir_series:
         return ok(f"{history.mimir_series:,} series at {asked}", history.mimir_series, evidence)
+    if not history.dropped:
+        return skipped(
+            "Prometheus still has everything that it ever scraped, so nothing can be older", "ask again later"
+        )
     why = "Mimir has nothing from before Prometheus' oldest sample"
     remedy = (
         "it may be too young: ask again when it has run for longer than Prometheus' retention; then see the "
         "store-gateway and compactor_blocks_retention_period"
     )
-    return untold(why, remedy, evidence)
+    return broken(why, remedy, evidence)
 
 
 def _moment(at_ms: int) -> str:

@@ -13,6 +13,8 @@ _WAIT = {
     Component.TEMPO: "a block is written after max_block_duration (30m in Tempo 2 unless set)",
     Component.MIMIR: "a block is written 2 to 3.5 h after its first sample unless the ingesters are asked to flush",
 }
+# What the promises allow until something must be there.
+_DUE_S = {Component.LOKI: 300.0, Component.TEMPO: 600.0, Component.MIMIR: 14_400.0}
 _TASKS = {Component.LOKI: "TASK-009", Component.TEMPO: "TASK-011", Component.MIMIR: "TASK-013"}
 
 
@@ -29,6 +31,10 @@ def _judge(found: Deployment, component: Component) -> Finding:
     if bucket.tenant_objects.value:
         return ok(f"{where} holds objects", bucket.tenant_objects.value)
     others = ", ".join(bucket.prefixes) or "nothing at all"
+    running_s = max((pod.running_s for pod in found.pods.value or () if pod.component is component), default=0.0)
+    if running_s < _DUE_S[component]:
+        why = f"{where} holds nothing yet, and it is not known that {component} has run for long enough"
+        return untold(why, f"wait: {_WAIT[component]}; then run loadgen check again", f"first level: {others}")
     remedy = (
         f"wait: {_WAIT[component]}; then look into the component's log. With tenants on, the directory is named after "
         "the tenant: set tenant in the target"

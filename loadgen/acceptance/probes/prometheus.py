@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable
 
 from loadgen.acceptance.facts import History, RemoteWrite, Told
-from loadgen.model import MS, Component
+from loadgen.model import Component
 from loadgen.parity import Parity, compare
 from loadgen.targets.http import HttpClient
 from loadgen.targets.mimir import MimirReader
@@ -17,6 +15,7 @@ PARITY_SELECTOR = "up"
 _PARITY_MS = 300_000
 _LAG_ALLOWED_MS = 60_000
 _DAY_MS = 86_400_000
+_USUAL_RETENTION_MS = 14 * _DAY_MS
 
 
 def prometheus_reader(client: HttpClient) -> MimirReader:
@@ -79,13 +78,14 @@ def ask_history(prometheus: MimirReader, mimir: MimirReader, now_ms: int) -> Tol
     if not oldest.value or not math.isfinite(oldest.value[0].value):
         return Told(error="Prometheus does not say how far back it reaches (prometheus_tsdb_lowest_timestamp_seconds)")
     oldest_ms = round(oldest.value[0].value * 1000)
+    removed = prometheus.instant(
+        "sum(prometheus_tsdb_time_retentions_total) + sum(prometheus_tsdb_size_retentions_total)", now_ms
+    )
+    # The counters begin anew with Prometheus; its usual retention of 15 days tells it after a restart.
+    counted = removed.value[0].value if removed.value else 0.0
+    dropped = counted > 0 or now_ms - oldest_ms > _USUAL_RETENTION_MS
     asked_ms = oldest_ms - _DAY_MS // 24
     reply = mimir.instant('count({__name__=~".+"})', asked_ms)
     if reply.value is None:
         return Told(error=reply.error)
-    return Told(History(oldest_ms, asked_ms, round(reply.value[0].value) if reply.value else 0))
-
-
-def now_ms(clock: Callable[[], int] = time.time_ns) -> int:
-    """Milliseconds since the epoch."""
-    return clock() // MS
+    return Told(History(oldest_ms, dropped, asked_ms, round(reply.value[0].value) if reply.value else 0))

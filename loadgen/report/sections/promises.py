@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from loadgen.model import Result
+from collections.abc import Sequence
+
+from loadgen.model import Result, Verdict
 from loadgen.report.parts import Block, Facts, Part, Promises, Text
 
 ORDER = (Result.FAIL, Result.UNKNOWN, Result.PASS, Result.SKIPPED)
@@ -11,9 +13,13 @@ ORDER = (Result.FAIL, Result.UNKNOWN, Result.PASS, Result.SKIPPED)
 def section(facts: Facts) -> Part:
     """All verdicts, what needs attention first."""
     blocks: list[Block] = [Text(text) for text in what_it_ran_against(facts)]
-    ordered = sorted(facts.verdicts, key=lambda verdict: ORDER.index(verdict.result))
-    blocks.append(Promises(tuple(ordered)))
+    blocks.append(Promises(in_order(facts.verdicts)))
     return Part("promises", "Promises", tuple(blocks))
+
+
+def in_order(verdicts: Sequence[Verdict]) -> tuple[Verdict, ...]:
+    """What needs attention first."""
+    return tuple(sorted(verdicts, key=lambda verdict: ORDER.index(verdict.result)))
 
 
 def what_it_ran_against(facts: Facts) -> list[str]:
