@@ -57,7 +57,10 @@ class TerminalDisplay:
 
     def step(self, name: str, done: int, total: int) -> None:
         """How far another phase is."""
-        share = f" {100 * done // total:3d} %" if total else ""
+        if not total:
+            self._show(name)
+            return
+        share = f" {100 * done // total:3d} %"
         self._show(f"{name}{share}  {count_text(done)} of {count_text(total)}")
 
     def note(self, text: str) -> None:

@@ -13,7 +13,7 @@ from loadgen.targets.reading import Asker
 
 PARITY_SELECTOR = "up"
 _PARITY_MS = 300_000
-_LAG_ALLOWED_MS = 60_000
+_LAG_ALLOWED_MS = 20_000
 _DAY_MS = 86_400_000
 _USUAL_RETENTION_MS = 14 * _DAY_MS
 
