@@ -135,11 +135,18 @@ def run(
     duration: DurationOption = "",
     rate: RateOption = None,
     flush: Annotated[bool, typer.Option("--flush", help="Ask the components to write to S3 after the load.")] = False,
+    allow_disruption: Annotated[
+        bool,
+        typer.Option(
+            "--allow-disruption",
+            help="Let the profile's faults delete pods of Loki, Tempo and Mimir in the [kubernetes] namespace.",
+        ),
+    ] = False,
 ) -> None:
     """Load a stack, read everything back, judge every promise and write a report.
 
     The target file names the stack's addresses; secrets can come from LOADGEN_<SECTION>_<KEY> variables or files.
-    Faults of the profile are injected in the local lab only.
+    Faults of the profile are injected in the local lab, and in a cluster only with --allow-disruption.
     """
     console = _console()
     overrides: dict[str, object] = {}
@@ -155,6 +162,14 @@ def run(
         from loadgen.lab.target import LabDisruptor, open_lab
 
         disruptor = LabDisruptor(open_lab())
+    elif allow_disruption and chosen.faults:
+        if not where.kubernetes.namespace:
+            raise ConfigError(
+                "--allow-disruption: the target names no [kubernetes] namespace; set it to the stack's own"
+            )
+        from loadgen.faults.cluster import ClusterDisruptor
+
+        disruptor = ClusterDisruptor(where.kubernetes, chosen.objectives.logs.recovery_max)
     with TerminalDisplay(console) as display, Interrupt().installed() as interrupt:
         judgement = _run(chosen, where, source, out, display, interrupt, disruptor)
     _finish(console, judgement)

@@ -53,7 +53,7 @@ class Timeline:
     def _one(self, fault: Fault) -> FaultWindow:
         component, began_ns = Component(fault.component), self._clock()
         if self._disruptor is None:
-            error = "nothing here can stop this component; run without faults, or against a stack that can be disturbed"
+            error = "nothing here may stop this component; run without faults, or in a cluster with --allow-disruption"
             return FaultWindow(fault.kind, component, began_ns, 0, 0, 0, error)
         healed_ns, failed, answered_ns = 0, 0, 0
         error, what = "", str(fault.kind)

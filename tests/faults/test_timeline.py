@@ -102,7 +102,7 @@ def test_a_component_that_never_answers_again_ends_the_wait():
 
 def test_without_a_way_to_disturb_the_window_says_so():
     (window,) = World().run(Fault(at=1, component="loki"), disturb=False)
-    assert "can stop this component" in window.error
+    assert "may stop this component" in window.error
 
 
 def test_no_fault_begins_after_the_run_was_ended():
