@@ -120,10 +120,11 @@ class DashboardViewer(User):  # type: ignore[misc]
         if late_ns > 0:
             # A person does not catch up on looks that a slow dashboard cost; the slow look itself was counted whole.
             self._due_ns += late_ns
-        choice = panels(load.plan, load.readers, load.clock(), load.known_trace())
+        choice = panels(load.plan, load.readers, load.clock(), *load.known_trace())
         if not choice:
             return
-        timing: QueryTiming = choice[self._n % len(choice)].ask(load.readers, due_ns)
+        panel = choice[self._n % len(choice)]
+        timing: QueryTiming = load.shown.judged(panel, panel.ask(load.readers, due_ns))
         load.recorder.add(replace(timing, source="viewer"))
         self.environment.events.request.fire(
             request_type=timing.component,
