@@ -9,6 +9,7 @@ import gevent
 from locust import User, task
 from locust.env import Environment
 
+from loadgen.looks import Looks
 from loadgen.model import NS, Outcome, QueryTiming, Receipt, Signal
 from loadgen.panels import panels
 from loadgen.pushing import Sender, Stream
@@ -106,25 +107,22 @@ class DashboardViewer(User):  # type: ignore[misc]
         load = self._load = _load(self.environment)
         self._viewer = load.next_viewer()
         self._n = self._viewer
-        self._due_ns = load.clock()
+        self._looks = Looks(load.clock(), round(load.profile.dashboards.refresh * NS))
 
     def wait_time(self) -> float:
-        return max(0, self._due_ns - self._load.clock()) / NS
+        return max(0, self._looks.due_ns - self._load.clock()) / NS
 
     @task
     def look(self) -> None:
         load = self._load
-        due_ns, self._n = self._due_ns, self._n + 1
-        self._due_ns += round(load.profile.dashboards.refresh * NS)
-        late_ns = load.clock() - self._due_ns
-        if late_ns > 0:
-            # A person does not catch up on looks that a slow dashboard cost; the slow look itself was counted whole.
-            self._due_ns += late_ns
+        due_ns, self._n = self._looks.due_ns, self._n + 1
         choice = panels(load.plan, load.readers, load.clock(), *load.known_trace())
         if not choice:
+            self._looks.answered(load.clock())
             return
         panel = choice[self._n % len(choice)]
         timing: QueryTiming = load.shown.judged(panel, panel.ask(load.readers, due_ns))
+        self._looks.answered(load.clock())
         load.recorder.add(replace(timing, source="viewer"))
         self.environment.events.request.fire(
             request_type=timing.component,
