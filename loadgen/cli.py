@@ -103,7 +103,11 @@ def demo(
     duration: DurationOption = "",
     defect: Annotated[
         list[str] | None,
-        typer.Option(help="Tell an embedded server to misbehave, e.g. loki:lose, to see it found; may be repeated."),
+        typer.Option(
+            metavar="COMPONENT:KIND[:COUNT[:DELAY]]",
+            help="Tell an embedded server to misbehave, e.g. loki:lose or mimir:delay:1:90s, to see it found; may be "
+            "repeated. See `loadgen lab defect --help`.",
+        ),
     ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the stack running afterwards.")] = False,
 ) -> None:

@@ -40,6 +40,12 @@ class Component(StrEnum):
     S3 = "s3"
 
     @property
+    def datasource_type(self) -> str:
+        """Grafana's plugin for this component; empty for Grafana and S3."""
+        plugins = {Component.LOKI: "loki", Component.TEMPO: "tempo", Component.MIMIR: "prometheus"}
+        return plugins.get(self, "")
+
+    @property
     def signal(self) -> Signal | None:
         """The signal that this component stores; None for Grafana and S3."""
         return {Component.LOKI: Signal.LOGS, Component.MIMIR: Signal.METRICS, Component.TEMPO: Signal.TRACES}.get(self)
@@ -170,7 +176,7 @@ class Sighting:
         found: distinct expected items that were found.
         missing: accepted items that were not found (0 if the outcome of the push is unknown).
         late: accepted items that a look missed and a later look found.
-        late_absent_ns: last look that missed one of those (0: none).
+        late_absent_ns: last look that missed one of those (0: none, or another query of that look showed them).
         doubled: surplus copies of expected items.
         altered: items found at the right place with a wrong content.
         reordered: items returned out of order.
@@ -286,6 +292,7 @@ class FaultWindow:
         query_ok_ns: first query that worked after ``began_ns`` and an outage (0: never).
         query_failed: queries that failed in between.
         error: why it could not heal, and how to heal it by hand; empty if all went well.
+        unfinished: stored when it was injected; loadgen ended before it could tell how it went on.
     """
 
     fault: str
@@ -295,6 +302,7 @@ class FaultWindow:
     query_ok_ns: int
     query_failed: int
     error: str
+    unfinished: bool = False
 
 
 @dataclass(frozen=True, slots=True)

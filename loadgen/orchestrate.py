@@ -184,6 +184,8 @@ def _load(
     windows: list[FaultWindow] = []
 
     def keep(window: FaultWindow) -> None:
+        if windows and windows[-1].unfinished:
+            windows.pop()
         windows.append(window)
         with contextlib.suppress(RunDirError):  # written once more after the load, and told then
             run.write_faults(windows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from enum import Enum
 from itertools import chain, zip_longest
 from typing import Any
 
@@ -20,6 +21,17 @@ _LOG_LINES = 1000
 _SEARCH_HITS = 20
 
 
+class Shows(Enum):
+    """When a panel of a run that sends data shows something."""
+
+    ALWAYS = "always"
+    """Whenever the run's data is visible."""
+    AGAIN = "again"
+    """When it did so before: it asks for some of the data only, which there need not be yet."""
+    MAYBE = "maybe"
+    """Nobody can tell."""
+
+
 @dataclass(frozen=True, slots=True)
 class Panel:
     """One query of a dashboard.
@@ -30,6 +42,7 @@ class Panel:
         kind: as in `QueryTiming`.
         range_s: width of the time range; 0 for none.
         query: asks; takes readers and the planned time.
+        shows: when an empty answer is a wrong one.
     """
 
     component: Component
@@ -37,6 +50,7 @@ class Panel:
     kind: str
     range_s: float
     query: Callable[[Readers, int], Reply[Any]]
+    shows: Shows = Shows.ALWAYS
 
     def ask(self, readers: Readers, due_ns: int) -> QueryTiming:
         """Ask once. The latency counts from ``due_ns``; the readers' own recording of timings is left out."""
@@ -52,14 +66,18 @@ class Panel:
             done_ns=reply.done_ns,
             ok=reply.ok,
             status=reply.status,
+            items=max(one.items for one in timings),
             detail=reply.error[:300],
         )
 
 
-def panels(plan: Plan, readers: Readers, now_ns: int, trace_id: bytes = b"") -> Sequence[Panel]:
+def panels(
+    plan: Plan, readers: Readers, now_ns: int, trace_id: bytes = b"", trace_seen: bool = False
+) -> Sequence[Panel]:
     """The panels of a run's dashboard at a time, in a fixed order in which the components take turns.
 
-    ``trace_id`` is a trace that is known to be there, for the panels that show one; without it they are left out.
+    ``trace_id`` is a trace that was acknowledged, for the panels that show one; without it they are left out.
+    ``trace_seen`` says that it has been seen already.
     A viewer who goes through them by index asks everything in turn. Components that nothing is sent to are left out,
     and so are panels by Grafana's own API when reading is direct.
     """
@@ -69,7 +87,7 @@ def panels(plan: Plan, readers: Readers, now_ns: int, trace_id: bytes = b"") -> 
     if plan.users(Signal.METRICS):
         rows.append(_mimir(plan, now_ns, readers.grafana is not None))
     if plan.users(Signal.TRACES):
-        rows.append(_tempo(plan, now_ns, readers.grafana is not None, trace_id))
+        rows.append(_tempo(plan, now_ns, readers.grafana is not None, trace_id, trace_seen))
     return tuple(panel for panel in chain.from_iterable(zip_longest(*rows)) if panel is not None)
 
 
@@ -120,6 +138,7 @@ def _loki(plan: Plan, now_ns: int, grafana: bool) -> list[Panel]:
             "labels",
             float(_HOUR_S),
             lambda r, due_ns: r.loki.label_values("pod", now_ns - _HOUR_S * NS, now_ns, due_ns),
+            Shows.AGAIN,
         ),
         lines(_DAY_S),
         volume(_DAY_S, "count_over_time"),
@@ -170,6 +189,7 @@ def _mimir(plan: Plan, now_ns: int, grafana: bool) -> list[Panel]:
             "labels",
             float(_HOUR_S),
             lambda r, due_ns: r.mimir.label_values("instance", now_ns - _HOUR_S * NS, now_ns, due_ns),
+            Shows.AGAIN,
         ),
         over("requests per second", requests, 7 * _DAY_S),
         over("latency, 95th percentile", latency, _DAY_S),
@@ -188,47 +208,62 @@ def _mimir(plan: Plan, now_ns: int, grafana: bool) -> list[Panel]:
     return made
 
 
-def _tempo(plan: Plan, now_ns: int, grafana: bool, trace_id: bytes) -> list[Panel]:
+def _tempo(plan: Plan, now_ns: int, grafana: bool, trace_id: bytes, trace_seen: bool) -> list[Panel]:
     query = run_query(plan.key.run)
     inner = query[2:-2]
 
-    def search(name: str, text: str, range_s: int) -> Panel:
+    def search(name: str, text: str, range_s: int, shows: Shows = Shows.ALWAYS) -> Panel:
         return Panel(
             Component.TEMPO,
             name,
             "search",
             float(range_s),
             lambda r, due_ns: r.tempo.first_hits(text, now_ns - range_s * NS, now_ns, _SEARCH_HITS, due_ns),
+            shows,
         )
 
     made = [
         search("recent traces", query, 5 * _MINUTE_S),
-        search("failed requests", f"{{ {inner} && status = error }}", _HOUR_S),
-        search("slow payments", f'{{ {inner} && resource.service.name = "payment" && duration > 50ms }}', _HOUR_S),
+        search("failed requests", f"{{ {inner} && status = error }}", _HOUR_S, Shows.AGAIN),
+        search(
+            "slow payments",
+            f'{{ {inner} && resource.service.name = "payment" && duration > 50ms }}',
+            _HOUR_S,
+            Shows.AGAIN,
+        ),
         Panel(
             Component.TEMPO,
             "services to choose from",
             "labels",
             0.0,
             lambda r, due_ns: r.tempo.tag_values("resource.service.name", due_ns),
+            Shows.MAYBE,
         ),
         search("recent traces", query, _DAY_S),
     ]
     if trace_id:
+        shows = Shows.ALWAYS if trace_seen else Shows.MAYBE
         made.insert(
             1,
-            Panel(Component.TEMPO, "one trace", "trace", 0.0, lambda r, due_ns: r.tempo.trace(trace_id, due_ns)),
+            Panel(Component.TEMPO, "one trace", "trace", 0.0, lambda r, due_ns: r.tempo.trace(trace_id, due_ns), shows),
         )
         if grafana:
             by_id = {"query": trace_id.hex(), "queryType": "traceId", "limit": _SEARCH_HITS, "tableType": "traces"}
-            made.append(_by_grafana(Component.TEMPO, "trace panel", by_id, _HOUR_S, now_ns))
+            made.append(_by_grafana(Component.TEMPO, "trace panel", by_id, _HOUR_S, now_ns, shows))
     return made
 
 
-def _by_grafana(component: Component, name: str, query: dict[str, Any], range_s: int, now_ns: int) -> Panel:
+def _by_grafana(
+    component: Component,
+    name: str,
+    query: dict[str, Any],
+    range_s: int,
+    now_ns: int,
+    shows: Shows = Shows.ALWAYS,
+) -> Panel:
     def ask(readers: Readers, due_ns: int) -> Reply[Any]:
         if readers.grafana is None:
             raise ValueError(f"the panel {name!r} needs Grafana, but reading is direct")
         return readers.grafana.panel(component, query, now_ns - range_s * NS, now_ns, due_ns)
 
-    return Panel(component, name, "panel", float(range_s), ask)
+    return Panel(component, name, "panel", float(range_s), ask, shows)

@@ -160,7 +160,7 @@ class _Seen:
         late, late_absent_ns = self.late, self.late_absent_ns
         if appeared > 0:
             late, late_absent_ns = late + appeared, self.last_absent_ns
-        absent_ns = found.sent_ns if found.missing else self.last_absent_ns
+        absent_ns = found.sent_ns if found.missing and not found.shown else self.last_absent_ns
         return _Seen(looked, absent_ns, found.missing, late, late_absent_ns)
 
 

@@ -31,7 +31,9 @@ ALLOWED = {
     "report": _PURE | {"checks", "report", "process"},
     "recorder": _BASE | {"rundir"},
     "pushing": _BASE | {"targets"},
-    "faults": _BASE | {"config", "faults"},
+    "faults": _TARGETS | {"faults"},
+    "parity": _BASE | {"targets"},
+    "own": _TARGETS | {"panels"},
 }
 # Nothing pure asks a network or a clock.
 IMPURE = {
@@ -84,6 +86,12 @@ def test_pure_parts_ask_neither_a_network_nor_a_clock(part):
     for path in MODULES:
         if part_of(path) == part:
             assert not {name.split(".")[0] for name in imports(path)} & IMPURE, path
+
+
+def test_acceptance_checks_and_their_facts_are_pure():
+    for path in (*(PACKAGE / "acceptance" / "checks").glob("*.py"), PACKAGE / "acceptance" / "facts.py"):
+        assert not {name.split(".")[0] for name in imports(path)} & IMPURE, path
+        assert not any(name.startswith(("loadgen.targets", "loadgen.acceptance.probes")) for name in imports(path)), path
 
 
 def test_the_lab_is_optional_for_everything_else():

@@ -16,6 +16,7 @@ from loadgen.model import NS, Batch, Outcome, QueryTiming, Receipt, Sighting, Si
 from loadgen.plan import Plan
 from loadgen.rundir import RunDir, RunInfo
 from loadgen.targets.readers import Readers
+from loadgen.targets.reading import Reply
 from loadgen.verify import VerifySummary, verify
 
 BATCHES = 6
@@ -279,6 +280,25 @@ def test_of_two_items_of_one_batch_the_late_one_is_late_and_the_lost_one_is_miss
     row = bench.row(Signal.LOGS, 1, 3)
     assert (row.missing, row.late, row.first_seen_ns) == (1, 1, 0)
     assert now_ns < row.late_absent_ns < now_ns + 3 * NS
+
+
+@pytest.mark.parametrize("for_ever", [False, True])
+def test_a_lookup_that_finds_nothing_of_what_search_lists_does_not_prove_it_late(
+    compared: Bench, for_ever: bool
+) -> None:
+    lookup, asked = compared.stack.tempo.trace, 0
+
+    def empty(trace_id: bytes) -> Reply[Any]:
+        nonlocal asked
+        reply = lookup(trace_id)
+        asked += trace_id == compared.trace()
+        return reply.with_value(()) if trace_id == compared.trace() and (for_ever or asked == 1) else reply
+
+    compared.stack.tempo.trace = empty  # type: ignore[method-assign]
+    compared.verify()
+    row = compared.row(Signal.TRACES, 1, 3)
+    assert (row.missing, row.late, row.late_absent_ns) == ((8, 0, 0) if for_ever else (0, 8, 0))
+    assert ("search lists all of it" in row.detail) is for_ever
 
 
 def test_what_was_late_stays_late_when_the_run_is_verified_again(bench: Bench) -> None:

@@ -24,7 +24,7 @@ from loadgen.checks import (
 )
 from loadgen.checks.case import Case, Check, Finding
 from loadgen.config import parse_profile
-from loadgen.model import Objective, Result, Verdict
+from loadgen.model import Component, Objective, Result, Verdict
 from loadgen.plan import Plan
 from loadgen.rundir import History
 
@@ -67,7 +67,7 @@ def outcome(verdicts: Sequence[Verdict]) -> Result:
 
 def _verdict(check: Check, case: Case) -> Verdict:
     try:
-        finding = _with_damage(check, case, check.judge(case))
+        finding = _with_open_faults(check, case, _with_damage(check, case, check.judge(case)))
     except Exception as problem:
         # One promise that cannot be judged must not cost the others; what is stored may have been edited by hand.
         finding = Finding(
@@ -87,6 +87,22 @@ def _verdict(check: Check, case: Case) -> Verdict:
         requirements=check.requirements,
         evidence=finding.evidence,
         remedy=finding.remedy,
+    )
+
+
+def _with_open_faults(check: Check, case: Case, finding: Finding) -> Finding:
+    """What a restart disturbs cannot be told when loadgen ended in the middle of one."""
+    mine = {component.value for component in check.disturbed_by} | {Component.GRAFANA.value}
+    begun = [fault for fault in case.history.faults if fault.unfinished and fault.component in mine]
+    failed = finding.result is Result.FAIL and not check.proves_by_absence
+    if not begun or not check.disturbed_by or failed or finding.result is Result.SKIPPED:
+        return finding
+    why = f"loadgen ended during the {begun[0].fault} of {begun[0].component} at {case.at(begun[0].began_ns)}"
+    return replace(
+        finding,
+        result=Result.UNKNOWN,
+        evidence=(f"{why}; nobody knows when that was over", *finding.evidence),
+        remedy=f"see that {begun[0].component} runs (in the lab: loadgen lab up), then run again",
     )
 
 

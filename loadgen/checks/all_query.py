@@ -6,11 +6,22 @@ import numpy as np
 import pandas as pd
 
 from loadgen.checks.case import RUN_LONGER, Case, Check, Finding, counted, skipped, unknown
-from loadgen.checks.query import MIN_QUERIES, in_outage, is_refused, latency_ns, people, range_text, slowest_texts
+from loadgen.checks.query import (
+    MIN_QUERIES,
+    in_outage,
+    in_own_delay,
+    is_refused,
+    latency_ns,
+    own_delay_texts,
+    people,
+    range_text,
+    slowest_texts,
+)
 from loadgen.model import NS, Component, Result
 from loadgen.units import duration_text
 
 DAY_S = 86_400.0
+COMPONENTS = (Component.LOKI, Component.TEMPO, Component.MIMIR)
 
 
 def _judge(case: Case) -> Finding:
@@ -19,12 +30,13 @@ def _judge(case: Case) -> Finding:
     queries = people(case)
     if queries.empty and not case.profile.dashboards.users and not case.profile.queries:
         return skipped(objective, "the profile has nobody who asks", "set dashboards.users to judge this promise")
-    parts, during = [], 0
-    for component in (Component.LOKI, Component.TEMPO, Component.MIMIR):
+    parts, during, delayed = [], 0, 0
+    for component in COMPONENTS:
         mine = queries[queries["component"] == component.value]
-        outage = in_outage(case, component, mine)
+        outage, own = in_outage(case, component, mine), in_own_delay(case, mine)
         during += int(outage.sum())
-        parts.append(mine[~outage])
+        delayed += int((own & ~outage).sum())
+        parts.append(mine[~outage & ~own])
     outside = pd.concat(parts)
     short = outside[outside["range_s"] <= DAY_S]
     took_s = latency_ns(short) / NS
@@ -32,6 +44,7 @@ def _judge(case: Case) -> Finding:
     evidence = []
     if during:
         evidence.append(f"{counted(during, 'queries')} during restarts are not counted")
+    evidence += own_delay_texts(delayed)
     if len(short) < len(outside):
         evidence.append(f"{counted(len(outside) - len(short), 'queries')} over more than 24 h are not counted here")
     # A failure is judged by the component's own promise; here it counts only when it also took too long.
@@ -61,5 +74,12 @@ def _judge(case: Case) -> Finding:
 
 
 CHECKS = (
-    Check("all.query", "any query over up to 24 h answers within one bound", ("NFR-PERF-001",), _judge, ("queries",)),
+    Check(
+        "all.query",
+        "any query over up to 24 h answers within one bound",
+        ("NFR-PERF-001",),
+        _judge,
+        ("queries",),
+        disturbed_by=COMPONENTS,
+    ),
 )

@@ -117,6 +117,14 @@ class Case:
             if fault.component in mine
         )
 
+    def own_delays(self) -> tuple[tuple[int, int], ...]:
+        """The times in which the generator itself came too late to its work, so that what it timed may be its own."""
+        receipts = self.history.receipts
+        could_ns = np.maximum(receipts["due_ns"].to_numpy(np.int64), receipts["free_ns"].to_numpy(np.int64))
+        sent_ns = receipts["sent_ns"].to_numpy(np.int64)
+        late = sent_ns - could_ns > round(self.profile.objectives.all.lag_p99 * NS)
+        return tuple(merged(list(zip(could_ns[late].tolist(), sent_ns[late].tolist(), strict=True))))
+
     def at(self, time_ns: int) -> str:
         """A time as a reader finds it again in the charts and in the servers' logs."""
         return f"{(time_ns - self.history.info.key.began_ns) / NS:+.1f} s ({clock_text(time_ns)} UTC)"
@@ -165,6 +173,7 @@ class Check:
         judge: from a run to a finding; pure.
         reads: tables of the run that it depends on; when one of them is damaged it cannot pass.
         proves_by_absence: it fails on what is not there, so that damage could also be the reason of a fail.
+        disturbed_by: components whose restarts it has to allow for; when the end of one is not known it cannot pass.
     """
 
     name: str
@@ -173,6 +182,7 @@ class Check:
     judge: Judge
     reads: tuple[str, ...]
     proves_by_absence: bool = False
+    disturbed_by: tuple[Component, ...] = ()
 
 
 def records(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
@@ -271,7 +281,7 @@ def counted(number: float, noun: str) -> str:
 
 
 def _fault_end(fault: FaultWindow) -> int:
-    """When the effects of a fault end: with the first query that works; never, if none did."""
+    """When the effects of a fault end: with the first query that works; never, if none did or nobody knows."""
     if fault.error or not fault.query_ok_ns:
         return FOREVER_NS
     return max(fault.query_ok_ns, fault.healed_ns)

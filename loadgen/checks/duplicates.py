@@ -35,8 +35,8 @@ def _judge(case: Case, signal: Signal) -> Finding:
     readable = both[both["seen"] & ~both["unreadable"]]
     if both.empty:
         return unknown(objective, "nothing was sent", RUN_LONGER)
-    if readable.empty:
-        return unknown(objective, "nothing was read back", VERIFY_AGAIN, len(both))
+    if readable.empty or not readable["found"].any():
+        return unknown(objective, "nothing was found when it was read back", VERIFY_AGAIN, len(both))
     retried = readable["ambiguous_attempts"] > 0
     surplus = int(readable.loc[~retried, "doubled"].sum())
     allowed = int(readable.loc[retried, "doubled"].sum())

@@ -20,6 +20,7 @@ from loadgen.checks.case import (
     overlap_ns,
     records,
 )
+from loadgen.checks.wrong_answers import appeared
 from loadgen.model import NS, Component, Result, Signal
 from loadgen.units import duration_text
 
@@ -143,7 +144,8 @@ def _late(case: Case, signal: Signal, worst_s: float) -> list[str]:
     frame = frame[(frame["signal"] == signal.value) & (frame["acked_ns"] > 0)]
     probes = promised_place(signal, frame[(frame["phase"] == "probe") & (frame["first_seen_ns"] > 0)])
     # Reading back knows of parts of a batch: some of it may have been late, and the rest lost.
-    read = frame[(frame["phase"] == "verify") & (frame["late"] > 0)]
+    read, wrong = appeared(case, signal)
+    read = read[~wrong & (read["acked_ns"] > 0)]
     read = read.assign(last_absent_ns=read["late_absent_ns"], first_seen_ns=0)
     looks = pd.concat([probes[~probes["unreadable"]], read])
     # Reading back also looks for pushes that were never acknowledged; nothing was promised of those.
@@ -211,6 +213,7 @@ CHECKS = tuple(
         ("AC-003-02", "NFR-PERF-002", "TASK-021") if signal is Signal.METRICS else ("NFR-PERF-002", "TASK-021"),
         partial(_judge, signal=signal),
         ("sightings",),
+        disturbed_by=(signal.component,),
     )
     for signal in (Signal.LOGS, Signal.TRACES, Signal.METRICS)
 )

@@ -21,6 +21,7 @@ from loadgen.checks.case import (
     share_text,
     unknown,
 )
+from loadgen.checks.restart_losses import lost_by_restart, probes_of
 from loadgen.model import Component, Outcome, Result, Signal
 
 # What most often loses accepted data, by component.
@@ -58,6 +59,7 @@ def _judge(case: Case, signal: Signal) -> Finding:
     evidence = [f"{counted(len(readable), 'batches')} with {counted(items, what)} read back in full", *_shadows(both)]
     hurt = accepted[accepted["missing"] > 0]
     evidence += examples(case, signal, hurt, "missing")
+    evidence += _history(case, signal, accepted)
     measured = f"{count_of(missing, items, what)} missing"
     if missing > limit:
         advice = ADVICE[signal.component]
@@ -98,6 +100,28 @@ def examples(case: Case, signal: Signal, hurt: pd.DataFrame, column: str) -> lis
         texts.append(text + (f", acknowledged {near}" if near else "") + (f": {row['what']}" if row["what"] else ""))
     if len(hurt) > EXAMPLES:
         texts.append(f"and {counted(len(hurt) - EXAMPLES, 'batches')} more")
+    return texts
+
+
+def _history(case: Case, signal: Signal, accepted: pd.DataFrame) -> list[str]:
+    """When what is missing was lost, as far as that is known."""
+    hurt = accepted[accepted["missing"] > 0]
+    if hurt.empty:
+        return []
+    texts = []
+    by_restart = lost_by_restart(case, signal, accepted) > 0
+    if by_restart.any():
+        lost = int(accepted.loc[by_restart, "missing"].sum())
+        texts.append(
+            f"{counted(lost, ITEMS[signal])} of them were lost by a restart; see {signal.component}.persistence"
+        )
+    probes = probes_of(case, signal).first_seen_ns
+    keys = zip(hurt["user"].tolist(), hurt["n"].tolist(), strict=True)
+    seen = sum(probes.get(key, 0) > 0 for key in keys)
+    if seen:
+        texts.append(
+            f"{counted(seen, 'batches')} of these had been seen complete before: lost since, or hidden by wrong answers"
+        )
     return texts
 
 

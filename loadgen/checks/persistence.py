@@ -1,4 +1,7 @@
-"""What was accepted before a restart can be read after it."""
+"""What was accepted before a restart can be read after it.
+
+Only what the restart lost counts here; anything that is missing at all is counted by the loss check.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,7 @@ from loadgen.checks.case import (
     unknown,
 )
 from loadgen.checks.loss import count_of, examples, gaps_text
+from loadgen.checks.restart_losses import lost_by_restart
 from loadgen.checks.s3_match import s3_coverage
 from loadgen.model import Component, FaultWindow, Objective, Outcome, Result, Signal
 
@@ -82,7 +86,9 @@ def _judge(case: Case, component: Component) -> Finding:
     evidence += [f"{fault.component} could not be started again: {fault.error}" for fault in faults if fault.error]
     if not concerned["seen"].any():
         return unknown(objective, "nothing was read back after the restart", VERIFY_AGAIN, len(concerned), evidence)
-    missing, items = int(concerned["missing"].sum()), int(concerned["items"].sum())
+    by_restart = lost_by_restart(case, signal, accepted)
+    hurt = accepted[by_restart > 0]
+    missing, items = int(hurt["missing"].sum()), int(concerned["items"].sum())
     during = sum(
         int(concerned["done_ns"].between(fault.began_ns, fault.query_ok_ns or fault.healed_ns).sum())
         for fault in faults
@@ -92,7 +98,14 @@ def _judge(case: Case, component: Component) -> Finding:
         f"judged: {counted(len(concerned), 'batches')} accepted before or during a restart, {during:,} of "
         "them during one"
     )
-    evidence += examples(case, signal, concerned[concerned["missing"] > 0], "missing")
+    evidence += examples(case, signal, hurt, "missing")
+    otherwise = int(concerned["missing"].sum()) - int(concerned.loc[concerned.index.isin(hurt.index), "missing"].sum())
+    if otherwise:
+        evidence.append(
+            f"{counted(otherwise, what)} from before a restart are missing for another reason: they were missing "
+            "before it already, newer ones of the same user survived it, or they go on missing after it; "
+            f"{signal}.loss judges them"
+        )
 
     def finding(result: Result, remedy: str = "", *first: str) -> Finding:
         return Finding(result, objective, measured, missing, len(concerned), (*first, *evidence), remedy)
@@ -135,6 +148,7 @@ CHECKS = tuple(
         _REQUIREMENTS[component],
         partial(_judge, component=component),
         ("receipts", "sightings", "faults"),
+        disturbed_by=(component,),
     )
     for component in (Component.LOKI, Component.TEMPO, Component.MIMIR)
 )

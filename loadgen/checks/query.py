@@ -23,6 +23,7 @@ from loadgen.checks.case import (
     unknown,
 )
 from loadgen.checks.ranges import Held, held, own_queries, own_text
+from loadgen.checks.wrong_answers import wrong_answers
 from loadgen.model import NS, Component, Result, Signal
 from loadgen.units import duration_text
 
@@ -50,6 +51,10 @@ _ADVICE = {
     "decide most of it, then the store-gateway's memory and index cache",
 }
 _REFUSED = "mend the query in the profile ([[queries]]); the server's own words are above"
+_HIDING = (
+    "a query must fail rather than hide data: look at result caches, at queriers that leave out what they cannot reach "
+    "(ingesters, store-gateways, blocks that are not polled yet), and at proxies that answer for the component"
+)
 _FAILING = (
     "read the errors above: an HTTP 401 or 403 is the login, 404 a wrong data source uid, 502 or 504 a component that "
     "did not answer Grafana in time, 429 a query limit"
@@ -73,6 +78,18 @@ def in_outage(case: Case, component: Component, queries: pd.DataFrame) -> NDArra
     """Which queries shared a moment with a fault of the component."""
     from_ns, until_ns = queries["due_ns"].to_numpy(np.int64), queries["done_ns"].to_numpy(np.int64)
     return touches(from_ns, until_ns, case.outages(component))
+
+
+def in_own_delay(case: Case, queries: pd.DataFrame) -> NDArray[np.bool_]:
+    """Which queries were asked while the generator itself came too late to its work."""
+    from_ns, until_ns = queries["due_ns"].to_numpy(np.int64), queries["done_ns"].to_numpy(np.int64)
+    return touches(from_ns, until_ns, case.own_delays())
+
+
+def own_delay_texts(count: int) -> list[str]:
+    """That so many queries do not count, because their times may be the generator's own."""
+    text = f"{counted(count, 'queries')} while the generator itself came too late are not counted; see loadgen.health"
+    return [text] if count else []
 
 
 def range_text(range_s: float) -> str:
@@ -112,20 +129,23 @@ def slowest_texts(case: Case, queries: pd.DataFrame, count: int) -> list[str]:
 
 def _judge(case: Case, signal: Signal) -> Finding:
     component, limit_s = signal.component, case.bounds(signal).query_p99
-    objective = case.objective(
-        f"{signal}.query_p99", f"p99 ≤ {duration_text(limit_s)}, ≤ {100 * FAILING_SHARE:g} % failing", limit_s, "s"
-    )
+    text = f"p99 ≤ {duration_text(limit_s)}, ≤ {100 * FAILING_SHARE:g} % failing, no success that hides data"
+    objective = case.objective(f"{signal}.query_p99", text, limit_s, "s")
+    wrong = wrong_answers(case, signal)
+    if wrong:
+        measured = "data was hidden when it was read back"
+        return Finding(Result.FAIL, objective, measured, None, len(wrong), tuple(wrong), _HIDING)
     own = any(query.component == component.value for query in case.profile.queries)
     queries = people(case, component)
     if queries.empty and not own and not (case.profile.dashboards.users and case.profile.users(signal)):
         return skipped(objective, "the profile has nobody who asks", "set dashboards.users to judge this promise")
-    outage = in_outage(case, component, queries)
+    outage, delayed = in_outage(case, component, queries), in_own_delay(case, queries)
     refused = is_refused(queries)
-    counting, left_out = queries[~outage & ~refused], queries[outage]
+    counting, left_out = queries[~outage & ~delayed & ~refused], queries[outage]
     about = [own_text(case, query, queries) for query in own_queries(case, component)]
+    aside = [*_aside(left_out), *own_delay_texts(int((delayed & ~outage).sum()))]
     if len(counting) < MIN_QUERIES:
         why = f"{counted(len(counting), 'queries')} measured, at least {MIN_QUERIES} are needed"
-        aside = _aside(left_out)
         remedy = f"{RUN_LONGER}, or set dashboards.refresh shorter"
         return unknown(objective, why, remedy, len(counting), [*_refusals(queries[refused]), *about, *aside])
     took_s = latency_ns(counting) / NS
@@ -145,7 +165,7 @@ def _judge(case: Case, signal: Signal) -> Finding:
         *about,
         kinds_text(counting) + ("; asked directly, not through Grafana" if case.direct else ""),
         "p99 is nearest-rank over every raw latency, from the planned time; a failed query counts as never answered",
-        *_aside(left_out),
+        *aside,
         *slowest_texts(case, counting[ok], 2),
         *_failures(case, counting[~ok]),
     ]
@@ -209,7 +229,8 @@ CHECKS = tuple(
         _PROMISE[signal.component],
         _REQUIREMENTS[signal.component],
         partial(_judge, signal=signal),
-        ("queries",),
+        ("queries", "sightings"),
+        disturbed_by=(signal.component,),
     )
     for signal in (Signal.LOGS, Signal.TRACES, Signal.METRICS)
 )

@@ -134,6 +134,7 @@ CHECKS = tuple(
         partial(_judge, component=component),
         ("receipts", "faults"),
         proves_by_absence=True,
+        disturbed_by=(component,),
     )
     for component in (Component.LOKI, Component.TEMPO, Component.MIMIR)
 )

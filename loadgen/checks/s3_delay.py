@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadgen.checks.case import (
+    EXAMPLES,
     RUN_LONGER,
     Case,
     Check,
@@ -66,15 +67,22 @@ def _judge(case: Case, signal: Signal) -> Finding:
     delay_s = coverage.delay_ns / NS
     worst_s = float(delay_s.max()) if len(delay_s) else None
     evidence = _evidence(case, coverage, delay_s)
-    waiting = coverage.done_ns[coverage.stored_ns == 0]
-    overdue = int((coverage.listed_ns - waiting > limit_s * NS).sum())
+    # What was lost cannot come any more, but it may have waited too long before.
+    until_ns = np.where(coverage.lost_ns > 0, coverage.lost_ns, coverage.listed_ns)
+    late = (coverage.stored_ns == 0) & (until_ns - coverage.done_ns > limit_s * NS)
+    absent = (coverage.stored_ns == 0) & ((coverage.lost_ns == 0) | late)
+    waiting, overdue = coverage.done_ns[absent], int(late.sum())
+    gone = int(((coverage.stored_ns == 0) & ~absent).sum())
+    if gone:
+        evidence.append(f"{counted(gone, 'batches')} left out, because something of each is lost: see {signal}.loss")
     measured = f"slowest {duration_text(worst_s)}" if worst_s is not None else ""
     if len(waiting):
-        absent = (
+        missing = (
             f"{len(waiting):,} of {counted(coverage.accepted, 'batches')} not there "
             f"({share_text(len(waiting), coverage.accepted)})"
         )
-        measured = f"{measured}, {absent}" if measured else absent
+        measured = f"{measured}, {missing}" if measured else missing
+        evidence += _absent_texts(case, coverage, absent)
 
     def finding(result: Result, remedy: str = "", *first: str) -> Finding:
         return Finding(result, objective, measured, worst_s, len(delay_s), (*first, *evidence), remedy)
@@ -89,6 +97,8 @@ def _judge(case: Case, signal: Signal) -> Finding:
         return finding(Result.FAIL, _ADVICE[component], why)
     if worst_s is not None and worst_s > limit_s:
         return finding(Result.FAIL, _ADVICE[component])
+    if not len(delay_s) and not len(waiting):
+        return unknown(objective, "everything that was accepted is lost", f"see {signal}.loss", 0, evidence)
     if len(waiting):
         waited = duration_text((coverage.listed_ns - int(waiting.min())) / NS)
         why = (
@@ -97,6 +107,19 @@ def _judge(case: Case, signal: Signal) -> Finding:
         )
         return finding(Result.UNKNOWN, _LATER[component], why)
     return finding(Result.PASS)
+
+
+def _absent_texts(case: Case, coverage: Coverage, absent: NDArray[np.bool_]) -> list[str]:
+    """The batches that are not in S3, the oldest first."""
+    places = np.flatnonzero(absent)
+    places = places[np.argsort(coverage.done_ns[places], kind="stable")]
+    texts = [
+        f"not in S3: user {coverage.user[place]}, batch {coverage.n[place]}, acknowledged "
+        f"{case.at(int(coverage.done_ns[place]))}"
+        for place in places[:EXAMPLES]
+    ]
+    more = len(places) - EXAMPLES
+    return [*texts, f"and {counted(more, 'batches')} more"] if more > 0 else texts
 
 
 def _not_listed(case: Case, objective: Objective, samples: int) -> Finding:
@@ -155,6 +178,7 @@ CHECKS = tuple(
         partial(_judge, signal=signal),
         ("receipts", "objects"),
         proves_by_absence=True,
+        disturbed_by=(signal.component,),
     )
     for signal in (Signal.LOGS, Signal.TRACES, Signal.METRICS)
 )

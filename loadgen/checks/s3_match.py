@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from loadgen.checks.case import Times
+from loadgen.checks.case import Case, Times
+from loadgen.checks.restart_losses import lost_by_restart
 from loadgen.model import MS, NS, Component, Outcome, Signal
 from loadgen.plan import Plan
 from loadgen.rundir import History
@@ -30,6 +31,7 @@ class Coverage:
     Attributes:
         user, n, done_ns: the batch and its acknowledgement.
         stored_ns: when the last part of it was in S3; 0: not seen there.
+        lost_ns: when something of it was lost, so that it cannot reach S3 any more; 0: nothing was.
         listed_ns: the last moment that the bucket is known to have been listed; 0: never.
         objects: objects of the component.
         unreadable: objects whose content could not be told.
@@ -40,6 +42,7 @@ class Coverage:
     n: Times
     done_ns: Times
     stored_ns: Times
+    lost_ns: Times
     listed_ns: int
     objects: int
     unreadable: int
@@ -52,8 +55,8 @@ class Coverage:
 
     @property
     def pending(self) -> int:
-        """Accepted batches that were not seen in S3."""
-        return int((self.stored_ns == 0).sum())
+        """Accepted batches that were not seen in S3 and may still come."""
+        return int(((self.stored_ns == 0) & (self.lost_ns == 0)).sum())
 
     @property
     def delay_ns(self) -> Times:
@@ -83,11 +86,24 @@ def s3_coverage(history: History, plan: Plan, signal: Signal) -> Coverage:
         n=n,
         done_ns=mine["done_ns"].to_numpy(np.int64),
         stored_ns=stored,
+        lost_ns=_lost_ns(Case(history, plan, plan.profile), signal, user, n),
         listed_ns=_listed_ns(history, signal.component),
         objects=len(objects),
         unreadable=int((objects["detail"] != "").sum()),
         size_bytes=int(objects["size_bytes"].sum()),
     )
+
+
+def _lost_ns(case: Case, signal: Signal, user: Times, n: Times) -> Times:
+    """When each batch was lost: with the restart that took it, else as soon as it was acknowledged."""
+    both = case.verified(signal)
+    accepted = both[both["outcome"] == Outcome.ACCEPTED.value]
+    by_restart = lost_by_restart(case, signal, accepted)
+    gone = accepted["missing"].to_numpy(np.int64) > 0
+    when = np.where(by_restart > 0, by_restart, accepted["done_ns"].to_numpy(np.int64))[gone]
+    keys = zip(accepted.loc[gone, "user"].tolist(), accepted.loc[gone, "n"].tolist(), strict=True)
+    lost = dict(zip(keys, when.tolist(), strict=True))
+    return np.array([lost.get(key, 0) for key in zip(user.tolist(), n.tolist(), strict=True)], np.int64)
 
 
 def _stored_ns(objects: pd.DataFrame) -> Times:

@@ -290,6 +290,7 @@ CHECKS = tuple(
         partial(_judge, signal=signal),
         ("receipts",),
         proves_by_absence=True,
+        disturbed_by=(signal.component,),
     )
     for signal in (Signal.LOGS, Signal.TRACES, Signal.METRICS)
 )

@@ -21,7 +21,8 @@ class Timeline:
         ping: a small query of a component through the way that people use; returns an empty text when it worked.
         sleep: waits; may return early when the run is being ended.
         stop: the run is being ended: no new fault begins, a begun one is healed.
-        on_window: told of every window as soon as it is complete.
+        on_window: told of every fault right before it is injected, with an unfinished window, and once more when the
+            window is complete. Whatever ends loadgen in between, the queries that fail then have their reason.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Timeline:
         if self._disruptor is None:
             error = "nothing here may stop this component; run without faults, or in a cluster with --allow-disruption"
             return FaultWindow(fault.kind, component, began_ns, 0, 0, 0, error)
+        self._on_window(FaultWindow(fault.kind, component, began_ns, 0, 0, 0, "", unfinished=True))
         healed_ns, failed, answered_ns = 0, 0, 0
         error, what = "", str(fault.kind)
         try:

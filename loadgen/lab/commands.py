@@ -8,7 +8,6 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
@@ -20,6 +19,7 @@ from rich.table import Table
 
 from loadgen.lab import native
 from loadgen.lab.compose import open_lab
+from loadgen.lab.defects import QUERY_KINDS, DefectError, DefectKind, DefectOrder, parse_order
 from loadgen.lab.manager import PART_OF, EndpointStatus
 from loadgen.lab.state import NATIVE, LabError, LabState
 
@@ -43,16 +43,6 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|)")
 _UNIT_S = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}
 
 
-@dataclass(frozen=True, slots=True)
-class DefectOrder:
-    """A defect as written on the command line."""
-
-    component: str
-    kind: str
-    count: int = 1
-    delay_s: float = 90.0
-
-
 def parse_duration_s(text: str) -> float:
     """``90s``, ``500ms``, ``2m``, ``1h`` or plain seconds, in seconds. Raises typer.BadParameter."""
     match = _DURATION.fullmatch(text.strip())
@@ -72,14 +62,12 @@ def parse_ports(texts: Sequence[str]) -> dict[str, int]:
     return ports
 
 
-def parse_defect(text: str) -> DefectOrder:
+def parse_defect(text: str) -> tuple[str, DefectOrder]:
     """``loki:lose``, ``tempo:double:3`` or ``mimir:delay:1:90s``. Raises typer.BadParameter."""
-    parts = text.split(":")
-    if not 2 <= len(parts) <= 4 or not all(parts) or (len(parts) > 2 and not parts[2].isdigit()):
-        raise typer.BadParameter(f"'{text}' is no defect; write it like loki:lose, loki:lose:3 or loki:delay:1:90s")
-    count = int(parts[2][:9]) if len(parts) > 2 else 1
-    delay_s = parse_duration_s(parts[3]) if len(parts) > 3 else 90.0
-    return DefectOrder(parts[0], parts[1], count, delay_s)
+    try:
+        return parse_order(text)
+    except DefectError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def parse_engines(texts: Sequence[str]) -> dict[str, str]:
@@ -182,8 +170,8 @@ def up(
             raise typer.BadParameter("--compose makes every part a container; leave --native and --engine away")
         engines = {**(native_engines(tell) if real else {}), **parse_engines(engine or ())}
         state = lab.up(tell, flush_age_s, ports, engines=engines)
-        for order in orders:
-            lab.order_defect(order.component, order.kind, order.count, order.delay_s)
+        for component, order in orders:
+            lab.order_defect(component, order)
         _print_table(lab.status(), state)
         if foreground:
             notes.print("Ctrl-C stops the lab.", style="dim")
@@ -247,27 +235,61 @@ def status(
 
 @app.command()
 def defect(
-    component: Annotated[str, typer.Argument(help="loki, tempo or mimir.")],
-    kind: Annotated[
-        str,
-        typer.Argument(
-            help="lose (acknowledged, not stored), double (read twice), alter (content changed), reorder (neighbours "
-            "swapped; loki) or delay (not readable before --delay)."
-        ),
-    ],
+    component: Annotated[str, typer.Argument(help="loki, tempo, mimir or grafana.")],
+    kind: Annotated[str, typer.Argument(help="What to do; see above.", metavar="KIND")],
     directory: Directory = None,
-    count: Annotated[int, typer.Option(min=1, help="How many of the next items: lines, samples or traces.")] = 1,
-    delay: Annotated[str, typer.Option(metavar="DURATION", help="For delay: how late, e.g. 90s.")] = "90s",
+    count: Annotated[int, typer.Option(min=1, help="How many of the next.")] = 1,
+    delay: Annotated[
+        str, typer.Option(metavar="DURATION", help="For delay, withhold and slow: how long, e.g. 90s.")
+    ] = "90s",
+    match: Annotated[
+        str,
+        typer.Option(
+            metavar="TEXT",
+            help="Only those that contain this text: a line with its labels, a series with its labels, a trace id, or "
+            "the data source and URL of a query.",
+        ),
+    ] = "",
+    what: Annotated[
+        str,
+        typer.Option(
+            metavar="PART",
+            help="For tempo: lose 'span' (the last one of the trace) or 'trace'; alter 'name', 'duration' or "
+            "'attribute'.",
+        ),
+    ] = "",
 ) -> None:
-    """Tells a running component to spoil the next items that arrive, so that a check can be seen to find it."""
+    """Tells a running server to misbehave, so that a check can be seen to find it.
+
+    loki, tempo and mimir, for the next lines, traces or samples that arrive: lose (acknowledged, not stored), double
+    (read twice), alter (content changed), reorder (neighbours swapped; loki only), delay (not readable before --delay),
+    forget (not in the write-ahead log: a kill loses it).
+
+    loki, tempo and mimir, for the next pushes: refuse (429). For the next chunks or blocks: withhold (not in S3 before
+    --delay, though readable).
+
+    grafana, for the next queries through it: slow (answered after --delay), empty (success, and nothing in it), page
+    (status 200 and an HTML page), unavailable (status 502 and an HTML page).
+    """
 
     def work() -> int:
-        delay_s = parse_duration_s(delay)
-        open_lab(directory).order_defect(component, kind, count, delay_s)
-        Console(stderr=True, highlight=False).print(f"{component} will {kind} the next {count} that arrive")
+        try:
+            order = DefectOrder(DefectKind(kind), count, parse_duration_s(delay), match, what)
+        except ValueError:
+            raise LabError(f"unknown kind '{kind}'; known are {', '.join(DefectKind)}") from None
+        open_lab(directory).order_defect(component, order)
+        Console(stderr=True, highlight=False).print(
+            f"{component} will {kind} the next {count} that {_come(order.kind)}"
+        )
         return OK
 
     _run(work)
+
+
+def _come(kind: DefectKind) -> str:
+    if kind in QUERY_KINDS:
+        return "are asked"
+    return "are due to go to S3" if kind is DefectKind.WITHHOLD else "arrive"
 
 
 def as_object(rows: Sequence[EndpointStatus], state: LabState) -> dict[str, Any]:

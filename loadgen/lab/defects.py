@@ -1,4 +1,4 @@
-"""Defects on order: a server told to lose, double, alter, reorder or delay data, so that the checks can be tested.
+"""Defects on order: a server told to lose, spoil, withhold or refuse data, so that the checks can be tested.
 
 A server asks `Defects.claim` for the items that arrive while `Defects.armed`, before they go to its write-ahead log, so
 that the effect survives a restart. The orders themselves do not.
@@ -6,15 +6,21 @@ that the effect survives a restart. The orders themselves do not.
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+
+from loadgen.units import seconds
+
+DEFAULT_DELAY_S = 90.0
+_LONGEST_S = 86_400.0
 
 
 class DefectKind(StrEnum):
@@ -30,6 +36,35 @@ class DefectKind(StrEnum):
     """Two neighbours swapped."""
     DELAY = "delay"
     """Stored, but no read shows it before ``delay_s`` after its arrival."""
+    FORGET = "forget"
+    """Acknowledged and readable, but in memory only: a kill loses what has not reached S3 by then."""
+    WITHHOLD = "withhold"
+    """A chunk or block that does not go to S3 before ``delay_s`` after it was due; it can be read all the time."""
+    REFUSE = "refuse"
+    """A push answered with 429; nothing of it is stored."""
+    SLOW = "slow"
+    """A query answered after ``delay_s``."""
+    EMPTY = "empty"
+    """A query answered with success, and with nothing."""
+    PAGE = "page"
+    """A query answered with status 200 and an HTML page, as a login page or a wrong proxy does."""
+    UNAVAILABLE = "unavailable"
+    """A query answered with status 502 and an HTML page."""
+
+
+ITEM_KINDS = (
+    DefectKind.LOSE,
+    DefectKind.DOUBLE,
+    DefectKind.ALTER,
+    DefectKind.REORDER,
+    DefectKind.DELAY,
+    DefectKind.FORGET,
+)
+"""Defects of single items (lines, samples, traces) on their arrival."""
+STORE_KINDS = (*ITEM_KINDS, DefectKind.WITHHOLD, DefectKind.REFUSE)
+"""What a server that stores can do; some cannot reorder."""
+QUERY_KINDS = (DefectKind.SLOW, DefectKind.EMPTY, DefectKind.PAGE, DefectKind.UNAVAILABLE)
+"""What Grafana can do to the queries that go through it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,25 +75,47 @@ class Hit:
     at_ns: int
 
 
-@dataclass(slots=True)
-class Order:
-    """So many items of the next that arrive are to be hit; mutable: it counts down."""
+@dataclass(frozen=True, slots=True)
+class DefectOrder:
+    """A defect as it is ordered.
+
+    Attributes:
+        kind: what to do.
+        count: to how many of the next items.
+        delay_s: for those kinds that take a time.
+        match: only to items whose description contains this text; empty for any.
+        what: which part of an item, for kinds that leave a choice; empty for the usual one.
+    """
 
     kind: DefectKind
-    count: int
-    delay_s: float
+    count: int = 1
+    delay_s: float = DEFAULT_DELAY_S
+    match: str = ""
+    what: str = ""
+
+
+@dataclass(slots=True)
+class Order:
+    """An order at work; mutable: it counts down."""
+
+    asked: DefectOrder
     remaining: int
     hits: list[Hit] = field(default_factory=list)
 
+    @property
+    def kind(self) -> DefectKind:
+        """What to do."""
+        return self.asked.kind
+
+    @property
+    def delay_ns(self) -> int:
+        """How long, in nanoseconds."""
+        return round(self.asked.delay_s * 1e9)
+
     def as_json(self) -> dict[str, Any]:
         """What the API shows of it."""
-        return {
-            "kind": self.kind.value,
-            "count": self.count,
-            "delay_s": self.delay_s,
-            "remaining": self.remaining,
-            "hits": [{"item": hit.item, "at_ns": hit.at_ns} for hit in self.hits],
-        }
+        hits = [{"item": hit.item, "at_ns": hit.at_ns} for hit in self.hits]
+        return {**asdict(self.asked), "remaining": self.remaining, "hits": hits}
 
 
 class DefectError(Exception):
@@ -66,55 +123,78 @@ class DefectError(Exception):
 
 
 class Defects:
-    """The orders of one server, and what they hit. ``kinds`` are those that the server can do."""
+    """The orders of one server, and what they hit. Thread-safe.
+
+    Args:
+        kinds: those that the server can do.
+        clock_ns: epoch nanoseconds, for the hits.
+        whats: the choices that a kind leaves, the usual one first.
+    """
 
     def __init__(
-        self, kinds: Collection[DefectKind] = tuple(DefectKind), clock_ns: Callable[[], int] = time.time_ns
+        self,
+        kinds: Collection[DefectKind] = STORE_KINDS,
+        clock_ns: Callable[[], int] = time.time_ns,
+        whats: Mapping[DefectKind, tuple[str, ...]] | None = None,
     ) -> None:
         self._kinds = tuple(kinds)
         self._clock_ns = clock_ns
+        self._whats = dict(whats or {})
         self._orders: list[Order] = []
+        self._lock = threading.Lock()
 
     @property
     def armed(self) -> bool:
-        """Whether anything waits for an item; cheap, for the hot path."""
-        return any(order.remaining for order in self._orders)
+        """Whether any order waits for an arriving item; cheap, for the hot path."""
+        return any(order.remaining and order.kind in ITEM_KINDS for order in self._orders)
 
-    def add(self, kind: DefectKind, count: int = 1, delay_s: float = 90.0) -> Order:
+    def add(self, order: DefectOrder) -> Order:
         """Places an order."""
-        order = Order(kind, count, delay_s, count)
-        self._orders.append(order)
-        return order
-
-    def pending(self, *kinds: DefectKind) -> Order | None:
-        """The oldest order of these kinds (all if none is given) that still waits for items; nothing is counted."""
-        return next((o for o in self._orders if o.remaining and (not kinds or o.kind in kinds)), None)
+        placed = Order(order, order.count)
+        self._orders.append(placed)
+        return placed
 
     def claim(self, item: str, *kinds: DefectKind) -> Order | None:
-        """The order that applies to this item, counted down and noted; None if there is none."""
-        order = self.pending(*kinds)
-        if order is not None:
-            order.remaining -= 1
-            order.hits.append(Hit(item, self._clock_ns()))
-        return order
+        """The oldest order of these kinds that applies to this item, counted down and noted; None if there is none.
+
+        Without ``kinds`` those of arriving items are meant.
+        """
+        wanted = kinds or ITEM_KINDS
+        with self._lock:
+            for order in self._orders:
+                if order.remaining and order.kind in wanted and order.asked.match in item:
+                    order.remaining -= 1
+                    order.hits.append(Hit(item, self._clock_ns()))
+                    return order
+        return None
 
     def clear(self) -> None:
         """Withdraws everything that still waits, and forgets the hits."""
         self._orders.clear()
 
     def place(self, data: object) -> Order:
-        """Places an order given as JSON: ``{"kind", "count", "delay_s"}``; raises DefectError with a helpful text."""
-        if not isinstance(data, dict) or not set(data) <= {"kind", "count", "delay_s"}:
-            raise DefectError('give an object like {"kind": "lose", "count": 1}, with "delay_s" for a delay')
-        kind, count, delay_s = data.get("kind"), data.get("count", 1), data.get("delay_s", 90)
+        """Places an order given as JSON, with the names of `DefectOrder`; raises DefectError with a helpful text."""
+        if not isinstance(data, dict) or not set(data) <= {"kind", "count", "delay_s", "match", "what"}:
+            raise DefectError(
+                'give an object like {"kind": "lose", "count": 1}; "delay_s", "match" and "what" may be given too'
+            )
+        kind, count, delay_s = data.get("kind"), data.get("count", 1), data.get("delay_s", DEFAULT_DELAY_S)
+        match, what = data.get("match", ""), data.get("what", "")
         names = [k.value for k in self._kinds]
         if kind not in names:
             raise DefectError(f"unknown kind {kind!r}; this server can {', '.join(names)}")
         if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= 1_000_000:
             raise DefectError(f"count must be a whole number from 1 to 1000000, but is {count!r}")
-        if isinstance(delay_s, bool) or not isinstance(delay_s, int | float) or not 0 <= delay_s <= 86_400:
-            raise DefectError(f"delay_s must be a number of seconds from 0 to 86400, but is {delay_s!r}")
-        return self.add(DefectKind(kind), count, float(delay_s))
+        if isinstance(delay_s, bool) or not isinstance(delay_s, int | float) or not 0 <= delay_s <= _LONGEST_S:
+            raise DefectError(f"delay_s must be a number of seconds from 0 to {_LONGEST_S:.0f}, but is {delay_s!r}")
+        if not isinstance(match, str) or not isinstance(what, str):
+            raise DefectError("match and what must be texts")
+        choices = self._whats.get(DefectKind(kind), ())
+        if what and what not in choices:
+            given = f"{', '.join(choices)}" if choices else "nothing"
+            raise DefectError(f"what of '{kind}' can be {given} here, but is {what!r}")
+        usual = choices[0] if choices else ""
+        return self.add(DefectOrder(DefectKind(kind), count, float(delay_s), match, what or usual))
 
     def routes(self) -> list[Route]:
         """``POST``, ``GET`` and ``DELETE /lab/defects``."""
@@ -130,3 +210,21 @@ class Defects:
             self.clear()
             return Response(status_code=204)
         return JSONResponse({"defects": [order.as_json() for order in self._orders]})
+
+
+def parse_order(text: str) -> tuple[str, DefectOrder]:
+    """The component and the order of ``component:kind[:count[:delay]]``, e.g. ``loki:lose`` or ``mimir:delay:1:90s``.
+
+    Raises DefectError with a text that shows how to write it.
+    """
+    parts = text.split(":")
+    if not 2 <= len(parts) <= 4 or not all(parts) or (len(parts) > 2 and not parts[2].isdecimal()):
+        raise DefectError(f"'{text}' is no defect; write it like loki:lose, loki:lose:3 or loki:delay:1:90s")
+    if parts[1] not in set(DefectKind):
+        raise DefectError(f"'{text}': unknown kind {parts[1]!r}; known are {', '.join(DefectKind)}")
+    count = int(parts[2][:9]) if len(parts) > 2 else 1
+    try:
+        delay_s = seconds(parts[3]) if len(parts) > 3 else DEFAULT_DELAY_S
+    except ValueError as error:
+        raise DefectError(f"'{text}': {error}") from error
+    return parts[0], DefectOrder(DefectKind(parts[1]), count, delay_s)

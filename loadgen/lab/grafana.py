@@ -7,6 +7,7 @@ Data sources come from the settings, as if provisioned. Statuses and bodies foll
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import sys
@@ -15,6 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote_plus
 
 import anyio.to_thread
 from starlette.applications import Starlette
@@ -24,8 +26,10 @@ from starlette.routing import Route
 
 from loadgen.lab import grafana_proxy as proxy
 from loadgen.lab import grafana_query as queries
+from loadgen.lab.defects import QUERY_KINDS, DefectKind, Defects
 from loadgen.lab.exposition import Metrics
 from loadgen.lab.grafana_auth import ROLES, Login, Logins
+from loadgen.lab.grafana_spoil import asked_sources, emptied, page, without_results
 from loadgen.lab.grafana_store import GrafanaStore
 from loadgen.lab.grafana_times import QueryError, parse_time
 from loadgen.lab.grafana_upstream import Upstream
@@ -60,6 +64,7 @@ class Grafana:
         self.sources = queries.by_uid(settings.datasources)
         self.logins = Logins(settings.users, self.store)
         self.upstream = Upstream()
+        self.defects = Defects(QUERY_KINDS, clock_ns)
         self.metrics = Metrics()
         self.metrics.counter("grafana_http_requests_total", "Requests by handler and status.")
         self._clock_ns = clock_ns
@@ -87,6 +92,7 @@ class Grafana:
             self._route("/api/search", self._search, "Viewer"),
             self._route("/api/user", self._user, "Viewer"),
             self._route("/api/org", self._org, "Viewer"),
+            *self.defects.routes(),
             self._route("/{path:path}", self._unknown, "None", _METHODS),
         ]
 
@@ -146,14 +152,31 @@ class Grafana:
         if refusal:
             return message(403, refusal)
         query = request.scope.get("query_string", b"").decode("latin-1")
+        spoiled, empty = await self._spoil(f"{uid} {request.method} {path}?{unquote_plus(query)}")
+        if spoiled is not None:
+            return spoiled
         body = b"" if request.method == "GET" else await request.body()
         status, headers, content = await anyio.to_thread.run_sync(
             proxy.forward, source, self.upstream, request.method, path, query, dict(request.headers), body
         )
+        if empty:
+            headers, content = emptied(headers, content)
         return Response(content, status, headers)
+
+    async def _spoil(self, item: str) -> tuple[Response | None, bool]:
+        """What a defect on order answers to a query instead of the component, and whether it empties the answer."""
+        order = self.defects.claim(item, *QUERY_KINDS)
+        if order is None:
+            return None, False
+        if order.kind is DefectKind.SLOW:
+            await asyncio.sleep(order.delay_ns / 1e9)
+        return page(order.kind), order.kind is DefectKind.EMPTY
 
     async def _query(self, request: Request, _login: Login) -> Response:
         body = await request.body()
+        spoiled, empty = await self._spoil(f"{asked_sources(body)} POST api/ds/query {body.decode(errors='replace')}")
+        if spoiled is not None:
+            return spoiled
 
         def work() -> Response:
             try:
@@ -164,6 +187,8 @@ class Grafana:
                 return message(error.status, str(error))
             except (ValueError, RecursionError):
                 return message(400, "bad request data")
+            if empty:
+                content = without_results(content)
             text = json.dumps(content, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
             return Response(text.encode("utf-8", "surrogatepass"), status, media_type="application/json")
 

@@ -83,6 +83,7 @@ class Loki:
             round(self._limits.max_chunk_age_s * 1e9 / 2),
             self._limits.max_streams,
             clock_ns,
+            self._defects,
         )
         self._distributor = Distributor(self._store, self._wal, self._limits, self._defects, self._metrics, clock_ns)
         declare(self._metrics, self._store, self._wal, tenant)

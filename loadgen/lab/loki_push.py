@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 
-from loadgen.lab.defects import DefectKind, Defects, Order
+from loadgen.lab.defects import ITEM_KINDS, DefectKind, Defects, Order
 from loadgen.lab.exposition import Metrics
 from loadgen.lab.loki_body import Push, PushError, read_push, streams_of, to_wire
 from loadgen.lab.loki_chunks import Entries
@@ -77,6 +77,8 @@ class Distributor:
         """
         now_ns = self._clock_ns()
         push = read_push(body, headers, self._limits.max_body_bytes)
+        if self._defects.claim("a push", DefectKind.REFUSE) is not None:
+            raise self._rate_limited(push.streams)
         if not push.streams:
             raise PushError(422, "error at least one valid stream is required for ingestion")
         lines = sum(len(s.entries) for s in push.streams)
@@ -90,21 +92,20 @@ class Distributor:
             return
         self._limit_rate(valid, now_ns)
         untouched = not errors
+        forgotten: list[StreamEntries] = []
         if self._defects.armed:
-            touched = self._spoil(valid, now_ns)
+            touched, forgotten = self._spoil(valid, now_ns)
             untouched, valid = untouched and touched is valid, touched
-        detected = [
-            StreamEntries(s.labels, Entries(s.entries.times_ns, s.entries.lines, _levels(s)))
-            for s in valid
-            if len(s.entries)
-        ]
 
         def record(outcome: Ingested) -> bytes:
             if untouched and outcome.whole and push.wire:
                 return _RECORD.pack(1, now_ns) + body_of(push, body, headers)
             return _RECORD.pack(1, now_ns) + snappy(to_wire(outcome.accepted))
 
-        outcome, position = self._store.ingest(detected, record, now_ns)
+        outcome, position = self._store.ingest(_detected(valid), record, now_ns)
+        if forgotten:
+            # As in a replay: into memory, and not into the log.
+            self._store.ingest(_detected(forgotten), None, now_ns)
         if position is not None:
             await asyncio.to_thread(self._wal.sync, position)
         self._answer(outcome, errors)
@@ -122,11 +123,7 @@ class Distributor:
                 # Its checksum was right, so another version wrote it; the rest of the log may still be good.
                 self._metrics.add("loki_ingester_wal_corruptions_total")
                 continue
-            detected = [
-                StreamEntries(s.labels, Entries(s.entries.times_ns, s.entries.lines, _levels(s)))
-                for s in streams
-                if len(s.entries)
-            ]
+            detected = _detected(streams)
             self._store.ingest(detected, None, arrived_ns)
             count += sum(len(s.entries) for s in detected)
         self._metrics.add("loki_ingester_wal_recovered_entries_total", count)
@@ -202,13 +199,15 @@ class Distributor:
         return kept
 
     def _limit_rate(self, streams: list[StreamEntries], now_ns: int) -> None:
+        if not self._bucket.take(sum(_size_bytes(s.entries) for s in streams), now_ns):
+            raise self._rate_limited(streams)
+
+    def _rate_limited(self, streams: list[StreamEntries]) -> PushError:
         lines = sum(len(s.entries) for s in streams)
         size = sum(_size_bytes(s.entries) for s in streams)
-        if self._bucket.take(size, now_ns):
-            return
         for stream in streams:
             self._discard("rate_limited", stream.entries)
-        raise PushError(
+        return PushError(
             429,
             f"ingestion rate limit exceeded for user {self._store.tenant} (limit: {int(self._limits.rate_bytes_per_s)} "
             f"bytes/sec) while attempting to ingest '{lines}' lines totaling '{size}' bytes, reduce log volume or "
@@ -222,18 +221,19 @@ class Distributor:
 
     # --- defects
 
-    def _spoil(self, streams: list[StreamEntries], now_ns: int) -> list[StreamEntries]:
-        """The entries with the pending defects applied; the very same list if none applied."""
+    def _spoil(self, streams: list[StreamEntries], now_ns: int) -> tuple[list[StreamEntries], list[StreamEntries]]:
+        """The entries with the pending defects applied (the very same list if none applied), and the forgotten ones."""
         out: list[StreamEntries] = []
+        forgotten: list[StreamEntries] = []
         hit = False
         for stream in streams:
-            changed = Entries([], [], [])
+            changed, lapsed = Entries([], [], []), Entries([], [], [])
             source = stream.entries
             i = 0
             while i < len(source):
                 time_ns, line, metadata = source.times_ns[i], source.lines[i], source.metadata[i]
                 following = i + 1 < len(source)
-                kinds = [k for k in DefectKind if following or k is not DefectKind.REORDER]
+                kinds = [k for k in ITEM_KINDS if following or k is not DefectKind.REORDER]
                 order = self._defects.claim(_item(stream, time_ns, line), *kinds)
                 hit = hit or order is not None
                 if order is not None and order.kind is DefectKind.REORDER:
@@ -245,11 +245,13 @@ class Distributor:
                 i += 1
                 if order is not None and order.kind is DefectKind.LOSE:
                     continue
-                changed.times_ns.append(time_ns)
-                changed.lines.append(_altered(line) if order and order.kind is DefectKind.ALTER else line)
-                changed.metadata.append(metadata + _mark(order, now_ns))
+                to = lapsed if order is not None and order.kind is DefectKind.FORGET else changed
+                to.times_ns.append(time_ns)
+                to.lines.append(_altered(line) if order and order.kind is DefectKind.ALTER else line)
+                to.metadata.append(metadata + _mark(order, now_ns))
             out.append(StreamEntries(stream.labels, changed))
-        return out if hit else streams
+            forgotten.append(StreamEntries(stream.labels, lapsed))
+        return (out if hit else streams), [stream for stream in forgotten if len(stream.entries)]
 
     # --- answer
 
@@ -277,6 +279,15 @@ class Distributor:
 def body_of(push: Push, body: bytes, headers: Mapping[str, str]) -> bytes:
     """The push as a snappy block: as it came, unless it was compressed once more for the way."""
     return snappy(push.wire) if headers.get("content-encoding", "") in {"gzip", "deflate"} else body
+
+
+def _detected(streams: list[StreamEntries]) -> list[StreamEntries]:
+    """The streams that have entries, with the level of each."""
+    return [
+        StreamEntries(s.labels, Entries(s.entries.times_ns, s.entries.lines, _levels(s)))
+        for s in streams
+        if len(s.entries)
+    ]
 
 
 def _levels(stream: StreamEntries) -> list[Metadata]:
@@ -319,5 +330,5 @@ def _mark(order: Order | None, now_ns: int) -> Metadata:
     if order is not None and order.kind is DefectKind.DOUBLE:
         return ((COPIES, "2"),)
     if order is not None and order.kind is DefectKind.DELAY:
-        return ((VISIBLE_FROM_NS, str(now_ns + round(order.delay_s * 1e9))),)
+        return ((VISIBLE_FROM_NS, str(now_ns + order.delay_ns)),)
     return ()

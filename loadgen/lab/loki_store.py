@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from loadgen.lab.defects import DefectKind, Defects
 from loadgen.lab.exposition import Metrics
 from loadgen.lab.logql_ast import Matcher
 from loadgen.lab.loki_chunks import (
@@ -112,8 +113,10 @@ class LokiStore:
         window_ns: int,
         max_streams: int = 0,
         clock_ns: Callable[[], int] = time.time_ns,
+        defects: Defects | None = None,
     ) -> None:
         self.tenant = tenant
+        self._defects = defects
         self._wal = wal
         self._store = store
         self._metrics = metrics
@@ -264,10 +267,12 @@ class LokiStore:
         if self._store is None:
             return False
         async with self._flushing:
+            now_ns = self._clock_ns()
             due = [
                 s
                 for s in self._unflushed.values()
-                if s.flushing or (s.head is not None and s.head.first_arrival_ns <= older_than_ns)
+                if any(head.held_until_ns <= now_ns for head in s.flushing)
+                or (s.head is not None and s.head.first_arrival_ns <= older_than_ns)
             ]
             if not due:
                 return True
@@ -275,9 +280,12 @@ class LokiStore:
             jobs: list[tuple[Stream, Head]] = []
             for stream in due:
                 if stream.head is not None and stream.head.first_arrival_ns <= older_than_ns:
+                    self._withhold(stream, stream.head, now_ns)
                     stream.flushing.append(stream.head)
                     stream.head = None
-                jobs += [(stream, head) for head in stream.flushing]
+                jobs += [(stream, head) for head in stream.flushing if head.held_until_ns <= now_ns]
+            if not jobs:
+                return True
             try:
                 done = await self._upload(self._store, jobs)
             except (StoreError, OSError) as error:
@@ -298,6 +306,12 @@ class LokiStore:
             self._drop_log()
             await self._merge_indexes(self._store)
             return True
+
+    def _withhold(self, stream: Stream, head: Head, now_ns: int) -> None:
+        """Keep a head from S3 for a while, where a defect on order says so."""
+        if self._defects is not None:
+            order = self._defects.claim(f"a chunk of {stream.labels_text}", DefectKind.WITHHOLD)
+            head.held_until_ns = now_ns + order.delay_ns if order is not None else 0
 
     async def _upload(
         self, store: Store, jobs: Sequence[tuple[Stream, Head]]

@@ -17,7 +17,10 @@ _NEVER = -(1 << 63)
 class Head:
     """Entries of one stream that arrived since the last flush; only ever appended to, so readers may take a prefix."""
 
-    __slots__ = ("first_arrival_ns", "first_segment", "in_order", "lines", "metadata", "seen", "size_bytes", "times_ns")
+    __slots__ = (
+        "first_arrival_ns", "first_segment", "held_until_ns", "in_order", "lines", "metadata", "seen", "size_bytes",
+        "times_ns",
+    )  # fmt: skip
 
     def __init__(self, first_segment: int, first_arrival_ns: int) -> None:
         self.times_ns: list[int] = []
@@ -27,6 +30,7 @@ class Head:
         self.in_order = True
         self.first_segment = first_segment
         self.first_arrival_ns = first_arrival_ns
+        self.held_until_ns = 0
         self.seen: set[tuple[int, bytes]] | None = None
 
     def has(self, time_ns: int, line: bytes) -> bool:

@@ -6,6 +6,7 @@ keeps its data, credentials and, if nobody took them, ports over ``down`` and ``
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import json
 import os
@@ -13,17 +14,18 @@ import shutil
 import signal
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from loadgen.lab import manager_plan as plan
 from loadgen.lab import manager_processes as proc
 from loadgen.lab import native, seaweed
-from loadgen.lab.manager_plan import ENDPOINTS, PART_OF, PARTS, PORTS_OF, PROMETHEUS, READY_PATH, S3, Progress
+from loadgen.lab.defect_orders import exchange
+from loadgen.lab.defects import DefectOrder
+from loadgen.lab.manager_plan import ENDPOINTS, PART_OF, PARTS, PORTS_OF, PROMETHEUS, READY_PATH, S3, SERVERS, Progress
 from loadgen.lab.state import LabError, LabState, ProcessState, lab_directory, load_state
 
 __all__ = ["ENDPOINTS", "PARTS", "PART_OF", "EndpointStatus", "Lab", "LabError"]
@@ -383,31 +385,23 @@ class Lab:
         finally:
             os.close(descriptor)
 
-    def order_defect(self, name: str, kind: str, count: int = 1, delay_s: float = 90.0) -> None:
-        """Tells Loki, Tempo or Mimir to spoil the next items that arrive; see `loadgen.lab.defects`."""
+    def order_defect(self, name: str, order: DefectOrder) -> None:
+        """Tells a server to spoil what arrives or is asked next; see `loadgen.lab.defects`."""
+        self._defects(name, json.dumps(dataclasses.asdict(order)).encode(), "POST")
+
+    def defects(self, name: str) -> list[dict[str, Any]]:
+        """The orders of a server, each with its ``hits``: the items that it hit."""
+        found: list[dict[str, Any]] = json.loads(self._defects(name, None, "GET"))["defects"]
+        return found
+
+    def clear_defects(self, name: str) -> None:
+        """Withdraws the orders of a server; what they did stays done."""
+        self._defects(name, None, "DELETE")
+
+    def _defects(self, name: str, body: bytes | None, method: str) -> bytes:
         state = self._need_state()
-        if name not in ("loki", "tempo", "mimir"):
-            raise LabError(f"'{name}' cannot be given a defect; loki, tempo and mimir can")
+        if name not in SERVERS:
+            raise LabError(f"'{name}' cannot be given a defect; {', '.join(SERVERS)} can")
         if name in dict(state.engines):
             raise LabError(f"{name} is a real server here; only embedded ones can be told to misbehave")
-        body = json.dumps({"kind": kind, "count": count, "delay_s": delay_s}).encode()
-        request = urllib.request.Request(
-            f"{state.url(name)}/lab/defects", body, {"Content-Type": "application/json"}, method="POST"
-        )
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        try:
-            with opener.open(request, timeout=5):
-                return
-        except urllib.error.HTTPError as error:
-            text = error.read(2_000).decode("utf-8", "replace")
-            raise LabError(f"{name} does not take this defect: {_error_text(text)}") from error
-        except (OSError, ValueError) as error:
-            text = f"{name} at {state.url(name)} does not answer ({error}); see `loadgen lab status`"
-            raise LabError(text) from error
-
-
-def _error_text(body: str) -> str:
-    try:
-        return str(json.loads(body)["error"])
-    except (ValueError, KeyError, TypeError):
-        return body.strip()
+        return exchange(name, state.url(name), body, method)

@@ -21,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from loadgen.lab.defects import DefectKind, Defects
+from loadgen.lab.defects import STORE_KINDS, DefectKind, Defects
 from loadgen.lab.exposition import Metrics
 from loadgen.lab.mimir_ingest import Ingester, PushResult
 from loadgen.lab.mimir_query import QueryApi
@@ -50,8 +50,9 @@ class MimirServer:
         self._stop = threading.Event()
         self._wanted = threading.Event()
         self._flusher = threading.Thread(target=self._flush_loop, name="mimir-flush", daemon=True)
-        self.store = SampleStore(Path(settings.data_dir), self._tenant, open_store(settings), clock_ns)
-        self.defects = Defects((DefectKind.LOSE, DefectKind.DOUBLE, DefectKind.ALTER, DefectKind.DELAY), clock_ns)
+        # A store that keeps samples by time has no order that could be changed.
+        self.defects = Defects([kind for kind in STORE_KINDS if kind is not DefectKind.REORDER], clock_ns)
+        self.store = SampleStore(Path(settings.data_dir), self._tenant, open_store(settings), clock_ns, self.defects)
         self._ingester = Ingester(self.store, self._tenant, settings.limits, self.defects, clock_ns)
         self._api = QueryApi(self.store, clock_ns)
         self._declare_metrics()

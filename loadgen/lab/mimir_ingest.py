@@ -22,7 +22,6 @@ from loadgen.lab.remote_write import WriteColumns, WriteParser
 from loadgen.lab.settings import Limits
 
 _REFUSED = -1
-_KINDS = (DefectKind.LOSE, DefectKind.DOUBLE, DefectKind.ALTER, DefectKind.DELAY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +121,7 @@ class Ingester:
             except WriteRequestError as error:
                 return PushResult(Refusal(400, str(error), ""))
             received = len(columns.slots)
-            if not self._bucket.take(received):
+            if not self._bucket.take(received) or self._defects.claim("a push", DefectKind.REFUSE) is not None:
                 refusal = refusals.rate_limited(self._bucket.rate, self._bucket.burst)
                 return PushResult(refusal, received, 0, {refusal.reason: received})
             with self._store.lock:
@@ -178,8 +177,8 @@ class Ingester:
         return PushResult(found.refusal, len(sids) + len(columns.histogram_slots), stored, found.reasons), written
 
     def _write(self, fresh: SampleColumns) -> Written:
-        visible, hidden = (fresh, []) if not self._defects.armed else self._harmed(fresh)
-        written = self._store.write(visible, hidden)
+        visible, hidden, forgotten = self._harmed(fresh) if self._defects.armed else (fresh, [], no_samples())
+        written = self._store.write(visible, hidden, forgotten)
         with self._store.lock:
             # Of the samples as they were sent, so that a defect does not show in how later ones are judged.
             self._store.registry.note(fresh.sids, fresh.times_ms, fresh.values)
@@ -212,26 +211,27 @@ class Ingester:
                 found.add(refusals.duplicate_timestamp(self._tenant, self._labels(sid), time_ms), decisive=True)
         return (samples if newer.all() else samples.only(newer)), known
 
-    def _harmed(self, samples: SampleColumns) -> tuple[SampleColumns, list[Hidden]]:
-        """The samples after the defects on order: what is seen at once, and what is hidden for a while."""
+    def _harmed(self, samples: SampleColumns) -> tuple[SampleColumns, list[Hidden], SampleColumns]:
+        """The samples after the defects on order: seen at once, hidden for a while, and seen but not logged."""
         now_ns = self._clock_ns()
         rows: list[tuple[int, int, float]] = []
+        lapsed: list[tuple[int, int, float]] = []
         hidden: list[Hidden] = []
         zipped = zip(samples.sids.tolist(), samples.times_ms.tolist(), samples.values.tolist(), strict=True)
         for sid, time_ms, value in zipped:
             item = f"{refusals.metric_text(self._labels(sid))} @ {time_ms}"
-            order = self._defects.claim(item, *_KINDS) if self._defects.armed else None
+            order = self._defects.claim(item)
             kind = None if order is None else order.kind
             if kind is DefectKind.LOSE:
                 continue
             if kind is DefectKind.DELAY and order is not None:
-                until_ns = now_ns + int(order.delay_s * 1e9)
-                hidden.append(Hidden(until_ns, _columns([(sid, time_ms, value)])))
+                hidden.append(Hidden(now_ns + order.delay_ns, _columns([(sid, time_ms, value)])))
                 continue
-            rows.append((sid, time_ms, value * 2 + 1 if kind is DefectKind.ALTER else value))
+            to = lapsed if kind is DefectKind.FORGET else rows
+            to.append((sid, time_ms, value * 2 + 1 if kind is DefectKind.ALTER else value))
             if kind is DefectKind.DOUBLE:
                 rows.append((sid, time_ms + 1, value))
-        return _columns(rows), hidden
+        return _columns(rows), hidden, _columns(lapsed)
 
 
 @dataclass(slots=True)

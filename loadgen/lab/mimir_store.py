@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from loadgen.lab.defects import DefectKind, Defects
 from loadgen.lab.mimir_blocks import BlockData, PreparedBlock, StoredBlock, prepare, split_by_range
 from loadgen.lab.mimir_bucket import BlockBucket
 from loadgen.lab.mimir_head import (
@@ -79,7 +80,12 @@ class SampleStore:
     """
 
     def __init__(
-        self, data_dir: Path, tenant: str, bucket: Store | None, clock_ns: Callable[[], int] = time.time_ns
+        self,
+        data_dir: Path,
+        tenant: str,
+        bucket: Store | None,
+        clock_ns: Callable[[], int] = time.time_ns,
+        defects: Defects | None = None,
     ) -> None:
         """Opens the directory and brings back what its logs hold.
 
@@ -94,6 +100,8 @@ class SampleStore:
         self._flushing = threading.Lock()
         self._active = GrowingColumns()
         self._taken: _Taken | None = None
+        self._defects = defects
+        self._held: list[tuple[int, SampleColumns]] = []
         self._hidden: list[Hidden] = []
         self._oldest_ns: int | None = None
         self._series_log = WriteAheadLog(data_dir / "series")
@@ -109,11 +117,12 @@ class SampleStore:
     def head_samples(self) -> int:
         """Samples in memory that are not in S3 yet."""
         taken = self._taken
-        return len(self._active) + (0 if taken is None else len(taken.samples))
+        held = sum(len(samples) for _, samples in self._held)
+        return len(self._active) + held + (0 if taken is None else len(taken.samples))
 
     def age_s(self) -> float | None:
         """How long the oldest sample waits for a flush; None if there is none."""
-        if self._taken is not None:
+        if self._taken is not None or any(until_ns <= self._clock_ns() for until_ns, _ in self._held):
             return float("inf")
         oldest = self._oldest_ns
         return None if oldest is None else (self._clock_ns() - oldest) / 1e9
@@ -136,8 +145,12 @@ class SampleStore:
             self._series_written = self._series_log.write(encode_spellings(self._new_spellings))
             self._new_spellings = []
 
-    def write(self, samples: SampleColumns, hidden: Sequence[Hidden] = ()) -> Written:
+    def write(
+        self, samples: SampleColumns, hidden: Sequence[Hidden] = (), forgotten: SampleColumns | None = None
+    ) -> Written:
         """Stores samples that were found good; call `wait` with the result before acknowledging. Needs `writing`.
+
+        ``hidden`` ones are not read before their time, ``forgotten`` ones are kept in memory only (defects on order).
 
         Raises:
             OSError: the log cannot be written; nothing was stored.
@@ -150,6 +163,8 @@ class SampleStore:
         with self.lock:
             self._hidden.extend(hidden)
             self._append(samples)
+            if forgotten is not None:
+                self._append(forgotten)
             return Written(position, self._series_written)
 
     def wait(self, written: Written) -> None:
@@ -210,6 +225,8 @@ class SampleStore:
                     taken = self._take()
                 if taken is None:
                     return done
+                if self._withheld(taken):
+                    continue
                 if not taken.blocks:
                     self._taken = taken = self._prepared(taken)
                 self.bucket.upload(taken.blocks)
@@ -234,8 +251,21 @@ class SampleStore:
             for hidden in self._hidden:
                 self._wal.append(encode_samples(hidden.samples, hidden.until_ns))
             samples, self._active, self._oldest_ns = self._active.view(), GrowingColumns(), None
-            self._taken = _Taken(samples, segment, self._state(), ())
+            # The log goes on holding what is withheld from S3.
+            self._taken = _Taken(samples, 0 if self._held else segment, self._state(), ())
             return self._taken
+
+    def _withheld(self, taken: _Taken) -> bool:
+        """Whether a defect on order keeps this head from S3; it stays in memory and in the log."""
+        order = None
+        if self._defects is not None and not taken.blocks:
+            order = self._defects.claim(f"a block of {len(taken.samples)} samples", DefectKind.WITHHOLD)
+        if order is None:
+            return False
+        with self.lock:
+            self._held.append((self._clock_ns() + order.delay_ns, taken.samples))
+            self._taken = None
+        return True
 
     def _prepared(self, taken: _Taken) -> _Taken:
         with self.lock:
@@ -251,7 +281,13 @@ class SampleStore:
                 self._oldest_ns = self._clock_ns()
 
     def _reveal(self) -> None:
-        """Moves hidden samples whose moment has come to where queries find them."""
+        """Moves samples whose moment has come to where queries and flushes find them."""
+        if self._held:
+            now = self._clock_ns()
+            for until_ns, samples in self._held:
+                if until_ns <= now:
+                    self._append(samples)
+            self._held = [held for held in self._held if held[0] > now]
         if self._hidden:
             now = self._clock_ns()
             self._append(joined(hidden.samples for hidden in self._hidden if hidden.until_ns <= now))
@@ -263,7 +299,7 @@ class SampleStore:
             self.bucket.blocks()
         with self.lock:
             self._reveal()
-            heads = [self._active.view()]
+            heads = [self._active.view(), *(samples for _, samples in self._held)]
             if self._taken is not None:
                 heads.append(self._taken.samples)
             wanted = [] if self.bucket is None else self.bucket.blocks()

@@ -11,7 +11,8 @@ from typing import TypeVar
 from loadgen.config import ConfigError, Target, parse_target
 from loadgen.faults.disruptor import DisruptorError
 from loadgen.lab.compose import open_lab as open_any
-from loadgen.lab.manager import PARTS, Lab
+from loadgen.lab.defects import DefectError, parse_order
+from loadgen.lab.manager import Lab
 from loadgen.lab.state import LabError, LabState
 from loadgen.model import Component
 
@@ -135,11 +136,10 @@ def lab_session(keep: bool, progress: Callable[[str], None]) -> Iterator[LabSess
 
 
 def plant_defects(lab: Lab, orders: Sequence[str]) -> None:
-    """Tell embedded servers to spoil what arrives next: ``component:kind`` or ``component:kind:count``."""
-    for order in orders:
-        component, _, rest = order.partition(":")
-        kind, _, count = rest.partition(":")
+    """Tell embedded servers to spoil what comes next; each order as `parse_order` reads it."""
+    for text in orders:
         try:
-            lab.order_defect(component, kind, int(count or 1))
-        except (LabError, ValueError) as problem:
-            raise ConfigError(f"--defect {order}: {problem}; parts: {', '.join(PARTS)}") from problem
+            component, order = parse_order(text)
+            lab.order_defect(component, order)
+        except (LabError, DefectError) as problem:
+            raise ConfigError(f"--defect {text}: {problem}") from problem

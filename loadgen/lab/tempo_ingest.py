@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError, EncodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from loadgen.lab.defects import DefectError, DefectKind, Defects, Order
+from loadgen.lab.defects import STORE_KINDS, DefectKind, Defects, Order
 from loadgen.lab.settings import Limits
 from loadgen.lab.tempo_live import LiveTrace
 from loadgen.lab.tempo_trace import Piece, Scope, Scopes
@@ -49,6 +49,7 @@ class Export:
     Attributes:
         received_ns: arrival.
         visible_ns: no read shows it before; 0 for at once.
+        logged: goes to the write-ahead log.
         payload: a serialized ExportTraceServiceRequest.
         pieces: trace id -> its spans.
         spans: how many.
@@ -59,6 +60,7 @@ class Export:
     payload: bytes
     pieces: dict[bytes, Piece]
     spans: int
+    logged: bool = True
 
     def frame(self) -> bytes:
         """What goes to the write-ahead log."""
@@ -144,8 +146,12 @@ class RateLimit:
             if size_bytes <= self._tokens:
                 self._tokens -= size_bytes
                 return
+        raise self.refusal(size_bytes, spans)
+
+    def refusal(self, size_bytes: int, spans: int) -> IngestError:
+        """What a request is told that comes too soon."""
         rate = int(self._rate)
-        raise IngestError(
+        return IngestError(
             RESOURCE_EXHAUSTED,
             f"RATE_LIMITED: ingestion rate limit (local: {rate} bytes, global: 0 bytes) exceeded while adding "
             f"{size_bytes} bytes for user single-tenant. consider increasing the limit or reducing ingestion rate",
@@ -178,60 +184,40 @@ def check_limits(
                 raise IngestError(RESOURCE_EXHAUSTED, text, "trace_too_large", spans)
 
 
-class TraceDefects(Defects):
-    """Defects of traces. One item is one trace: ``lose`` drops its last span, or all of it with ``"what": "trace"``;
-    ``double`` and ``alter`` (the name) hit its first span; ``delay`` hides what this push holds of it."""
-
-    def __init__(self, clock_ns: Callable[[], int] = time.time_ns) -> None:
-        super().__init__((DefectKind.LOSE, DefectKind.DOUBLE, DefectKind.ALTER, DefectKind.DELAY), clock_ns)
-        self._whole: list[Order] = []
-
-    def place(self, data: object) -> Order:
-        """As for other servers, plus ``"what"``: ``span`` (the default) or ``trace``, for ``lose``."""
-        what: object = "span"
-        if isinstance(data, dict) and "what" in data:
-            what = data["what"]
-            data = {key: value for key, value in data.items() if key != "what"}
-            if what not in ("span", "trace") or (what == "trace" and data.get("kind") != "lose"):
-                raise DefectError('"what" must be "span" or, for the kind "lose", "trace"')
-        order = super().place(data)
-        if what == "trace":
-            self._whole.append(order)
-        return order
-
-    def clear(self) -> None:
-        """Withdraws everything."""
-        super().clear()
-        self._whole.clear()
-
-    def whole(self, order: Order) -> bool:
-        """Whether ``order`` means whole traces."""
-        return any(order is other for other in self._whole)
+def trace_defects(clock_ns: Callable[[], int] = time.time_ns) -> Defects:
+    """Defects of traces. One item is one trace: ``lose`` drops its last span, or all of it; ``double`` and ``alter``
+    hit its first span; ``delay`` and ``forget`` what this push holds of it. Spans have no order."""
+    kinds = [kind for kind in STORE_KINDS if kind is not DefectKind.REORDER]
+    whats = {DefectKind.LOSE: ("span", "trace"), DefectKind.ALTER: ("name", "duration", "attribute")}
+    return Defects(kinds, clock_ns, whats)
 
 
-def damage(
-    request: ExportTraceServiceRequest, defects: TraceDefects, now_ns: int
-) -> Iterator[tuple[ExportTraceServiceRequest, int]]:
-    """The request with the orders applied, in parts with the time at which each becomes visible (0: at once)."""
-    delayed: list[tuple[set[bytes], int]] = []
+@dataclass(frozen=True, slots=True)
+class Damaged:
+    """A part of a request after the defects on order: visible from a time on (0: at once), logged or not."""
+
+    request: ExportTraceServiceRequest
+    visible_ns: int = 0
+    logged: bool = True
+
+
+def damage(request: ExportTraceServiceRequest, defects: Defects, now_ns: int) -> Iterator[Damaged]:
+    """The request with the orders applied, in parts."""
+    apart: list[tuple[bytes, Order]] = []
     for trace_id in dict.fromkeys(span.trace_id for span in _spans(request)):
-        order = defects.pending()
-        if order is None:
-            break
-        claimed = defects.claim(f"trace {trace_id.hex()}", order.kind)
-        if claimed is None:
-            break
-        if claimed.kind is DefectKind.DELAY:
-            delayed.append(({trace_id}, now_ns + int(claimed.delay_s * 1e9)))
-        else:
-            _damage_trace(request, trace_id, claimed.kind, defects.whole(claimed))
-    for ids, visible_ns in delayed:
+        order = defects.claim(f"trace {trace_id.hex()}")
+        if order is not None and order.kind in (DefectKind.DELAY, DefectKind.FORGET):
+            apart.append((trace_id, order))
+        elif order is not None:
+            _damage_trace(request, trace_id, order)
+    for trace_id, order in apart:
         part = ExportTraceServiceRequest()
         part.CopyFrom(request)
-        _remove(part, partial(_is_of, ids, False))
-        _remove(request, partial(_is_of, ids, True))
-        yield part, visible_ns
-    yield request, 0
+        _remove(part, partial(_is_of, {trace_id}, False))
+        _remove(request, partial(_is_of, {trace_id}, True))
+        delayed = order.kind is DefectKind.DELAY
+        yield Damaged(part, now_ns + order.delay_ns if delayed else 0, logged=delayed)
+    yield Damaged(request)
 
 
 def encode(request: ExportTraceServiceRequest) -> bytes:
@@ -242,21 +228,31 @@ def encode(request: ExportTraceServiceRequest) -> bytes:
         raise IngestError(INVALID_ARGUMENT, str(error)) from None
 
 
-def _damage_trace(request: ExportTraceServiceRequest, trace_id: bytes, kind: DefectKind, whole: bool) -> None:
-    if kind is DefectKind.LOSE:
+def _damage_trace(request: ExportTraceServiceRequest, trace_id: bytes, order: Order) -> None:
+    if order.kind is DefectKind.LOSE:
         spans = [span for span in _spans(request) if span.trace_id == trace_id]
-        keys = {(span.span_id, span.kind) for span in (spans if whole else spans[-1:])}
+        keys = {(span.span_id, span.kind) for span in (spans if order.asked.what == "trace" else spans[-1:])}
         _remove(request, lambda span: span.trace_id == trace_id and (span.span_id, span.kind) in keys)
         return
     for resource in request.resource_spans:
         for part in resource.scope_spans:
             for span in part.spans:
                 if span.trace_id == trace_id:
-                    if kind is DefectKind.DOUBLE:
+                    if order.kind is DefectKind.DOUBLE:
                         part.spans.add().CopyFrom(span)
                     else:
-                        span.name = _altered(span.name)
+                        _alter(span, order.asked.what)
                     return
+
+
+def _alter(span: Span, what: str) -> None:
+    if what == "duration":
+        span.end_time_unix_nano += 1_000_000
+    elif what == "attribute":
+        value = span.attributes[0].value if span.attributes else span.attributes.add(key="altered").value
+        value.string_value = _altered(value.string_value)
+    else:
+        span.name = _altered(span.name)
 
 
 def _is_of(ids: set[bytes], wanted: bool, span: Span) -> bool:

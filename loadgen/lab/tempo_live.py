@@ -29,6 +29,14 @@ class LiveTrace:
             self.pieces = [*self.pieces, piece]
             self.cached = None
 
+    def join(self, later: LiveTrace) -> None:
+        """Takes over what another part of the same trace holds, which arrived later."""
+        self.arrived_ns = max(self.arrived_ns, later.arrived_ns)
+        self.size_bytes += later.size_bytes
+        self.pieces = [*self.pieces, *later.pieces]
+        self.hidden = [*self.hidden, *later.hidden]
+        self.cached = None
+
     def uncover(self, now_ns: int) -> None:
         """Moves hidden pieces whose time has come to the visible ones."""
         if self.hidden and any(visible_ns <= now_ns for visible_ns, _ in self.hidden):

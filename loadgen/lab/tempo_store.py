@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from loadgen.lab.defects import DefectKind
 from loadgen.lab.exposition import Metrics
 from loadgen.lab.objectstore import Store, StoreError
 from loadgen.lab.settings import ServerSettings
@@ -25,13 +26,13 @@ from loadgen.lab.tempo_ingest import (
     Export,
     IngestError,
     RateLimit,
-    TraceDefects,
     check_limits,
     damage,
     decode,
     encode,
     export_of_frame,
     split,
+    trace_defects,
 )
 from loadgen.lab.tempo_live import LiveTrace, Source, combined, view_of
 from loadgen.lab.tempo_trace import Piece, Scopes, TraceView
@@ -59,7 +60,7 @@ class TraceStore:
     ) -> None:
         """Opens the log and replays it; raises OSError if the directory cannot be used."""
         self.tenant = settings.tenant or TENANT
-        self.defects = TraceDefects(clock_ns)
+        self.defects = trace_defects(clock_ns)
         self.scopes = Scopes()
         self.cache = BlockCache(self.scopes)
         self._settings = settings
@@ -71,6 +72,7 @@ class TraceStore:
         self._lock = threading.Lock()
         self._live: dict[bytes, LiveTrace] = {}
         self._flushing: dict[bytes, LiveTrace] = {}
+        self._held: list[tuple[int, dict[bytes, LiveTrace]]] = []
         self._cut: Built | None = None
         self._blocks: dict[str, Block] = {}
         self._born_ns: dict[str, int] = {}
@@ -86,7 +88,11 @@ class TraceStore:
     @property
     def live_traces(self) -> int:
         """Traces that are not in S3 yet."""
-        return len(self._live) + len(self._flushing)
+        return sum(map(len, self._in_memory()))
+
+    def _in_memory(self) -> list[dict[bytes, LiveTrace]]:
+        """Where traces are that are not in S3, in the order of their arrival."""
+        return [*(held for _, held in self._held), self._flushing, self._live]
 
     @property
     def block_count(self) -> int:
@@ -105,16 +111,19 @@ class TraceStore:
         if self.defects.armed:
             with self._lock:
                 exports = []
-                for part, visible_ns in damage(request, self.defects, now_ns):
-                    part_pieces, part_spans = split(part, self.scopes)
-                    exports.append(Export(now_ns, visible_ns, encode(part), part_pieces, part_spans))
+                for part in damage(request, self.defects, now_ns):
+                    part_pieces, part_spans = split(part.request, self.scopes)
+                    payload = encode(part.request)
+                    exports.append(Export(now_ns, part.visible_ns, payload, part_pieces, part_spans, part.logged))
         position: Position | None = None
         try:
             with self._lock:
                 for export in exports:
-                    if export.spans:
+                    if not export.spans:
+                        continue
+                    if export.logged:
                         position = self._wal.write(export.frame())
-                        self._apply(export, position.segment)
+                    self._apply(export, position.segment if position is not None else self._wal.segment)
                 self._metrics.add("tempo_distributor_spans_received_total", spans, tenant=self.tenant)
                 self._metrics.add("tempo_distributor_bytes_received_total", len(data), tenant=self.tenant)
             if position is not None:
@@ -134,7 +143,7 @@ class TraceStore:
         now_ns = self._clock_ns()
         found: dict[bytes, list[Source]] = {}
         with self._lock:
-            for group in (self._flushing, self._live):
+            for group in self._in_memory():
                 for trace_id, trace in group.items():
                     trace.uncover(now_ns)
                     if trace.pieces and trace.arrived_ns <= arrived_before_ns:
@@ -221,6 +230,8 @@ class TraceStore:
 
     def _limit(self, data: bytes, pieces: dict[bytes, Piece], spans: int) -> None:
         try:
+            if self.defects.claim("a push", DefectKind.REFUSE) is not None:
+                raise self._rate.refusal(len(data), spans)
             self._rate.take(len(data), spans)
             check_limits(self._limits, self.tenant, pieces, spans, self._live)
         except IngestError as error:
@@ -262,7 +273,7 @@ class TraceStore:
         now_ns = self._clock_ns()
         found = []
         with self._lock:
-            for group in (self._flushing, self._live):
+            for group in self._in_memory():
                 trace = group.get(trace_id)
                 if trace is not None:
                     trace.uncover(now_ns)
@@ -296,18 +307,37 @@ class TraceStore:
         # Whatever is idle for half the age goes along, or a steady load would make a block at every look.
         early_ns = max(through_ns, now_ns - int(self._settings.flush_age_s * NS / 2))
         with self._lock:
+            self._take_back(now_ns)
             for trace in self._live.values():
                 trace.uncover(now_ns)
             ready = [trace for trace in self._live.values() if not trace.hidden and trace.pieces]
             if not any(trace.arrived_ns <= due_ns for trace in ready):
                 return False
             chosen = [trace for trace in ready if trace.arrived_ns <= early_ns][:MAX_BLOCK_TRACES]
+            order = self.defects.claim(f"a block of {len(chosen)} traces", DefectKind.WITHHOLD)
+            goes = self._flushing
+            if order is not None:
+                goes = {}
+                self._held.append((now_ns + order.delay_ns, goes))
             for trace in chosen:
                 del self._live[trace.trace_id]
-                self._flushing[trace.trace_id] = trace
+                goes[trace.trace_id] = trace
+        if order is not None:
+            return self._next_cut(through_ns)
         self._wal.rotate()
         self._cut = build([view_of(trace) for trace in chosen], self.tenant)
         return True
+
+    def _take_back(self, now_ns: int) -> None:
+        """Lets go of what was withheld from S3 for long enough; the caller holds the lock."""
+        for until_ns, traces in self._held:
+            if until_ns <= now_ns:
+                for trace_id, trace in traces.items():
+                    later = self._live.get(trace_id)
+                    if later is not None:
+                        trace.join(later)
+                    self._live[trace_id] = trace
+        self._held = [held for held in self._held if held[0] > now_ns]
 
     def _write_cut(self, store: Store) -> bool:
         built = self._cut
@@ -328,7 +358,8 @@ class TraceStore:
             self._flushing = {}
             self._cut = None
             self._index_stale = True
-            kept = min((trace.segment for trace in self._live.values()), default=self._wal.segment)
+            waiting = (trace.segment for group in self._in_memory() for trace in group.values())
+            kept = min(waiting, default=self._wal.segment)
             self._metrics.add("tempo_ingester_blocks_flushed_total", tenant=self.tenant)
             self._metrics.add("tempo_live_store_blocks_completed_total", tenant=self.tenant)
             self._metrics.add("tempo_live_store_local_blocks_flushed_total", tenant=self.tenant)

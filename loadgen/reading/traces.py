@@ -64,10 +64,9 @@ class TraceAuditor:
         self, case: Case, hits: dict[bytes, TraceHit] | None, searched: Reply[dict[bytes, TraceHit]], again: bool
     ) -> Found:
         ids = [row.tobytes() for row in self._source.trace_ids(case.batch)]
-        if not again and not case.compare and case.outcome == "accepted" and hits is not None:
-            matched = [hits[one].matched if one in hits else 0 for one in ids]
-            if all(count == SPANS_PER_TRACE for count in matched):
-                return Found(case, searched.sent_ns, searched.done_ns, found=case.batch.items)
+        listed = hits is not None and all(one in hits and hits[one].matched == SPANS_PER_TRACE for one in ids)
+        if not again and not case.compare and case.outcome == "accepted" and listed:
+            return Found(case, searched.sent_ns, searched.done_ns, found=case.batch.items)
         facts = self._source.spans(case.batch)
         tally = Tally()
         done_ns = searched.done_ns
@@ -82,7 +81,9 @@ class TraceAuditor:
             if hits is not None and reply.value and trace_id not in hits:
                 tally.unlisted += 1
         detail = tally.detail
-        if tally.unlisted:
+        if listed and tally.found < case.batch.items:
+            detail = shortened(f"search lists all of it; {detail}")
+        elif tally.unlisted:
             detail = shortened(f"not found by search: {tally.unlisted} of {len(ids)} traces; {detail}".rstrip("; "))
         elif hits is None:
             detail = shortened(f"search failed: {searched.error}; {detail}".rstrip("; "))
@@ -95,6 +96,7 @@ class TraceAuditor:
             altered=tally.altered,
             compared=tally.found,
             detail=detail,
+            shown=listed and tally.found < case.batch.items,
         )
 
 

@@ -9,9 +9,6 @@ from typing import Any
 from loadgen.model import NS, Component
 from loadgen.targets.reading import Asker, MalformedAnswer, Record, Reply, Sized
 
-TYPES = {Component.LOKI: "loki", Component.TEMPO: "tempo", Component.MIMIR: "prometheus"}
-"""Grafana's plugin of each component's data source."""
-
 
 @dataclass(frozen=True, slots=True)
 class Datasource:
@@ -47,7 +44,7 @@ class GrafanaReader:
         ``query`` is what the plugin understands: ``expr`` and ``queryType`` for Loki, ``expr``, ``range`` and
         ``instant`` for Prometheus, ``query`` and ``queryType`` for Tempo.
         """
-        datasource = {"uid": self._uids[component], "type": TYPES[component]}
+        datasource = {"uid": self._uids[component], "type": component.datasource_type}
         body = {
             "from": str(start_ns // 1_000_000),
             "to": str(end_ns // 1_000_000),

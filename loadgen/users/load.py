@@ -12,11 +12,12 @@ import gevent.pool
 from loadgen import own
 from loadgen.clock import Clock, steady_clock
 from loadgen.config import OwnQuery, Profile, Target
-from loadgen.freshness import Prober
+from loadgen.freshness import SEARCH, Prober
 from loadgen.model import MS, NS, Outcome, Receipt, RunKey, Signal
 from loadgen.plan import Plan, plan_of
 from loadgen.recorder import Recorder
 from loadgen.senders import Senders
+from loadgen.shown import Shown
 from loadgen.targets.readers import Readers, open_readers
 
 # Probes of one process that may wait for visibility at the same time; further ones are left out, never queued.
@@ -66,6 +67,9 @@ class Load:
         self._counters = {signal: itertools.count() for signal in Signal}
         self._viewers = itertools.count()
         self._traced: collections.deque[tuple[int, int]] = collections.deque(maxlen=KNOWN_TRACES)
+        self._seen: collections.deque[tuple[int, int]] = collections.deque(maxlen=KNOWN_TRACES)
+        interval_s = {signal.component: self.plan.source(signal).load.interval_ns / NS for signal in Signal}
+        self.shown = Shown(key.began_ns, interval_s)
         self.sdk_started = False
         self._own = gevent.pool.Group()
 
@@ -102,12 +106,13 @@ class Load:
         if receipt.signal == Signal.TRACES and receipt.outcome == Outcome.ACCEPTED:
             self._traced.append((receipt.user, receipt.n))
 
-    def known_trace(self) -> bytes:
-        """The id of a trace that was acknowledged a moment ago; empty when none was, or none by this process."""
-        if not self._traced:
-            return b""
-        batch = self.plan.traces.batch(*self._traced[0])
-        return bytes(self.plan.traces.trace_ids(batch)[0].tobytes())
+    def known_trace(self) -> tuple[bytes, bool]:
+        """The id of a trace that was acknowledged a moment ago, and whether it was seen; empty when there is none."""
+        known = self._seen or self._traced
+        if not known:
+            return b"", False
+        batch = self.plan.traces.batch(*known[0])
+        return bytes(self.plan.traces.trace_ids(batch)[0].tobytes()), known is self._seen
 
     def probe(self, receipt: Receipt) -> None:
         """Watch an acknowledged batch become visible, beside the load."""
@@ -117,6 +122,10 @@ class Load:
     def _probe(self, receipt: Receipt) -> None:
         for sighting in self.prober.probe(receipt, lambda: self.stopping):
             self.recorder.add(sighting)
+            if sighting.first_seen_ns:
+                self.shown.seen(Signal(sighting.signal).component, sighting.where, sighting.first_seen_ns)
+                if sighting.signal == Signal.TRACES and sighting.where != SEARCH:
+                    self._seen.append((sighting.user, sighting.n))
 
     def close(self) -> None:
         """End the probes; what they saw so far is recorded."""

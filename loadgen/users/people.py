@@ -134,7 +134,7 @@ class DashboardViewer(User):  # type: ignore[misc]
         load = self._load
         due_ns, self._n = self._due_ns, self._n + 1
         self._due_ns = max(self._due_ns + round(load.profile.dashboards.refresh * NS), load.clock())
-        choice = panels(load.plan, load.readers, load.clock(), load.known_trace())
+        choice = panels(load.plan, load.readers, load.clock(), *load.known_trace())
         if not choice:
             return
         panel = choice[self._n % len(choice)]
@@ -147,7 +147,7 @@ class DashboardViewer(User):  # type: ignore[misc]
         load = self._load
         try:
             with self._turns[panel.component]:
-                timing: QueryTiming = panel.ask(load.readers, due_ns)
+                timing: QueryTiming = load.shown.judged(panel, panel.ask(load.readers, due_ns))
         finally:
             self._open[panel.component] -= 1
         load.recorder.add(replace(timing, source="viewer"))

@@ -24,6 +24,21 @@ def spoil(made: Made, check: str, amount: int, n: int = 3) -> None:
     )
 
 
+@pytest.mark.parametrize("signal", ["logs", "traces", "metrics"])
+def test_when_nothing_is_found_nothing_can_be_said_of_copies(signal: str) -> None:
+    made = good_run()
+    made.change(
+        "sightings",
+        lambda s: (s.signal, s.phase) == (signal, "verify"),
+        found=0,
+        missing=lambda s: s.expected,
+        compared=0,
+    )
+    assert made.result(f"{signal}.loss") is Result.FAIL
+    assert made.result(f"{signal}.duplicates") is Result.UNKNOWN
+    assert made.result(f"{signal}.altered") is Result.UNKNOWN
+
+
 @pytest.mark.parametrize("check", [*COUNTED, *COMPARED])
 def test_a_run_without_defects_passes(check: str) -> None:
     verdict = good_run().verdict(check)

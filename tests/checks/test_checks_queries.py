@@ -151,6 +151,68 @@ def test_a_stall_of_three_seconds_is_visible_in_the_p99() -> None:
     assert made.verdict("logs.query").value == pytest.approx(3.0, abs=0.6)
 
 
+@pytest.mark.parametrize("check", [*QUERIES, "all.query"])
+def test_what_is_slow_because_the_generator_itself_came_too_late_is_not_the_stacks(check: str) -> None:
+    made = good_run({**QUIET, "dashboards": {"refresh": 0.1}})
+    stall_ns, over_ns = BEGAN_NS + 30 * NS, BEGAN_NS + 37 * NS
+    made.change(
+        "receipts", lambda r: stall_ns <= r.due_ns < over_ns, sent_ns=over_ns, last_sent_ns=over_ns, done_ns=over_ns
+    )
+    made.change("queries", lambda q: stall_ns <= q.due_ns < over_ns, sent_ns=over_ns, done_ns=over_ns)
+    verdict = made.verdict(check)
+    assert verdict.result is Result.PASS
+    assert any("generator itself came too late" in text for text in verdict.evidence)
+    assert made.result("loadgen.health") is Result.FAIL
+
+
+# -- answers that hide data ----------------------------------------------------------------------------------------
+
+
+def hide(made: Made, signal: str, look_ns: int, *numbers: int) -> None:
+    """Let a look at reading back miss these batches, and the next one find them."""
+    made.change(
+        "sightings",
+        lambda s: (s.signal, s.phase) == (signal, "verify") and s.n in numbers,
+        late=lambda s: s.expected,
+        late_absent_ns=look_ns,
+        last_absent_ns=look_ns,
+    )
+
+
+@pytest.mark.parametrize("signal", COMPONENT)
+def test_an_answer_without_data_that_a_probe_had_seen_is_a_wrong_one_and_the_data_is_not_late(signal: str) -> None:
+    made = good_run(QUIET)
+    hide(made, signal, BEGAN_NS + 200 * NS, 3, 4, 5)
+    verdict = made.verdict(f"{signal}.query")
+    assert verdict.result is Result.FAIL
+    assert "6 batches that were there" in verdict.evidence[0]
+    assert "user 0, batch 3" in verdict.evidence[0]
+    assert "cache" in verdict.remedy
+    assert made.result(f"{signal}.freshness") is Result.PASS
+    assert made.result("all.query") is Result.PASS
+
+
+def test_an_answer_that_another_query_of_the_same_look_contradicts_is_a_wrong_one() -> None:
+    made = good_run(QUIET)
+    hide(made, "traces", 0, 3)
+    assert made.verdict("traces.query").evidence[0].startswith("a look was answered without 32 spans in 2 batches")
+    assert made.result("traces.freshness") is Result.PASS
+
+
+def test_data_that_nobody_had_seen_before_is_late_and_no_answer_wrong() -> None:
+    made = good_run(QUIET)
+    made.drop("sightings", lambda s: (s.signal, s.phase) == ("logs", "probe") and s.n in (3, 4, 5))
+    hide(made, "logs", BEGAN_NS + 200 * NS, 3, 4, 5)
+    assert made.result("logs.query") is Result.PASS
+    assert made.result("logs.freshness") is Result.FAIL
+
+
+def test_wrong_answers_are_told_even_if_nobody_looks_at_dashboards() -> None:
+    made = good_run({**QUIET, "dashboards": {"users": 0}})
+    hide(made, "logs", BEGAN_NS + 200 * NS, 3, 4, 5)
+    assert made.result("logs.query") is Result.FAIL
+
+
 # -- freshness -----------------------------------------------------------------------------------------------------
 
 

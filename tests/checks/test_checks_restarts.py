@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from made_history import BEGAN_NS, empty_run, good_run
+from made_history import BEGAN_NS, Made, empty_run, good_run
 
-from loadgen.model import NS, FaultWindow, Result
+from loadgen.model import NS, FaultWindow, Result, Sighting
 
 COMPONENTS = ("loki", "tempo", "mimir")
 SIGNAL = {"loki": "logs", "tempo": "traces", "mimir": "metrics"}
@@ -44,17 +44,102 @@ def test_a_restart_of_which_nothing_else_is_known_is_unknown(check: str) -> None
     assert made.result(check) is Result.UNKNOWN
 
 
-@pytest.mark.parametrize("component", COMPONENTS)
-def test_an_item_accepted_before_the_kill_and_missing_after_it_fails(component: str) -> None:
-    made = good_run()
-    made.change(
-        "sightings",
-        lambda s: (s.signal, s.phase, s.user, s.n) == (SIGNAL[component], "verify", 0, 15),
-        missing=1,
+def lose(made: Made, component: str, *numbers: int, users: tuple[int, ...] = (0,), seen: bool = False) -> None:
+    """Let one item of each of these batches be missing, and let no probe have seen them unless ``seen``."""
+    mine = {(user, n) for user in users for n in numbers}
+
+    def hit(s: Sighting, phase: str) -> bool:
+        return s.signal == SIGNAL[component] and s.phase == phase and (s.user, s.n) in mine
+
+    made.change("sightings", lambda s: hit(s, "verify"), missing=1)
+    if not seen and any(hit(s, "probe") for s in made.sightings):
+        made.change("sightings", lambda s: hit(s, "probe"), first_seen_ns=0, missing=1)
+
+
+def last_before(made: Made, component: str) -> int:
+    """The newest batch of user 0 that was accepted before the component's restart."""
+    (fault,) = [one for one in made.faults if one.component == component]
+    return max(
+        r.n for r in made.receipts if (r.signal, r.user) == (SIGNAL[component], 0) and r.done_ns < fault.began_ns
     )
+
+
+@pytest.mark.parametrize("component", COMPONENTS)
+def test_the_newest_data_accepted_before_the_kill_and_missing_after_it_fails(component: str) -> None:
+    made = good_run()
+    made.drop("sightings", lambda s: s.phase == "probe" and s.signal == SIGNAL[component])
+    newest = last_before(made, component)
+    lose(made, component, newest)
     verdict = made.verdict(f"{component}.persistence")
     assert verdict.result is Result.FAIL
-    assert "persist" in verdict.remedy
+    assert (verdict.value, "persist" in verdict.remedy) == (1, True)
+    assert any(f"user 0, batch {newest}" in text for text in verdict.evidence)
+    loss = made.verdict(f"{SIGNAL[component]}.loss")
+    assert (loss.result, loss.value) == (Result.FAIL, 1)
+    assert any(f"lost by a restart; see {component}.persistence" in text for text in loss.evidence)
+
+
+@pytest.mark.parametrize("component", COMPONENTS)
+def test_what_a_probe_had_seen_before_the_kill_was_lost_by_it_whatever_survived(component: str) -> None:
+    made = good_run()
+    lose(made, component, 10, 11, 12, seen=True)
+    verdict = made.verdict(f"{component}.persistence")
+    assert (verdict.result, verdict.value) == (Result.FAIL, 3)
+    assert any("had been seen complete before" in t for t in made.verdict(f"{SIGNAL[component]}.loss").evidence)
+
+
+@pytest.mark.parametrize("component", COMPONENTS)
+def test_what_was_lost_before_the_kill_is_a_loss_and_not_the_kills(component: str) -> None:
+    made = good_run()
+    lose(made, component, 15)
+    verdict = made.verdict(f"{component}.persistence")
+    assert (verdict.result, verdict.value) == (Result.PASS, 0)
+    assert any("missing for another reason" in text for text in verdict.evidence)
+    assert made.result(f"{SIGNAL[component]}.loss") is Result.FAIL
+
+
+def test_what_a_probe_missed_before_the_kill_is_not_the_kills_even_if_it_is_the_newest() -> None:
+    made = good_run({"freshness": {"every": 1, "poll": 0.1}})
+    newest = last_before(made, "loki")
+    lose(made, "loki", newest - 1, newest)
+    assert made.result("loki.persistence") is Result.PASS
+
+
+def test_a_stream_that_is_missing_before_and_after_the_kill_was_not_lost_by_it() -> None:
+    made = good_run()
+    made.drop("sightings", lambda s: s.phase == "probe" and s.signal == "logs")
+    lose(made, "loki", *range(60))
+    assert made.result("loki.persistence") is Result.PASS
+    assert made.verdict("logs.loss").value == 60
+
+
+def test_losses_of_two_kills_are_both_the_kills() -> None:
+    again = [{"component": "loki", "at": 20}, {"component": "loki", "at": 40}]
+    made = good_run({"faults": again})
+    made.drop("sightings", lambda s: s.phase == "probe" and s.signal == "logs")
+    before = [
+        max(r.n for r in made.receipts if (r.signal, r.user) == ("logs", 0) and r.done_ns < fault.began_ns)
+        for fault in made.faults
+    ]
+    lose(made, "loki", *before, 5)
+    assert made.verdict("loki.persistence").value == 2
+
+
+@pytest.mark.parametrize("check", ["logs.query", "all.query", "loki.persistence", "loki.recovery", "logs.throughput",
+                                   "logs.freshness", "logs.s3_delay"])  # fmt: skip
+def test_when_loadgen_ended_during_a_kill_nothing_passes_that_the_kill_disturbs(check: str) -> None:
+    made = good_run()
+    made.faults[0] = replace(made.faults[0], healed_ns=0, query_ok_ns=0, query_failed=0, unfinished=True)
+    made.change("queries", lambda q: q.component == "loki" and q.due_ns > made.faults[0].began_ns, ok=False, status=502)
+    made.change(
+        "receipts", lambda r: r.signal == "logs" and r.due_ns > made.faults[0].began_ns, outcome="unknown", status=0
+    )
+    verdict = made.verdict(check)
+    assert verdict.result is Result.UNKNOWN
+    assert "loadgen ended during the kill of loki" in verdict.evidence[0]
+    assert "loadgen lab up" in verdict.remedy
+    other = check.replace("logs", "metrics").replace("loki", "mimir")
+    assert check == "all.query" or made.result(other) is Result.PASS
 
 
 def test_an_item_accepted_during_the_outage_counts_too() -> None:

@@ -244,3 +244,45 @@ def test_a_hundred_thousand_batches_are_matched_in_seconds(signal: Signal) -> No
     assert coverage.pending == 0
     assert took_s < 20
     assert isinstance(frame_of(objects[:1], StoredObject).iloc[0]["ids"], bytes)
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_what_is_lost_is_a_matter_of_loss_and_not_of_s3(check: str) -> None:
+    made = good_run()
+    signal = check.split(".")[0]
+    newest = max(o.through_ns for o in made.objects if o.component == COMPONENT[signal])
+    made.drop("objects", lambda o: o.component == COMPONENT[signal] and o.through_ns > newest - 9 * NS)
+    assert made.result(check) is Result.UNKNOWN
+    gone = {(r.user, r.n) for r in made.receipts if r.signal == signal and r.due_ns > BEGAN_NS + 45 * NS}
+    made.change("sightings", lambda s: (s.signal, s.phase) == (signal, "verify") and (s.user, s.n) in gone, missing=1)
+    verdict = made.verdict(check)
+    assert verdict.result is Result.PASS
+    assert any("left out, because something of each is lost" in text for text in verdict.evidence)
+    assert made.result(f"{signal}.loss") is Result.FAIL
+
+
+def test_what_a_restart_took_after_it_had_waited_too_long_for_s3_is_overdue() -> None:
+    made = good_run({"objectives": {"logs": {"s3_delay_max": 5}}, "faults": [{"component": "loki", "at": 50}]})
+    made.drop("objects", lambda o: o.component == "loki")
+    made.change("sightings", lambda s: (s.signal, s.phase) == ("logs", "verify") and s.n < 50, missing=1)
+    verdict = made.verdict("logs.s3_delay")
+    assert verdict.result is Result.FAIL
+    assert any("not in S3: user 0, batch 0" in text for text in verdict.evidence)
+
+
+def test_when_everything_is_lost_nothing_is_said_of_s3() -> None:
+    made = good_run({"faults": []})
+    made.drop("objects", lambda o: o.component == "loki")
+    made.change("sightings", lambda s: s.signal == "logs" and s.phase == "verify", missing=1)
+    made.drop("sightings", lambda s: s.signal == "logs" and s.phase == "probe")
+    assert made.result("logs.s3_delay") is Result.UNKNOWN
+
+
+def test_batches_that_are_not_in_s3_are_named() -> None:
+    made = good_run({"objectives": {"logs": {"s3_delay_max": 25}}})
+    stream = made.plan.logs.fingerprint(1)
+    first = min(o.from_ns for o in made.objects if o.stream == stream)
+    made.drop("objects", lambda o: o.stream == stream and o.from_ns == first)
+    verdict = made.verdict("logs.s3_delay")
+    assert verdict.result is Result.FAIL
+    assert any("not in S3: user 1, batch 0" in text for text in verdict.evidence)

@@ -15,7 +15,7 @@ class World:
         self.up_at = 0
         self.heals = heals
         self.answers_after_s = answers_after_s
-        self.windows: list[FaultWindow] = []
+        self.told: list[tuple[FaultWindow, int]] = []
         self.stopped_at = BEGAN + 10_000 * NS
         self.needs_to_end_s = 1.0
 
@@ -49,10 +49,10 @@ class World:
             lambda: self.now,
             self.sleep,
             lambda: self.now >= self.stopped_at,
-            self.windows.append,
+            lambda window: self.told.append((window, len(self.calls))),
             give_up_s,
         ).run(BEGAN)
-        return self.windows
+        return [window for window, _ in self.told if not window.unfinished]
 
 
 def test_a_component_is_killed_when_due_started_again_and_its_recovery_is_measured():
@@ -64,6 +64,14 @@ def test_a_component_is_killed_when_due_started_again_and_its_recovery_is_measur
     assert 3 * NS <= window.query_ok_ns - window.began_ns <= 3.2 * NS
     assert window.query_failed > 10
     assert window.error == ""
+
+
+def test_a_fault_is_told_of_before_it_is_injected():
+    world = World()
+    (window,) = world.run(Fault(at=5, component="loki", down=1))
+    begun, calls = world.told[0]
+    assert (begun.unfinished, begun.began_ns, begun.healed_ns, calls) == (True, window.began_ns, 0, 0)
+    assert [one.unfinished for one, _ in world.told] == [True, False]
 
 
 def test_a_restart_ends_the_component_in_order():
@@ -84,8 +92,8 @@ def test_a_component_that_does_not_end_within_its_grace_is_killed_and_the_window
 
 def test_faults_happen_in_the_order_of_their_times():
     world = World()
-    world.run(Fault(at=9, component="tempo"), Fault(at=2, component="loki"))
-    assert [window.component for window in world.windows] == ["loki", "tempo"]
+    windows = world.run(Fault(at=9, component="tempo"), Fault(at=2, component="loki"))
+    assert [window.component for window in windows] == ["loki", "tempo"]
 
 
 def test_a_fault_that_cannot_heal_says_how_to_heal_it_by_hand():

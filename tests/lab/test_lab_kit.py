@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from loadgen.lab.defects import DefectKind, Defects
+from loadgen.lab.defects import DefectKind, DefectOrder, Defects
 from loadgen.lab.exposition import Metrics
 from loadgen.lab.localstore import DirectoryStore, MemoryStore
 from loadgen.lab.objectstore import ObjectStore, Store, StoreError, open_store
@@ -191,12 +191,29 @@ def test_metrics_are_in_the_text_format() -> None:
 def test_an_order_counts_down_and_only_for_its_kinds() -> None:
     defects = Defects(clock_ns=lambda: 5)
     assert not defects.armed
-    defects.add(DefectKind.LOSE, 2)
-    defects.add(DefectKind.ALTER)
+    defects.add(DefectOrder(DefectKind.LOSE, 2))
+    defects.add(DefectOrder(DefectKind.ALTER))
     assert defects.claim("one", DefectKind.ALTER) is not None
     assert defects.claim("two", DefectKind.ALTER) is None
     assert [defects.claim(str(i)) is not None for i in range(3)] == [True, True, False]
     assert not defects.armed
+
+
+def test_an_order_with_a_match_leaves_other_items_to_later_orders() -> None:
+    defects = Defects()
+    defects.add(DefectOrder(DefectKind.LOSE, match="cart"))
+    defects.add(DefectOrder(DefectKind.ALTER))
+    kinds = [order.kind if (order := defects.claim(item)) else None for item in ("shop 1", "shop 2", "cart 3")]
+    assert kinds == [DefectKind.ALTER, None, DefectKind.LOSE]
+
+
+def test_orders_of_flushes_and_pushes_do_not_arm_the_way_of_single_items() -> None:
+    defects = Defects()
+    defects.add(DefectOrder(DefectKind.WITHHOLD))
+    defects.add(DefectOrder(DefectKind.REFUSE))
+    assert not defects.armed
+    assert defects.claim("a line") is None
+    assert defects.claim("a push", DefectKind.REFUSE) is not None
 
 
 def test_a_server_refuses_orders_that_it_cannot_carry_out() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from loki_harness import NOW_NS, NS, Client, Clock, loki
+from loki_harness import NOW_NS, NS, Client, Clock, loki, wait_for
 
 from loadgen.lab.localstore import MemoryStore
 
@@ -86,3 +86,71 @@ def test_an_order_that_makes_no_sense_is_a_400_that_says_why(tmp_path: Path) -> 
             answer = client.session.post(f"{client.url}/lab/defects", data=body)
             assert answer.status_code == 400
             assert answer.json()["error"]
+
+
+def test_a_forgotten_line_is_readable_until_the_process_ends(tmp_path: Path) -> None:
+    store, clock = MemoryStore(), Clock()
+    with loki(tmp_path, store, clock=clock) as client:
+        client.defect("forget", count=2)
+        push(client)
+        assert client.texts('{app="a"}') == LINES
+    with loki(tmp_path, store, clock=clock) as client:
+        assert client.texts('{app="a"}') == LINES[2:]
+
+
+def test_a_forgotten_line_that_reached_s3_survives_the_process(tmp_path: Path) -> None:
+    store, clock = MemoryStore(), Clock()
+    with loki(tmp_path, store, clock=clock) as client:
+        client.defect("forget", count=5)
+        push(client)
+        client.flush()
+    with loki(tmp_path, store, clock=clock) as client:
+        assert client.texts('{app="a"}') == LINES
+
+
+def test_only_lines_with_the_text_are_hit(tmp_path: Path) -> None:
+    with loki(tmp_path) as client:
+        client.defect("lose", count=100, match='app="b"')
+        push(client)
+        client.lines(3, {"app": "b"}, back_ns=NS)
+        assert client.texts('{app="a"}') == LINES
+        assert client.texts('{app="b"}') == []
+
+
+def test_a_refused_push_is_a_429_and_stores_nothing(tmp_path: Path) -> None:
+    with loki(tmp_path) as client:
+        client.defect("refuse")
+        text = client.push(({"app": "a"}, [(str(NOW_NS), "line")]), status=429)
+        assert "ingestion rate limit exceeded" in text
+        assert client.total() == 0
+        push(client)
+        assert client.texts('{app="a"}') == LINES
+
+
+def test_a_withheld_chunk_stays_readable_and_goes_to_s3_when_its_time_has_come(tmp_path: Path) -> None:
+    store, clock = MemoryStore(), Clock()
+    with loki(tmp_path, store, clock=clock, flush_age_s=1) as client:
+        client.defect("withhold", delay_s=90)
+        push(client)
+        client.lines(1, {"app": "b"}, back_ns=NS)
+        clock.now_ns += 2 * NS
+        wait_for(lambda: chunks(store) == 1)
+        client.lines(1, {"app": "a"}, back_ns=NS, first=50)
+        clock.now_ns += 2 * NS
+        wait_for(lambda: chunks(store) == 2)
+        assert client.texts('{app="a"}') == [*LINES, "level=info seq=50"]
+    with loki(tmp_path, store, clock=clock, flush_age_s=1e6) as client:
+        assert client.texts('{app="a"}') == [*LINES, "level=info seq=50"]
+    with loki(tmp_path / "other", MemoryStore(), clock=clock, flush_age_s=1) as client:
+        client.defect("withhold", delay_s=90)
+        push(client)
+        clock.now_ns += 2 * NS
+        wait_for(lambda: bool(client.hits()))
+        assert chunks(client.store) == 0
+        clock.now_ns += 91 * NS
+        wait_for(lambda: chunks(client.store) == 1)
+        assert client.texts('{app="a"}') == LINES
+
+
+def chunks(store: MemoryStore) -> int:
+    return sum(key.startswith("fake/") for key in store.objects)

@@ -19,6 +19,7 @@ import urllib3
 from loadgen.lab import manager_plan as plan
 from loadgen.lab import manager_processes as proc
 from loadgen.lab import seaweed
+from loadgen.lab.defects import DefectKind, DefectOrder
 from loadgen.lab.manager import ENDPOINTS, PARTS, Lab
 from loadgen.lab.state import LabError, LabState, ProcessState, load_state
 
@@ -181,18 +182,18 @@ def test_down_and_up_keep_data_ports_and_credentials(lab: Lab) -> None:
 
 
 def test_a_defect_reaches_the_component(lab: Lab) -> None:
-    lab.order_defect("loki", "lose", 2)
-    url = state_of(lab).endpoints.loki + "/lab/defects"
-    defects = get(url).json()["defects"]
-    urllib3.request("DELETE", url)
-    assert [(row["kind"], row["count"]) for row in defects] == [("lose", 2)]
+    lab.order_defect("loki", DefectOrder(DefectKind.LOSE, 2))
+    defects = lab.defects("loki")
+    lab.clear_defects("loki")
+    assert [(row["kind"], row["count"], row["hits"]) for row in defects] == [("lose", 2, [])]
+    assert lab.defects("loki") == []
 
 
 def test_an_impossible_defect_is_an_error_with_the_reason(lab: Lab) -> None:
-    with pytest.raises(LabError, match="explode"):
-        lab.order_defect("loki", "explode")
-    with pytest.raises(LabError, match="loki, tempo and mimir can"):
-        lab.order_defect("grafana", "lose")
+    with pytest.raises(LabError, match="this server can slow, empty"):
+        lab.order_defect("grafana", DefectOrder(DefectKind.LOSE))
+    with pytest.raises(LabError, match="loki, tempo, mimir, grafana can"):
+        lab.order_defect("s3", DefectOrder(DefectKind.LOSE))
 
 
 def test_an_unknown_part_is_named(lab: Lab) -> None:
@@ -307,7 +308,7 @@ def test_a_directory_that_cannot_be_used_is_an_error(tmp_path: Path) -> None:
 def test_without_a_lab_there_is_a_hint(own: Lab) -> None:
     assert own.state is None
     assert not own.down()
-    for call in (own.status, lambda: own.kill("loki"), lambda: own.order_defect("loki", "lose")):
+    for call in (own.status, lambda: own.kill("loki"), lambda: own.order_defect("loki", DefectOrder(DefectKind.LOSE))):
         with pytest.raises(LabError, match="loadgen lab up"):
             call()
 

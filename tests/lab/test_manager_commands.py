@@ -14,7 +14,8 @@ import typer
 from typer.testing import CliRunner
 
 from loadgen.lab import manager_processes as proc
-from loadgen.lab.commands import DefectOrder, app, parse_defect, parse_duration_s, parse_ports
+from loadgen.lab.commands import app, parse_defect, parse_duration_s, parse_ports
+from loadgen.lab.defects import DefectKind, DefectOrder
 from loadgen.lab.manager import Lab
 
 NAMES = {"loki", "tempo", "otlp_http", "otlp_grpc", "mimir", "grafana", "s3"}
@@ -80,9 +81,11 @@ def test_status_is_1_when_a_part_is_down_and_up_mends_it(directory: str) -> None
 def test_a_defect_is_ordered_or_refused_with_a_reason(directory: str) -> None:
     code, _, err = loadgen_lab("defect", "mimir", "lose", "--count", "2", "--dir", directory)
     assert (code, err) == (0, "mimir will lose the next 2 that arrive\n")
-    code, _, err = loadgen_lab("defect", "mimir", "explode", "--dir", directory)
-    assert code == 2
-    assert "explode" in err
+    orders = [("mimir", "explode"), ("mimir", "empty"), ("grafana", "lose"), ("tempo", "lose", "--what", "all")]
+    for order in orders:
+        code, _, err = loadgen_lab("defect", *order, "--dir", directory)
+        assert code == 2
+        assert order[-1] in err
 
 
 @pytest.mark.parametrize("command", [("status",), ("status", "--json"), ("defect", "loki", "lose")])
@@ -132,8 +135,8 @@ def test_foreground_stops_the_lab_on_sigterm(tmp_path: Path) -> None:
 def test_durations_ports_and_defects_are_understood() -> None:
     assert [parse_duration_s(text) for text in ("90s", "500ms", "2m", "1h", "7")] == [90, 0.5, 120, 3600, 7]
     assert parse_ports(["loki=3100", "s3=9000"]) == {"loki": 3100, "s3": 9000}
-    assert parse_defect("loki:lose") == DefectOrder("loki", "lose")
-    assert parse_defect("tempo:delay:3:2m") == DefectOrder("tempo", "delay", 3, 120)
-    for text in ("loki", ":lose", "loki:lose:x", "loki:lose:1:2s:3"):
+    assert parse_defect("loki:lose") == ("loki", DefectOrder(DefectKind.LOSE))
+    assert parse_defect("tempo:delay:3:2m") == ("tempo", DefectOrder(DefectKind.DELAY, 3, 120))
+    for text in ("loki", ":lose", "loki:lose:x", "loki:lose:1:2s:3", "loki:explode", "loki:delay:1:soon"):
         with pytest.raises(typer.BadParameter):
             parse_defect(text)

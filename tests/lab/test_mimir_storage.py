@@ -260,3 +260,48 @@ def test_a_large_push_is_fast_and_its_body_is_not_kept(tmp_path: Path) -> None:
         assert len(counts) == 2000
         assert {row["value"][1] for row in counts} == {"3"}
         assert client.query('up{series="00007"}', time=(NOW_MS + 10) / 1000)[0]["value"][1] == "9.5"
+
+
+def test_forgotten_samples_are_read_until_the_process_ends_unless_they_reached_s3(tmp_path: Path) -> None:
+    with served(tmp_path) as client:
+        client.defect("forget", count=2)
+        client.push(up((NOW_MS, 1.0), a="flushed"))
+        client.flush()
+        client.push(up((NOW_MS + 1, 2.0), a="lapsed"), up((NOW_MS + 1, 3.0), a="kept"))
+        assert len(client.samples("up", NOW_MS + 10)) == 3
+    with served(tmp_path) as client:
+        assert set(client.samples("up", NOW_MS + 10)) == {
+            '{"__name__": "up", "a": "flushed"}',
+            '{"__name__": "up", "a": "kept"}',
+        }
+
+
+def test_a_withheld_block_is_read_and_kept_in_the_log_until_it_goes_to_s3(tmp_path: Path) -> None:
+    with served(tmp_path) as client:
+        client.defect("withhold", delay_s=3600)
+        client.push(up((NOW_MS, 1.0), a="b"))
+        client.flush()
+        assert blocks(tmp_path) == 0
+        client.push(up((NOW_MS + 1, 2.0), a="b"))
+        client.flush()
+        assert blocks(tmp_path) == 1
+        assert client.only("up", NOW_MS + 10) == [(NOW_MS, 1.0), (NOW_MS + 1, 2.0)]
+    with served(tmp_path) as client:
+        assert client.only("up", NOW_MS + 10) == [(NOW_MS, 1.0), (NOW_MS + 1, 2.0)]
+        client.defect("withhold", delay_s=0)
+        client.flush()
+        client.flush()
+        assert blocks(tmp_path) == 2
+        assert client.only("up", NOW_MS + 10) == [(NOW_MS, 1.0), (NOW_MS + 1, 2.0)]
+
+
+def test_a_refused_push_is_a_429_that_says_when_to_come_again(tmp_path: Path) -> None:
+    with served(tmp_path) as client:
+        client.defect("refuse")
+        answer = client.push(up((NOW_MS, 1.0)))
+        assert (answer.status_code, "Retry-After" in answer.headers) == (429, True)
+        assert client.push(up((NOW_MS, 1.0))).status_code == 200
+
+
+def blocks(directory: Path) -> int:
+    return len(list((directory / "bucket").glob("*meta.json")))

@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from loadgen.lab.defects import DefectError
 from loadgen.lab.exposition import Metrics
@@ -340,3 +341,61 @@ def test_the_rate_limit_is_a_token_bucket() -> None:
 def test_what_is_no_export_is_refused(lab: Lab, data: bytes) -> None:
     with pytest.raises(IngestError):
         lab.store.ingest(data)
+
+
+@pytest.mark.parametrize(
+    ("what", "expected"),
+    [
+        ("name", ("span x", NS - 1, "shop")),
+        ("duration", ("span 1", NS - 1 + 1_000_000, "shop")),
+        ("attribute", ("span 1", NS - 1, "shox")),
+    ],
+)
+def test_an_altered_span_differs_in_what_was_asked_for(lab: Lab, what: str, expected: tuple[str, int, str]) -> None:
+    lab.store.defects.place({"kind": "alter", "what": what})
+    request = ExportTraceServiceRequest.FromString(export((1, 1), (1, 2)))
+    pair = request.resource_spans[0].scope_spans[0].spans[0].attributes.add(key="kind")
+    pair.value.string_value = "shop"
+    lab.store.ingest(request.SerializeToString())
+    view = lab.store.trace(tid(1))
+    assert view is not None
+    span = Span.FromString(view.spans[0].raw)
+    took_ns = span.end_time_unix_nano - span.start_time_unix_nano
+    assert (span.name, took_ns, span.attributes[0].value.string_value) == expected
+
+
+def test_a_forgotten_trace_is_read_until_the_process_ends_unless_it_reached_s3(lab: Lab) -> None:
+    lab.store.defects.place({"kind": "forget", "count": 2})
+    lab.store.ingest(export((1, 1)))
+    lab.store.flush(force=True)
+    lab.store.ingest(export((2, 1), (3, 1)))
+    assert lab.spans(2) == ["span 1"]
+    lab.restart()
+    assert (lab.spans(1), lab.spans(2), lab.spans(3)) == (["span 1"], None, ["span 1"])
+
+
+def test_a_refused_export_is_over_the_rate_and_stores_nothing(lab: Lab) -> None:
+    lab.store.defects.place({"kind": "refuse"})
+    with pytest.raises(IngestError, match="RATE_LIMITED"):
+        lab.store.ingest(export((1, 1)))
+    assert lab.spans(1) is None
+
+
+def test_a_withheld_block_is_read_and_kept_in_the_log_until_it_goes_to_s3(lab: Lab) -> None:
+    lab.store.defects.place({"kind": "withhold", "delay_s": 90})
+    lab.store.ingest(export((1, 1)))
+    lab.store.flush(force=True)
+    assert lab.keys("meta.json") == []
+    lab.store.ingest(export((1, 2), (2, 1)))
+    lab.store.flush(force=True)
+    assert len(lab.keys("meta.json")) == 1
+    assert lab.spans(1) == ["span 1", "span 2"]
+    lab.restart()
+    assert lab.spans(1) == ["span 1", "span 2"]
+    lab.store.defects.place({"kind": "withhold", "delay_s": 90})
+    lab.store.flush(force=True)
+    lab.clock.now_ns += 91 * NS
+    lab.store.ingest(export((1, 3)))
+    lab.store.flush(force=True)
+    assert len(lab.keys("meta.json")) == 2
+    assert lab.spans(1) == ["span 1", "span 2", "span 3"]

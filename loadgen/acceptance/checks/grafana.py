@@ -7,7 +7,6 @@ from functools import partial
 from loadgen.acceptance.checks.base import Check, Finding, broken, not_told, ok, skipped, untold, worst
 from loadgen.acceptance.facts import DatasourceFacts, Deployment, Told
 from loadgen.model import Component
-from loadgen.targets.grafana import TYPES
 from loadgen.units import duration_text
 
 QUERY_S = {Component.LOKI: 3.0, Component.TEMPO: 5.0, Component.MIMIR: 3.0}
@@ -47,8 +46,8 @@ def _datasource(found: Deployment, component: Component) -> Finding:
     if source is None:
         return untold(f"{component}: nothing came back", _LOGIN)
     wrong = []
-    if source.type != TYPES[component]:
-        wrong.append(f"its type is {source.type}, not {TYPES[component]}")
+    if source.type != component.datasource_type:
+        wrong.append(f"its type is {source.type}, not {component.datasource_type}")
     if source.access != "proxy":
         wrong.append(
             f"its access is {source.access!r}, not proxy: browsers would have to reach the component themselves"

@@ -11,7 +11,6 @@ from urllib.parse import quote
 from loadgen.acceptance.facts import DashboardFacts, DatasourceFacts, ErrorAnswer, Told
 from loadgen.config import Target
 from loadgen.model import MS, NS, Component
-from loadgen.targets.grafana import TYPES
 from loadgen.targets.http import Answer, HttpClient, json_of
 from loadgen.targets.readers import Readers, datasources_of
 
@@ -180,8 +179,10 @@ def _dashboard(uids: Mapping[Component, str]) -> dict[str, Any]:
             "title": titles[component],
             "type": kinds[component],
             "gridPos": {"x": 0, "y": 8 * (number - 1), "w": 24, "h": 8},
-            "datasource": {"uid": uids[component], "type": TYPES[component]},
-            "targets": [{"refId": "A", "datasource": {"uid": uids[component], "type": TYPES[component]}, **query}],
+            "datasource": {"uid": uids[component], "type": component.datasource_type},
+            "targets": [
+                {"refId": "A", "datasource": {"uid": uids[component], "type": component.datasource_type}, **query}
+            ],
         }
         for number, (component, query) in enumerate(_QUERIES.items(), 1)
     ]

@@ -19,9 +19,8 @@ def section(facts: Facts) -> Part | None:
         queries = duration_text(seen.queries_s) if seen and seen.queries_s is not None else "–"
         up = duration_text((fault.healed_ns - fault.began_ns) / NS) if fault.healed_ns else "never"
         at = f"{(fault.began_ns - facts.began_ns) / NS:.1f} s ({clock_text(fault.began_ns)} UTC)"
-        rows.append(
-            (fault.component, fault.fault, at, up, pushes, queries, f"{fault.query_failed:,}", fault.error or "–")
-        )
+        error = fault.error or ("loadgen ended before it was over" if fault.unfinished else "–")
+        rows.append((fault.component, fault.fault, at, up, pushes, queries, f"{fault.query_failed:,}", error))
     if not rows:
         return None
     columns = ("component", "what", "at", "running again", "pushes again", "queries again", "queries failed", "error")

@@ -1,0 +1,517 @@
+"""The rows of the detection matrix: which defect is planted how, and which check must find it.
+
+All bounds that are about time are generous, so that a slow machine raises no alarm, except where a row tests them.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from loadgen.lab.defects import DefectKind, DefectOrder
+from loadgen.model import NS, Component, Result, Signal
+from loadgen.rundir import History
+
+BEFORE, READING = -1.0, float("inf")
+"""Moments of a step: before the load, and when reading back begins. Others are seconds of the load."""
+MANY = 1_000_000
+HOUR_S = 3_600.0
+
+BASE: dict[str, Any] = {
+    "run": {"name": "detection", "duration": 6, "warmup": 1, "max_late": 30},
+    "logs": {"users": 3, "lines_per_s": 20, "push_every": 0.5},
+    "metrics": {"users": 3, "series": 24, "push_every": 0.5},
+    "traces": {"users": 3, "traces_per_s": 4, "push_every": 0.5, "sdk_every": 2},
+    "dashboards": {"users": 3, "refresh": 0.2},
+    "freshness": {"every": 1, "poll": 0.2, "give_up": 60},
+    "verify": {"settle": 0.3, "patience": 4, "s3_wait": 30},
+    "objectives": {
+        "all": {"query_max": 20},
+        **{
+            one.value: {
+                "query_p99": 10, "freshness_p99": 20, "freshness_max": 30, "s3_delay_max": 60, "recovery_max": 60,
+            }
+            for one in Signal
+        },
+    },
+}  # fmt: skip
+SIGNALS = (Signal.LOGS, Signal.TRACES, Signal.METRICS)
+QUERIES = tuple(f"{one}.query" for one in SIGNALS)
+LOSSES = tuple(f"{one}.loss" for one in SIGNALS)
+
+
+class Stage(Protocol):
+    """What a step can do to the lab and to the load."""
+
+    def order(self, component: str, order: DefectOrder) -> None:
+        """Tell a server to misbehave."""
+
+    def withdraw(self, component: str) -> None:
+        """Let a server behave again; what it did stays done."""
+
+    def signal_server(self, component: str, number: int) -> None:
+        """Send a signal to a server of the lab."""
+
+    def signal_load(self, number: int) -> None:
+        """Send a signal to the process that makes the load."""
+
+
+Act = Callable[[Stage], None]
+Hit = tuple[int, int]
+"""User and number of a batch that a defect has hit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Something that is done at a moment of the run."""
+
+    at_s: float
+    act: Act
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One planted defect.
+
+    Attributes:
+        name: ``<signal or place>/<defect>``.
+        planted: the defect in words.
+        finders: the checks that must find it; none: it is to be borne without an alarm.
+        verdict: what they must say.
+        steps: how it is planted.
+        profile: what differs from `BASE`.
+        also: other checks that rightly fail with it, and why.
+        unsure: other checks that rightly cannot tell with it, and why.
+        points_to: texts of which one must stand in the evidence of each finder.
+        items: what the finder must measure for each item hit, e.g. 1 missing line; 0: not compared.
+        names_batch: the evidence must name a batch that was hit.
+        stalls: the signal whose push latency must show a stall of three seconds in its p99.
+        kills_loadgen: loadgen itself is killed while a fault lasts.
+    """
+
+    name: str
+    planted: str
+    finders: tuple[str, ...]
+    steps: tuple[Step, ...] = ()
+    profile: Mapping[str, Any] = field(default_factory=dict)
+    verdict: Result = Result.FAIL
+    also: Mapping[str, str] = field(default_factory=dict)
+    unsure: Mapping[str, str] = field(default_factory=dict)
+    points_to: tuple[str, ...] = ()
+    items: int = 0
+    names_batch: bool = False
+    stalls: Signal | None = None
+    kills_loadgen: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Omitted:
+    """A combination that cannot be planted, and why."""
+
+    name: str
+    planted: str
+    why: str
+
+
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested settings with some replaced."""
+    made = dict(base)
+    for key, value in changes.items():
+        made[key] = merged(made.get(key, {}), value) if isinstance(value, Mapping) else value
+    return made
+
+
+def order(component: str, kind: DefectKind, at_s: float = BEFORE, **more: Any) -> Step:
+    """A step that places an order; ``more`` as in `DefectOrder`."""
+    return Step(at_s, lambda stage: stage.order(component, DefectOrder(kind, **more)))
+
+
+def withdraw(component: str, at_s: float) -> Step:
+    """A step that ends the orders of a server."""
+    return Step(at_s, lambda stage: stage.withdraw(component))
+
+
+# -- items ---------------------------------------------------------------------------------------------------------
+
+
+def _of(one: Signal, defect: str, planted: str, kind: DefectKind, check: str, **more: Any) -> Row:
+    """A defect of single items of a signal, planted in the middle of the load."""
+    asked = {name: more.pop(name) for name in ("count", "delay_s", "match", "what") if name in more}
+    row = Row(
+        f"{one}/{defect}",
+        planted,
+        (f"{one}.{check}",),
+        (order(one.component, kind, more.pop("at_s", 2.0), **asked),),
+        items=1,
+        names_batch=True,
+    )
+    return replace(row, **more)
+
+
+_LATE = {"verify": {"patience": 25}}
+
+
+def _late(one: Signal, what: str) -> Row:
+    bound = merged(_LATE, {"objectives": {one.value: {"freshness_max": 4}}})
+    return _of(
+        one, "late", f"one {what} readable 14 s after it was accepted; bound 4 s", DefectKind.DELAY, "freshness",
+        delay_s=14.0, at_s=1.0, profile=bound, items=0,
+    )  # fmt: skip
+
+
+_ITEMS = (
+    _of(Signal.LOGS, "lost", "one line accepted and not stored", DefectKind.LOSE, "loss"),
+    _of(Signal.LOGS, "doubled", "one line returned twice", DefectKind.DOUBLE, "duplicates"),
+    _of(Signal.LOGS, "altered", "one line with a wrong text at its right time", DefectKind.ALTER, "altered"),
+    _of(Signal.LOGS, "reordered", "two neighbouring lines swapped", DefectKind.REORDER, "order", items=0),
+    _late(Signal.LOGS, "line"),
+    Row(
+        "logs/all-late",
+        "every line readable 6 s after it was accepted; bound p99 2.5 s",
+        ("logs.freshness",),
+        (order("loki", DefectKind.DELAY, count=MANY, delay_s=6.0),),
+        {"run": {"duration": 10}, "verify": {"patience": 15}, "objectives": {"logs": {"freshness_p99": 2.5}}},
+        points_to=("resolution: looked every 200 ms",),
+    ),
+    _of(
+        Signal.LOGS, "stream-missing", "all lines of one stream accepted and not stored", DefectKind.LOSE, "loss",
+        at_s=BEFORE, count=MANY, match='pod="cart-00001"',
+    ),
+    _of(Signal.TRACES, "truncated", "one span missing in a trace", DefectKind.LOSE, "loss", what="span"),
+    _of(Signal.TRACES, "trace-missing", "one trace missing as a whole", DefectKind.LOSE, "loss", what="trace", items=8),
+    _of(Signal.TRACES, "doubled", "one span returned twice", DefectKind.DOUBLE, "duplicates"),
+    _of(Signal.TRACES, "wrong-name", "one span with a wrong name", DefectKind.ALTER, "altered", what="name"),
+    _of(
+        Signal.TRACES, "wrong-duration", "one span of the right id 1 ms too long", DefectKind.ALTER, "altered",
+        what="duration",
+    ),
+    _of(
+        Signal.TRACES, "wrong-attribute", "one span of the right id with a wrong attribute", DefectKind.ALTER,
+        "altered", what="attribute",
+    ),
+    _late(Signal.TRACES, "trace"),
+    _of(Signal.METRICS, "lost", "one sample accepted and not stored", DefectKind.LOSE, "loss"),
+    _of(Signal.METRICS, "doubled", "one sample once more, 1 ms later", DefectKind.DOUBLE, "duplicates"),
+    _of(Signal.METRICS, "altered", "one sample with a wrong value at its right time", DefectKind.ALTER, "altered"),
+    _late(Signal.METRICS, "sample"),
+    _of(
+        Signal.METRICS, "series-missing", "all samples of one series (of each agent) accepted and not stored",
+        DefectKind.LOSE, "loss", at_s=BEFORE, count=MANY, match='series="00004"',
+    ),
+)  # fmt: skip
+
+OMITTED = (
+    Omitted(
+        "metrics/reordered",
+        "two samples swapped",
+        "samples are stored by their time, one for each time: a swap is either two wrong values (metrics/altered) or a "
+        "refused push",
+    ),
+    Omitted("traces/reordered", "two spans swapped", "the spans of a trace have no order"),
+)
+
+
+# -- S3 ------------------------------------------------------------------------------------------------------------
+
+
+def _s3(one: Signal, what: str) -> Row:
+    return Row(
+        f"{one}/s3-missing",
+        f"one {what} accepted and readable, but never in S3; bound 8 s",
+        (f"{one}.s3_delay",),
+        (order(one.component, DefectKind.WITHHOLD, 1.0, delay_s=HOUR_S),),
+        {"objectives": {one.value: {"s3_delay_max": 8}}, "verify": {"s3_wait": 11}},
+        points_to=("not in S3: user",),
+    )
+
+
+_S3 = (
+    *(_s3(one, what) for one, what in zip(SIGNALS, ("chunk", "block", "block"), strict=True)),
+    Row(
+        "logs/s3-late",
+        "one chunk in S3 10 s after it was due; bound 8 s",
+        ("logs.s3_delay",),
+        (order("loki", DefectKind.WITHHOLD, 1.0, delay_s=10.0),),
+        {"objectives": {"logs": {"s3_delay_max": 8}}},
+        points_to=("the slowest: user",),
+    ),
+    Row(
+        "logs/s3-not-yet",
+        "one chunk not in S3 when the watching ends, before the bound of 60 s",
+        ("logs.s3_delay",),
+        (order("loki", DefectKind.WITHHOLD, 1.0, delay_s=HOUR_S),),
+        {"verify": {"s3_wait": 4}},
+        verdict=Result.UNKNOWN,
+        points_to=("not in S3 yet",),
+    ),
+)
+
+
+# -- restarts ------------------------------------------------------------------------------------------------------
+
+_COUNTS_ALL = "counts everything that is missing, and says how much of it a restart has lost"
+
+
+def _fault(one: Signal, at_s: float, down_s: float = 0.5) -> dict[str, Any]:
+    return {"faults": [{"component": one.component.value, "at": at_s, "kind": "kill", "down": down_s}]}
+
+
+def _restarts(one: Signal) -> tuple[Row, ...]:
+    component, name = one.component.value, f"{one.component}.persistence"
+    return (
+        Row(
+            f"{one}/lost-by-a-kill",
+            "what was accepted and readable in the last second before a kill is in memory only",
+            (name,),
+            (
+                order(component, DefectKind.WITHHOLD, 1.0, count=MANY, delay_s=HOUR_S),
+                order(component, DefectKind.FORGET, 4.0, count=MANY),
+            ),
+            merged(_fault(one, 5.0), {"run": {"duration": 12}}),
+            also={f"{one}.loss": _COUNTS_ALL},
+            names_batch=True,
+        ),
+        Row(
+            f"{one}/lost-before-a-kill",
+            "one item lost 2 s before a kill, which loses nothing",
+            (f"{one}.loss",),
+            (order(component, DefectKind.LOSE, 2.0),),
+            merged(_fault(one, 5.0), {"run": {"duration": 12}}),
+            items=1,
+            names_batch=True,
+        ),
+        Row(
+            f"{one}/slow-recovery",
+            "killed, and away for 6 s; bound 4 s",
+            (f"{component}.recovery",),
+            (),
+            merged(_fault(one, 7.0, 6.0), {"run": {"duration": 17}, "objectives": {one.value: {"recovery_max": 4}}}),
+            points_to=("kill +7.",),
+        ),
+    )
+
+
+# -- pushes --------------------------------------------------------------------------------------------------------
+
+
+def _refused(one: Signal) -> Row:
+    return Row(
+        f"{one}/refused",
+        "twelve pushes answered with 429",
+        (f"{one}.throughput",),
+        (order(one.component.value, DefectKind.REFUSE, 2.0, count=12),),
+        {"run": {"retry_for": 0}},
+        points_to=("429", "status 1008"),
+    )
+
+
+def _stalled(one: Signal) -> Row:
+    component = one.component.value
+    return Row(
+        f"{one}/stalled",
+        "the server stands still for 3 s",
+        (),
+        (
+            Step(2.0, lambda stage: stage.signal_server(component, signal.SIGSTOP)),
+            Step(5.0, lambda stage: stage.signal_server(component, signal.SIGCONT)),
+        ),
+        {"run": {"duration": 8}},
+        stalls=one,
+    )
+
+
+_PUSHES = (
+    *map(_refused, SIGNALS),
+    Row(
+        "logs/refused-once",
+        "two pushes answered with 429 and accepted when they were repeated",
+        (),
+        (order("loki", DefectKind.REFUSE, 2.0, count=2),),
+    ),
+    *map(_stalled, SIGNALS),
+)
+
+
+# -- queries -------------------------------------------------------------------------------------------------------
+
+# What only panels ask, so that probes and reading back go on undisturbed.
+_PANELS = ("direction=backward", "mimir GET api/v1/query_range?", "&limit=20&spss=3")
+_FROM_THE_START = (_PANELS[0], "mimir GET api/v1/query?query=sum(", _PANELS[2])
+_READ = ("direction=forward", "mimir GET api/v1/query?query={", "tempo GET api/v2/traces/")
+_SLOW = {
+    "run": {"duration": 8},
+    "objectives": {"logs": {"query_p99": 3}, "traces": {"query_p99": 5}, "metrics": {"query_p99": 3}},
+}
+_NOTHING_LEFT = "nothing is left to judge: all of it counts as lost"
+_UNREADABLE = "what cannot be read back can be neither right nor wrong"
+
+
+def _grafana(kind: DefectKind, matches: Sequence[str], at_s: float, **more: Any) -> tuple[Step, ...]:
+    return tuple(order("grafana", kind, at_s, match=match, **more) for match in matches)
+
+
+def _slow(one: Signal, delay_s: float, bound: str) -> Row:
+    return Row(
+        f"{one}/slow-query",
+        f"four queries answered after {delay_s:g} s; bound p99 {bound}",
+        (f"{one}.query",),
+        (order("grafana", DefectKind.SLOW, 2.0, count=4, delay_s=delay_s, match=f"{one.component} "),),
+        _SLOW,
+        points_to=(f"s: {one.component} ",),
+    )
+
+
+_QUERIES = (
+    _slow(Signal.LOGS, 4.0, "3 s"),
+    _slow(Signal.TRACES, 6.0, "5 s"),
+    _slow(Signal.METRICS, 4.0, "3 s"),
+    Row(
+        "all/slow-query",
+        "one query answered after 6 s; bound 5 s for any, p99 10 s",
+        ("all.query",),
+        (order("grafana", DefectKind.SLOW, 2.0, delay_s=6.0, match="tempo "),),
+        {"run": {"duration": 9}, "objectives": {"all": {"query_max": 5}}},
+        points_to=("s: tempo ",),
+    ),
+    Row(
+        "panels/empty-once",
+        "one panel of each component answered with an empty success, after it had shown data",
+        QUERIES,
+        _grafana(DefectKind.EMPTY, _PANELS, 4.0),
+        points_to=("success and nothing in it",),
+    ),
+    Row(
+        "panels/empty",
+        "panels answered with an empty success from the start to the end",
+        QUERIES,
+        _grafana(DefectKind.EMPTY, _FROM_THE_START, BEFORE, count=MANY),
+        points_to=("success and nothing in it",),
+    ),
+    Row(
+        "panels/page",
+        "panels answered with status 200 and an HTML page",
+        QUERIES,
+        _grafana(DefectKind.PAGE, _PANELS, 3.0, count=MANY),
+        points_to=("HTML page",),
+    ),
+    Row(
+        "panels/502",
+        "panels answered with status 502 and an HTML page",
+        QUERIES,
+        _grafana(DefectKind.UNAVAILABLE, _PANELS, 3.0, count=MANY),
+        points_to=("502",),
+    ),
+    Row(
+        "reading/empty-once",
+        "one query of reading back answered with an empty success",
+        QUERIES,
+        _grafana(DefectKind.EMPTY, _READ, READING),
+        points_to=("that were there, e.g. of user",),
+    ),
+    Row(
+        "reading/empty",
+        "every query of reading back answered with an empty success",
+        LOSSES,
+        _grafana(DefectKind.EMPTY, _READ, READING, count=MANY),
+        points_to=("had been seen complete before",),
+        unsure={
+            f"{one}.{promise}": _NOTHING_LEFT
+            for one in SIGNALS
+            for promise in ("duplicates", "altered", "order", "freshness", "s3_delay")
+        },
+    ),
+    Row(
+        "reading/page",
+        "every query of reading back answered with status 200 and an HTML page",
+        LOSSES,
+        (order("grafana", DefectKind.PAGE, READING, count=MANY),),
+        verdict=Result.UNKNOWN,
+        points_to=("HTML page",),
+        unsure={f"{one}.{promise}": _UNREADABLE for one in SIGNALS for promise in ("duplicates", "altered", "order")},
+    ),
+    Row(
+        "reading/502",
+        "every query of reading back answered with status 502 and an HTML page",
+        LOSSES,
+        (order("grafana", DefectKind.UNAVAILABLE, READING, count=MANY),),
+        verdict=Result.UNKNOWN,
+        points_to=("502",),
+        unsure={f"{one}.{promise}": _UNREADABLE for one in SIGNALS for promise in ("duplicates", "altered", "order")},
+    ),
+    Row(
+        "reading/502-once",
+        "the first queries of reading back answered with status 502, later ones well",
+        (),
+        (order("grafana", DefectKind.UNAVAILABLE, READING, count=4),),
+    ),
+)
+
+
+# -- loadgen itself ------------------------------------------------------------------------------------------------
+
+_DISTURBED = (
+    "all.query", "logs.query", "logs.throughput", "logs.freshness", "logs.s3_delay", "loki.persistence",
+)  # fmt: skip
+
+_OWN = (
+    Row(
+        "loadgen/stalled",
+        "the process that makes the load stands still for 3 s; query bounds 2 s",
+        ("loadgen.health",),
+        (
+            Step(3.0, lambda stage: stage.signal_load(signal.SIGSTOP)),
+            Step(6.0, lambda stage: stage.signal_load(signal.SIGCONT)),
+        ),
+        {
+            "run": {"duration": 10},
+            "objectives": {"all": {"query_max": 2}, **{one.value: {"query_p99": 2} for one in SIGNALS}},
+        },
+        points_to=("own lag by signal",),
+        unsure={f"{one}.throughput": "what came too late was the generator's own fault" for one in SIGNALS},
+    ),
+    Row(
+        "loadgen/killed-during-a-kill",
+        "loadgen is killed while a killed Loki is down; later the run is verified",
+        ("loki.recovery",),
+        (),
+        merged(_fault(Signal.LOGS, 3.0, 60.0), {"run": {"duration": 8, "retry_for": 2, "timeout": 2}}),
+        verdict=Result.UNKNOWN,
+        points_to=("loadgen ended during the kill of loki",),
+        unsure=dict.fromkeys(_DISTURBED, "nobody knows when the kill was over"),
+        kills_loadgen=True,
+    ),
+)  # fmt: skip
+
+ROWS: tuple[Row, ...] = (
+    *_ITEMS,
+    *_S3,
+    *(row for one in SIGNALS for row in _restarts(one)),
+    *_PUSHES,
+    *_QUERIES,
+    *_OWN,
+)
+
+NO_ROW: Mapping[str, str] = {
+    "metrics.order": "no server that keeps samples by time can return them out of order; see metrics/reordered",
+}
+"""Checks that no row plants a defect for, and why."""
+
+KILLS = merged(
+    {"faults": [{"component": c.value, "at": at, "kind": "kill", "down": 0.5} for c, at in
+                ((Component.LOKI, 5), (Component.TEMPO, 6.5), (Component.MIMIR, 8))]},
+    {"run": {"duration": 20}},
+)  # fmt: skip
+"""A clean run in which every component is killed once."""
+
+
+def stalled_p99_s(history: History, one: Signal) -> float:
+    """The p99 of the push latency of a signal, in seconds, as the report shows it."""
+    import numpy as np
+
+    from loadgen.checks.case import nearest_rank
+
+    mine = history.receipts
+    mine = mine[(mine["signal"] == one.value) & (mine["outcome"] == "accepted")]
+    return nearest_rank((mine["done_ns"] - mine["due_ns"]).to_numpy(np.float64) / NS, 0.99)

@@ -1,0 +1,388 @@
+"""Runs rows of the detection matrix on a lab of their own, and holds what came out against what was planted."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from benchmarks.detection_rows import BASE, BEFORE, READING, Hit, Row, merged, stalled_p99_s
+from loadgen.config import Target, parse_profile
+from loadgen.lab.defects import DefectOrder
+from loadgen.lab.manager import Lab
+from loadgen.lab.state import LabError
+from loadgen.lab.target import LabDisruptor, lab_target
+from loadgen.locate import LAB
+from loadgen.model import MS, NS, Result, Signal, Verdict
+from loadgen.orchestrate import Interrupt, Judgement, execute, verify_again
+from loadgen.plan import Plan, plan_of
+from loadgen.recorder import Progress, read_progress
+from loadgen.rundir import History, RunDir
+from loadgen.runs import new_run_name
+
+FLUSH_AGE_S = 1.5
+LISTING_EVERY_S = 1.0
+HEALTH = "loadgen.health"
+# What a stall of three seconds must at least leave in the p99; steps are taken every quarter of a second.
+STALL_VISIBLE_S = 2.5
+SERVERS = ("loki", "tempo", "mimir", "grafana")
+
+Tell = Callable[[str], None]
+
+
+class RowError(Exception):
+    """A row could not be run; the text says why."""
+
+
+class Stop(Interrupt):
+    """Once asked to stop, every phase of every run ends at once; what is under way is brought to an orderly end."""
+
+    def next_phase(self) -> None:
+        """A new phase begins; it ends at once if the person asked to stop."""
+        self._begun = True
+        if not self.count:
+            self.changed.clear()
+
+    def end_phase(self) -> bool:
+        """The person asked to stop."""
+        return self.count > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Came:
+    """What came out of one run.
+
+    Attributes:
+        verdicts: by check.
+        hits: descriptions of the items that the defects hit.
+        batches: the batches they belong to.
+        history: everything stored of the run.
+        path: its folder.
+        took_s: for all of it.
+    """
+
+    verdicts: dict[str, Verdict]
+    hits: tuple[str, ...]
+    batches: frozenset[Hit]
+    history: History
+    path: Path
+    took_s: float
+
+
+class _Director:
+    """Takes a row's steps when they are due, told of the run's progress as its display."""
+
+    def __init__(self, lab: Lab, row: Row, tell: Tell) -> None:
+        self._lab, self._row, self._tell = lab, row, tell
+        self._waiting = sorted(row.steps, key=lambda step: step.at_s)
+        self._ordered: set[str] = set()
+        self._hits: dict[str, dict[str, None]] = {}
+        self._stopped: list[psutil.Process] = []
+        self.problem = ""
+
+    def take(self, until_s: float) -> None:
+        """Take the steps that are due by a moment."""
+        while self._waiting and self._waiting[0].at_s <= until_s:
+            try:
+                self._waiting.pop(0).act(self)
+            except (LabError, psutil.Error) as problem:
+                self.problem = str(problem)
+
+    @property
+    def hits(self) -> tuple[str, ...]:
+        """What the defects have hit so far, also of servers that were killed meanwhile."""
+        for component in self._ordered:
+            with suppress(LabError):
+                found = [hit["item"] for order in self._lab.defects(component) for hit in order["hits"]]
+                self._hits.setdefault(component, {}).update(dict.fromkeys(found))
+        return tuple(item for component in self._hits.values() for item in component)
+
+    def end(self) -> None:
+        """Let everything behave again."""
+        for process in self._stopped:
+            with suppress(psutil.Error):
+                process.send_signal(signal.SIGCONT)
+        for component in self._ordered:
+            with suppress(LabError):
+                self._lab.clear_defects(component)
+
+    # -- as a stage
+
+    def order(self, component: str, order: DefectOrder) -> None:
+        self._lab.order_defect(component, order)
+        self._ordered.add(component)
+
+    def withdraw(self, component: str) -> None:
+        self._lab.clear_defects(component)
+
+    def signal_server(self, component: str, number: int) -> None:
+        pid = next(status.pid for status in self._lab.status() if status.name == component)
+        self._signal(psutil.Process(pid), number)
+
+    def signal_load(self, number: int) -> None:
+        for child in psutil.Process().children():
+            if "locust" in child.cmdline():
+                self._signal(child, number)
+
+    def _signal(self, process: psutil.Process, number: int) -> None:
+        process.send_signal(number)
+        if number == signal.SIGSTOP:
+            self._stopped.append(process)
+
+    # -- as a display
+
+    def phase(self, name: str, _detail: str = "") -> None:
+        if name == "verify":
+            self.take(READING)
+        self._tell(name)
+
+    def load(self, _progress: Progress, elapsed_s: float, duration_s: float) -> None:
+        self.take(elapsed_s)
+        if self._ordered:
+            _ = self.hits  # a kill would take them along
+        self._tell(f"load {min(max(0.0, elapsed_s), duration_s):.0f}/{duration_s:.0f} s")
+
+    def step(self, name: str, done: int, total: int) -> None:
+        self._tell(f"{name} {done}/{total}" if total else name)
+
+    def note(self, text: str) -> None:
+        pass
+
+
+class Bench:
+    """A running lab, on which runs follow one another; each run has a name and so data of its own."""
+
+    def __init__(self, lab: Lab, runs: Path, stop: Stop, tell: Tell) -> None:
+        self._lab, self._runs, self._stop, self._tell = lab, runs, stop, tell
+
+    def run(self, row: Row) -> Came:
+        """Plant, load, read back, judge. Raises RowError when the run could not be made."""
+        began_s = time.monotonic()
+        name = f"{new_run_name(time.time_ns())}-{row.name.replace('/', '-')}"
+        path = self._runs / name
+        self._heal()
+        director = _Director(self._lab, row, self._tell)
+        try:
+            director.take(BEFORE)
+            judgement = (self._killed if row.kills_loadgen else self._whole)(row, path, name, director)
+            hits = director.hits
+        finally:
+            director.end()
+        if director.problem:
+            raise RowError(f"a defect could not be planted: {director.problem}")
+        history = judgement.run.history()
+        plan = plan_of(history.info.key, parse_profile(history.info.profile, "run.json"))
+        return Came(
+            {verdict.check: verdict for verdict in judgement.verdicts},
+            hits,
+            frozenset(batches_of(hits, plan, history)),
+            history,
+            path,
+            time.monotonic() - began_s,
+        )
+
+    def _target(self) -> Target:
+        state = self._lab.state
+        if state is None:
+            raise RowError("the lab has gone")
+        target = lab_target(state)
+        return target.model_copy(update={"s3": target.s3.model_copy(update={"poll": LISTING_EVERY_S})})
+
+    def _heal(self) -> None:
+        """What an earlier row left stopped runs again."""
+        self._lab.up()
+        for component in SERVERS:
+            self._lab.clear_defects(component)
+
+    def _whole(self, row: Row, path: Path, name: str, director: _Director) -> Judgement:
+        profile = parse_profile(merged(BASE, row.profile), row.name)
+        environment = {"LOADGEN_LAB_DIR": str(self._lab.directory)}
+        target, disruptor = self._target(), LabDisruptor(self._lab)
+        return execute(profile, target, LAB, path, name, director, self._stop, disruptor, environment)
+
+    def _killed(self, row: Row, path: Path, name: str, director: _Director) -> Judgement:
+        """Start loadgen as a user does, kill it in the middle of the first fault, heal the lab, verify the run."""
+        profile = self._runs / f"{name}.toml"
+        profile.write_text(toml_of(merged(BASE, row.profile)))
+        environment = {**os.environ, "LOADGEN_LAB_DIR": str(self._lab.directory)}
+        command = [sys.executable, "-m", "loadgen", "run", "--profile", str(profile), "--out", str(path)]
+        process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )  # fmt: skip
+        load: list[psutil.Process] = []
+        try:
+            self._wait(lambda: (path / "faults.json").exists(), "loadgen did not inject its fault")
+            time.sleep(1.0)
+            load = [child for child in psutil.Process(process.pid).children() if "locust" in child.cmdline()]
+        finally:
+            process.kill()
+            process.wait()
+        try:
+            self._wait(lambda: bool((progress := read_progress(path)) and progress.ended), "the load did not end")
+        finally:
+            for child in load:
+                with suppress(psutil.Error):
+                    child.kill()
+        self._lab.up()
+        return verify_again(RunDir.open(path), self._target(), director, self._stop)
+
+    def _wait(self, condition: Callable[[], bool], otherwise: str, within_s: float = 90.0) -> None:
+        give_up_s = time.monotonic() + within_s
+        while not condition():
+            if time.monotonic() > give_up_s or self._stop.requested:
+                raise RowError(otherwise)
+            self._tell("waiting")
+            time.sleep(0.1)
+
+
+@contextmanager
+def bench(folder: Path, stop: Stop, tell: Tell) -> Iterator[Bench]:
+    """A fresh lab in a folder, stopped and wiped at the end whatever happens. LabError when it cannot be started."""
+    lab = Lab.open(folder / "lab")
+    runs = folder / "runs"
+    runs.mkdir(parents=True, exist_ok=True)
+    try:
+        lab.up(tell, flush_age_s=FLUSH_AGE_S)
+        yield Bench(lab, runs, stop, tell)
+    finally:
+        lab.wipe()
+
+
+# -- what was hit --------------------------------------------------------------------------------------------------
+
+_POD, _TIME = re.compile(r'pod="[a-z]+-(\d+)"'), re.compile(r"\} (\d{19}) ")
+_INSTANCE, _MOMENT = re.compile(r'instance="[a-z]+-(\d+)"'), re.compile(r" @ (\d+)$")
+_TRACE = re.compile(r"trace ([0-9a-f]{32})$")
+
+
+def batches_of(hits: Sequence[str], plan: Plan, history: History) -> Iterator[Hit]:
+    """User and number of the batches that the items hit belong to."""
+    traces: dict[str, Hit] = {}
+    for hit in hits:
+        pod, at, instance, moment = _POD.search(hit), _TIME.search(hit), _INSTANCE.search(hit), _MOMENT.search(hit)
+        trace = _TRACE.search(hit)
+        if pod and at:
+            yield int(pod[1]), plan.pace(Signal.LOGS, int(pod[1])).last_at(int(at[1]))
+        elif instance and moment:
+            yield int(instance[1]), plan.pace(Signal.METRICS, int(instance[1])).last_at(int(moment[1]) * MS)
+        elif trace:
+            traces = traces or _traces(plan, history)
+            if trace[1] in traces:
+                yield traces[trace[1]]
+
+
+def _traces(plan: Plan, history: History) -> dict[str, Hit]:
+    mine = history.receipts[history.receipts["signal"] == Signal.TRACES.value]
+    found: dict[str, Hit] = {}
+    for user, n in zip(mine["user"].tolist(), mine["n"].tolist(), strict=True):
+        for one in plan.traces.trace_ids(plan.traces.batch(user, n)):
+            found[one.tobytes().hex()] = (user, n)
+    return found
+
+
+# -- what came out of it -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """How a run compares with what its row expects.
+
+    Attributes:
+        found_by: every check that fails, and those expected that cannot tell.
+        alarms: failing checks that the defect does not explain.
+        doubts: checks that cannot tell, though the defect does not explain it.
+        problems: what else is not as expected, in words.
+        busy: the generator itself was late, so the run says little.
+    """
+
+    found_by: tuple[str, ...]
+    alarms: tuple[str, ...]
+    doubts: tuple[str, ...]
+    problems: tuple[str, ...]
+    busy: bool
+
+    @property
+    def ok(self) -> bool:
+        """Found by the checks that are meant for it, and by nothing else."""
+        return not (self.alarms or self.doubts or self.problems)
+
+
+def assess(row: Row, came: Came) -> Assessment:
+    """Hold verdicts against a row."""
+    results = {check: verdict.result for check, verdict in came.verdicts.items()}
+    failing = {check for check, result in results.items() if result is Result.FAIL}
+    open_ = {check for check, result in results.items() if result is Result.UNKNOWN}
+    mine = set(row.finders)
+    found = (failing if row.verdict is Result.FAIL else open_) & mine
+    problems = [f"{check} says {results.get(check, 'nothing')}" for check in row.finders if check not in found]
+    problems += [f"{check} does not fail" for check in row.also if check not in failing]
+    for check in row.finders:
+        if check in found:
+            problems += _evidence(row, came, came.verdicts[check])
+    if row.stalls is not None:
+        p99_s = stalled_p99_s(came.history, row.stalls)
+        if p99_s < STALL_VISIBLE_S:
+            problems.append(f"p99 of the push latency is {p99_s:.2f} s")
+    return Assessment(
+        tuple(sorted(failing | found)),
+        tuple(sorted(failing - (mine if row.verdict is Result.FAIL else set()) - row.also.keys())),
+        tuple(sorted(open_ - (mine if row.verdict is Result.UNKNOWN else set()) - row.unsure.keys())),
+        tuple(problems),
+        HEALTH not in mine and results.get(HEALTH) is not Result.PASS,
+    )
+
+
+def _evidence(row: Row, came: Came, verdict: Verdict) -> list[str]:
+    """Where the evidence of a finder does not point at what was planted."""
+    said = "\n".join(verdict.evidence)
+    problems = []
+    if row.points_to and not any(text in said for text in row.points_to):
+        problems.append(f"the evidence of {verdict.check} does not say {' or '.join(map(repr, row.points_to))}")
+    if row.steps and row.names_batch and not came.hits:
+        problems.append("the defect hit nothing")
+    elif row.names_batch and not any(f"user {user}, batch {n}," in said for user, n in came.batches):
+        problems.append(f"the evidence of {verdict.check} names no batch that was hit")
+    if row.items and verdict.value != row.items * len(came.hits):
+        problems.append(f"{verdict.check} counts {verdict.value} where {row.items * len(came.hits)} were hit")
+    return problems
+
+
+def toml_of(settings: dict[str, Any]) -> str:
+    """A profile as TOML: tables of numbers and texts, and the faults as an array of tables."""
+    lines: list[str] = []
+
+    def table(name: str, content: dict[str, Any]) -> None:
+        lines.append(f"[{name}]")
+        lines.extend(f"{key} = {value!r}".replace("'", '"') for key, value in content.items() if not _deep(value))
+        for key, value in content.items():
+            if isinstance(value, dict):
+                table(f"{name}.{key}", value)
+
+    for name, content in settings.items():
+        if isinstance(content, dict):
+            table(name, content)
+        else:
+            for one in content:
+                lines.append(f"[[{name}]]")
+                lines.extend(f"{key} = {value!r}".replace("'", '"') for key, value in one.items())
+    return "\n".join(lines) + "\n"
+
+
+def _deep(value: object) -> bool:
+    return isinstance(value, dict)
+
+
+def seconds(ns: int) -> float:
+    """Nanoseconds as seconds."""
+    return ns / NS
