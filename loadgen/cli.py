@@ -29,6 +29,8 @@ from loadgen.rundir import RunDir, RunDirError
 from loadgen.runs import new_run_name
 from loadgen.steady import steady_output
 from loadgen.targets.preflight import check_reachable
+from loadgen.units import seconds
+from loadgen.workers import MASTER_PORT, RemoteWorkers, become_worker, wait_for_master
 
 TYPER_INTERRUPTED = 130
 INTERRUPTED = "[bold red]loadgen:[/] interrupted; what was measured until then is kept: loadgen report RUN judges it"
@@ -142,6 +144,17 @@ def run(
             help="Let the profile's faults delete pods of Loki, Tempo and Mimir in the [kubernetes] namespace.",
         ),
     ] = False,
+    expect_workers: Annotated[
+        int,
+        typer.Option(
+            envvar="LOADGEN_EXPECT_WORKERS",
+            min=0,
+            help="Let so many `loadgen worker` on other machines make the load, and begin when they are connected.",
+        ),
+    ] = 0,
+    bind_host: Annotated[str, typer.Option(help="With --expect-workers: the address to listen on.")] = "*",
+    bind_port: Annotated[int, typer.Option(help="With --expect-workers: the port to listen on.")] = MASTER_PORT,
+    workers_wait: Annotated[str, typer.Option(help="With --expect-workers: how long to wait for them.")] = "5m",
 ) -> None:
     """Load a stack, read everything back, judge every promise and write a report.
 
@@ -149,6 +162,9 @@ def run(
     Faults of the profile are injected in the local lab, and in a cluster only with --allow-disruption.
     """
     console = _console()
+    workers: RemoteWorkers | None = None
+    if expect_workers:
+        workers = RemoteWorkers(expect_workers, bind_host, bind_port, _wait_s("--workers-wait", workers_wait))
     overrides: dict[str, object] = {}
     if duration:
         overrides["run.duration"] = duration
@@ -171,7 +187,7 @@ def run(
 
         disruptor = ClusterDisruptor(where.kubernetes, chosen.objectives.logs.recovery_max)
     with TerminalDisplay(console) as display, Interrupt().installed() as interrupt:
-        judgement = _run(chosen, where, source, out, display, interrupt, disruptor)
+        judgement = _run(chosen, where, source, out, display, interrupt, disruptor, workers)
     _finish(console, judgement)
 
 
@@ -214,6 +230,35 @@ def check(
             console.print(Text.assemble("report: ", (str(path), "bold")))
     sys.stdout.flush()
     raise typer.Exit(EXIT[done.outcome])
+
+
+@app.command()
+def worker(
+    master_host: Annotated[str, typer.Option(envvar="LOADGEN_MASTER_HOST", help="Where `loadgen run` is.")],
+    master_port: Annotated[int, typer.Option(envvar="LOADGEN_MASTER_PORT", help="Its --bind-port.")] = MASTER_PORT,
+    target: TargetOption = "",
+    processes: Annotated[int, typer.Option(min=1, max=64, help="Worker processes to start; one a core.")] = 1,
+    wait: Annotated[str, typer.Option(help="How long to wait for the master.")] = "5m",
+) -> None:
+    """Make the load of a `loadgen run --expect-workers N` on another machine; ends when that load does.
+
+    The plan comes from the master, and so does the target, except its secrets: give them as LOADGEN_<SECTION>_<KEY>
+    variables or files, as for `run`, or name a target file of this machine's own.
+    """
+    stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+    problem = wait_for_master(
+        master_host, master_port, _wait_s("--wait", wait), lambda text: stderr.print(f"loadgen: {escape(text)}")
+    )
+    if problem:
+        raise RunError(problem)
+    become_worker(master_host, master_port, target, processes)
+
+
+def _wait_s(option: str, text: str) -> float:
+    try:
+        return seconds(text)
+    except ValueError as problem:
+        raise ConfigError(f"{option}: {problem}") from problem
 
 
 @app.command()
@@ -260,10 +305,12 @@ def _run(
     display: TerminalDisplay,
     interrupt: Interrupt,
     disruptor: Disruptor | None,
+    workers: RemoteWorkers | None = None,
 ) -> Judgement:
     name = new_run_name(time.time_ns())
     _preflight(target, profile, display)
-    return execute(profile, target, source, out or Path("reports") / name, name, display, interrupt, disruptor)
+    folder = out or Path("reports") / name
+    return execute(profile, target, source, folder, name, display, interrupt, disruptor, workers=workers)
 
 
 def _preflight(target: Target, profile: Profile, display: TerminalDisplay) -> None:
