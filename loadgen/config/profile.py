@@ -156,6 +156,9 @@ class AllObjectives(Section):
     query_max: Seconds = 5.0
     dropped_percent: float = Field(1.0, ge=0, le=100, description="work that loadgen itself may drop")
     lag_p99: Seconds = Field(0.5, description="how late loadgen itself may start its work")
+    history_missing: int = Field(0, ge=0, description="items that may be missing from a run of days ago")
+    history_after: Seconds = Field(86_400.0, description="age from which a run that is read back counts as of days ago")
+    history_until: Seconds = Field(30 * 86_400.0, description="age up to which data is kept")
 
 
 class Objectives(Section):
