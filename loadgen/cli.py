@@ -18,12 +18,14 @@ from rich.markup import escape
 from rich.text import Text
 
 from loadgen import __version__
+from loadgen.archive import SCHEME, Archive, ArchiveError, Place, choose, place_of
 from loadgen.config import ConfigError, Profile, Target, load_profile, parse_profile
 from loadgen.display import TerminalDisplay
 from loadgen.faults import Disruptor, DisruptorError
 from loadgen.locate import DEFAULT_PROFILE, LAB, find_profile, resolve_target
 from loadgen.model import Result, Signal
 from loadgen.orchestrate import Interrupt, Judgement, RunError, conclude, execute, verify_again
+from loadgen.publish import publish
 from loadgen.report.terminal import print_verdicts
 from loadgen.rundir import RunDir, RunDirError
 from loadgen.runs import new_run_name
@@ -262,19 +264,63 @@ def _wait_s(option: str, text: str) -> float:
 
 
 @app.command()
-def verify(run_folder: RunArgument, target: TargetOption = "") -> None:
+def verify(
+    run_place: Annotated[
+        str, typer.Argument(help="Folder of the run, s3://bucket/prefix/RUN, or s3://bucket/prefix.", metavar="RUN")
+    ],
+    target: TargetOption = "",
+    out: OutOption = None,
+    older_than: Annotated[
+        str, typer.Option(help="Of a folder of runs in S3, the newest is taken that is at least so old.")
+    ] = "24h",
+    younger_than: Annotated[str, typer.Option(help="And at most so old: what the stack keeps.")] = "30d",
+) -> None:
     """Read a stored run back again (days later too), and judge it anew.
 
     Everything that was sent follows from the run's seed and receipts, so nothing else is needed. The target is the one
-    of the run unless another is given; secrets come from the environment again.
+    of the run unless another is given; secrets come from the environment again. A run in S3 is copied to --out first,
+    and what is found is kept beside it, under verified-<time>/.
     """
     console = _console()
+    came_from: Place | None = None
+    if run_place.startswith(SCHEME):
+        bounds = (_wait_s("--older-than", older_than), _wait_s("--younger-than", younger_than))
+        run_folder, came_from = _fetched(run_place, resolve_target(target)[0], out, bounds)
+    else:
+        run_folder = Path(run_place)
     stored = RunDir.open(run_folder)
     where, _ = resolve_target(target or stored.info().target_source)
+    profile = parse_profile(stored.info().profile, f"{run_folder}/run.json")
     with TerminalDisplay(console) as display, Interrupt().installed() as interrupt:
-        _preflight(where, parse_profile(stored.info().profile, f"{run_folder}/run.json"), display)
+        _preflight(where, profile, display)
         judgement = verify_again(stored, where, display, interrupt)
+        if came_from is not None:
+            _publish(judgement, profile, where, display, came_from)
     _finish(console, judgement)
+
+
+def _fetched(url: str, target: Target, out: Path | None, ages_s: tuple[float, float]) -> tuple[Path, Place]:
+    """The local copy of a run in S3, and where it came from."""
+    archive, at = Archive(target.s3), place_of(url, "RUN")
+    if not archive.holds_run(at):
+        at = at.below(choose(archive.runs(at), time.time_ns(), *ages_s))
+    folder = out or Path("reports") / at.name
+    return archive.get(at, folder).path, at
+
+
+def _publish(
+    judgement: Judgement, profile: Profile, target: Target, display: TerminalDisplay, came_from: Place | None = None
+) -> None:
+    if not (profile.publish.metrics or profile.publish.annotation or target.s3.reports_url or came_from):
+        return
+    display.phase("publish")
+    told = publish(
+        judgement.run, judgement.verdicts, judgement.outcome, profile.publish, target, time.time_ns(), came_from
+    )
+    for note in told.notes:
+        display.note(note)
+    if told.url:
+        display.note(f"kept in {told.url}")
 
 
 @app.command()
@@ -308,9 +354,13 @@ def _run(
     workers: RemoteWorkers | None = None,
 ) -> Judgement:
     name = new_run_name(time.time_ns())
+    if target.s3.reports_url:
+        place_of(target.s3.reports_url)  # a mistake in it shall not wait for the end of the run
     _preflight(target, profile, display)
     folder = out or Path("reports") / name
-    return execute(profile, target, source, folder, name, display, interrupt, disruptor, workers=workers)
+    judgement = execute(profile, target, source, folder, name, display, interrupt, disruptor, workers=workers)
+    _publish(judgement, profile, target, display)
+    return judgement
 
 
 def _preflight(target: Target, profile: Profile, display: TerminalDisplay) -> None:
@@ -364,7 +414,7 @@ def guarded(call: Callable[[], object]) -> int:
         return int(end.exit_code)
     except typer.Abort:
         return 2
-    except (ConfigError, RunError, RunDirError, DisruptorError) as problem:
+    except (ArchiveError, ConfigError, RunError, RunDirError, DisruptorError) as problem:
         stderr.print(f"[bold red]loadgen:[/] {escape(str(problem))}")
         return 2
     except KeyboardInterrupt:

@@ -86,6 +86,13 @@ class Verify(Section):
     )
 
 
+class Publish(Section):
+    """``[publish]``: where the outcome is told, beside the report."""
+
+    metrics: bool = Field(False, description="verdicts and measured values to Mimir")
+    annotation: bool = Field(False, description="the run as an annotation in Grafana; needs the role Editor")
+
+
 class Fault(Section):
     """``[[faults]]``: one fault of the timeline."""
 
@@ -184,6 +191,7 @@ class Profile(Section):
     dashboards: Dashboards = Dashboards()
     freshness: Freshness = Freshness()
     verify: Verify = Verify()
+    publish: Publish = Publish()
     faults: tuple[Fault, ...] = ()
     queries: tuple[OwnQuery, ...] = ()
     objectives: Objectives = Objectives()
