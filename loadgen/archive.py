@@ -152,6 +152,25 @@ def choose(runs: Sequence[str], now_ns: int, older_s: float, younger_s: float) -
     )
 
 
+def fetch_run(url: str, s3: S3Target, out: Path | None, now_ns: int, ages_s: tuple[float, float]) -> tuple[Path, Place]:
+    """The local copy of a run in S3, and where it came from.
+
+    Args:
+        url: a run, or a folder of runs, of which the newest is taken whose age lies between ``ages_s``.
+        s3: with a credential that may list and read there.
+        out: where to copy it to; by default below ``reports/``.
+        now_ns: epoch nanoseconds.
+        ages_s: lowest and highest age.
+
+    Raises:
+        ArchiveError, ConfigError, RunDirError: there is no such run, or it cannot be got.
+    """
+    archive, at = Archive(s3), place_of(url, "RUN")
+    if not archive.holds_run(at):
+        at = at.below(choose(archive.runs(at), now_ns, *ages_s))
+    return archive.get(at, out or Path("reports") / at.name).path, at
+
+
 def keep_run(run: RunDir, s3: S3Target) -> str:
     """Keep a whole run where the target says; gives its URL.
 

@@ -18,7 +18,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from loadgen import __version__
-from loadgen.archive import SCHEME, Archive, ArchiveError, Place, choose, place_of
+from loadgen.archive import SCHEME, ArchiveError, Place, fetch_run, place_of
 from loadgen.config import ConfigError, Profile, Target, load_profile, parse_profile
 from loadgen.display import TerminalDisplay
 from loadgen.faults import Disruptor, DisruptorError
@@ -166,7 +166,7 @@ def run(
     console = _console()
     workers: RemoteWorkers | None = None
     if expect_workers:
-        workers = RemoteWorkers(expect_workers, bind_host, bind_port, _wait_s("--workers-wait", workers_wait))
+        workers = RemoteWorkers(expect_workers, bind_host, bind_port, _seconds("--workers-wait", workers_wait))
     overrides: dict[str, object] = {}
     if duration:
         overrides["run.duration"] = duration
@@ -214,14 +214,10 @@ def check(
     of the Prometheus that writes to Mimir, [kubernetes] the namespace.
     """
     from loadgen.acceptance.command import accept
-    from loadgen.units import seconds
 
     console = _console()
     where, _ = resolve_target(target)
-    try:
-        wait_s = seconds(s3_wait)
-    except ValueError as problem:
-        raise ConfigError(f"--s3-wait {s3_wait}: {problem}") from problem
+    wait_s = _seconds("--s3-wait", s3_wait)
     with TerminalDisplay(console) as display, Interrupt().installed() as interrupt:
         display.phase("check", where.name)
         interrupt.next_phase()
@@ -249,14 +245,14 @@ def worker(
     """
     stderr = Console(stderr=True, highlight=False, soft_wrap=True)
     problem = wait_for_master(
-        master_host, master_port, _wait_s("--wait", wait), lambda text: stderr.print(f"loadgen: {escape(text)}")
+        master_host, master_port, _seconds("--wait", wait), lambda text: stderr.print(f"loadgen: {escape(text)}")
     )
     if problem:
         raise RunError(problem)
     become_worker(master_host, master_port, target, processes)
 
 
-def _wait_s(option: str, text: str) -> float:
+def _seconds(option: str, text: str) -> float:
     try:
         return seconds(text)
     except ValueError as problem:
@@ -284,8 +280,8 @@ def verify(
     console = _console()
     came_from: Place | None = None
     if run_place.startswith(SCHEME):
-        bounds = (_wait_s("--older-than", older_than), _wait_s("--younger-than", younger_than))
-        run_folder, came_from = _fetched(run_place, resolve_target(target)[0], out, bounds)
+        ages_s = (_seconds("--older-than", older_than), _seconds("--younger-than", younger_than))
+        run_folder, came_from = fetch_run(run_place, resolve_target(target)[0].s3, out, time.time_ns(), ages_s)
     else:
         run_folder = Path(run_place)
     stored = RunDir.open(run_folder)
@@ -297,15 +293,6 @@ def verify(
         if came_from is not None:
             _publish(judgement, profile, where, display, came_from)
     _finish(console, judgement)
-
-
-def _fetched(url: str, target: Target, out: Path | None, ages_s: tuple[float, float]) -> tuple[Path, Place]:
-    """The local copy of a run in S3, and where it came from."""
-    archive, at = Archive(target.s3), place_of(url, "RUN")
-    if not archive.holds_run(at):
-        at = at.below(choose(archive.runs(at), time.time_ns(), *ages_s))
-    folder = out or Path("reports") / at.name
-    return archive.get(at, folder).path, at
 
 
 def _publish(
