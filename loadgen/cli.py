@@ -18,17 +18,21 @@ from rich.markup import escape
 from rich.text import Text
 
 from loadgen import __version__
+from loadgen.archive import SCHEME, ArchiveError, Place, fetch_run, place_of
 from loadgen.config import ConfigError, Profile, Target, load_profile, parse_profile
 from loadgen.display import TerminalDisplay
 from loadgen.faults import Disruptor, DisruptorError
 from loadgen.locate import DEFAULT_PROFILE, LAB, find_profile, resolve_target
 from loadgen.model import Result, Signal
 from loadgen.orchestrate import Interrupt, Judgement, RunError, conclude, execute, verify_again
+from loadgen.publish import publish
 from loadgen.report.terminal import print_verdicts
 from loadgen.rundir import RunDir, RunDirError
 from loadgen.runs import new_run_name
 from loadgen.steady import steady_output
 from loadgen.targets.preflight import check_reachable
+from loadgen.units import seconds
+from loadgen.workers import MASTER_PORT, RemoteWorkers, become_worker, wait_for_master
 
 TYPER_INTERRUPTED = 130
 INTERRUPTED = "[bold red]loadgen:[/] interrupted; what was measured until then is kept: loadgen report RUN judges it"
@@ -146,6 +150,17 @@ def run(
             help="Let the profile's faults delete pods of Loki, Tempo and Mimir in the [kubernetes] namespace.",
         ),
     ] = False,
+    expect_workers: Annotated[
+        int,
+        typer.Option(
+            envvar="LOADGEN_EXPECT_WORKERS",
+            min=0,
+            help="Let so many `loadgen worker` on other machines make the load, and begin when they are connected.",
+        ),
+    ] = 0,
+    bind_host: Annotated[str, typer.Option(help="With --expect-workers: the address to listen on.")] = "*",
+    bind_port: Annotated[int, typer.Option(help="With --expect-workers: the port to listen on.")] = MASTER_PORT,
+    workers_wait: Annotated[str, typer.Option(help="With --expect-workers: how long to wait for them.")] = "5m",
 ) -> None:
     """Load a stack, read everything back, judge every promise and write a report.
 
@@ -153,6 +168,9 @@ def run(
     Faults of the profile are injected in the local lab, and in a cluster only with --allow-disruption.
     """
     console = _console()
+    workers: RemoteWorkers | None = None
+    if expect_workers:
+        workers = RemoteWorkers(expect_workers, bind_host, bind_port, _seconds("--workers-wait", workers_wait))
     overrides: dict[str, object] = {}
     if duration:
         overrides["run.duration"] = duration
@@ -175,7 +193,7 @@ def run(
 
         disruptor = ClusterDisruptor(where.kubernetes, chosen.objectives.logs.recovery_max)
     with TerminalDisplay(console) as display, Interrupt().installed() as interrupt:
-        judgement = _run(chosen, where, source, out, display, interrupt, disruptor)
+        judgement = _run(chosen, where, source, out, display, interrupt, disruptor, workers)
     _finish(console, judgement)
 
 
@@ -200,14 +218,10 @@ def check(
     of the Prometheus that writes to Mimir, [kubernetes] the namespace.
     """
     from loadgen.acceptance.command import accept
-    from loadgen.units import seconds
 
     console = _console()
     where, _ = resolve_target(target)
-    try:
-        wait_s = seconds(s3_wait)
-    except ValueError as problem:
-        raise ConfigError(f"--s3-wait {s3_wait}: {problem}") from problem
+    wait_s = _seconds("--s3-wait", s3_wait)
     with TerminalDisplay(console) as display, Interrupt().installed() as interrupt:
         display.phase("check", where.name)
         interrupt.next_phase()
@@ -221,19 +235,83 @@ def check(
 
 
 @app.command()
-def verify(run_folder: RunArgument, target: TargetOption = "") -> None:
+def worker(
+    master_host: Annotated[str, typer.Option(envvar="LOADGEN_MASTER_HOST", help="Where `loadgen run` is.")],
+    master_port: Annotated[int, typer.Option(envvar="LOADGEN_MASTER_PORT", help="Its --bind-port.")] = MASTER_PORT,
+    target: TargetOption = "",
+    processes: Annotated[int, typer.Option(min=1, max=64, help="Worker processes to start; one a core.")] = 1,
+    wait: Annotated[str, typer.Option(help="How long to wait for the master.")] = "5m",
+) -> None:
+    """Make the load of a `loadgen run --expect-workers N` on another machine; ends when that load does.
+
+    The plan comes from the master, and so does the target, except its secrets: give them as LOADGEN_<SECTION>_<KEY>
+    variables or files, as for `run`, or name a target file of this machine's own.
+    """
+    stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+    problem = wait_for_master(
+        master_host, master_port, _seconds("--wait", wait), lambda text: stderr.print(f"loadgen: {escape(text)}")
+    )
+    if problem:
+        raise RunError(problem)
+    become_worker(master_host, master_port, target, processes)
+
+
+def _seconds(option: str, text: str) -> float:
+    try:
+        return seconds(text)
+    except ValueError as problem:
+        raise ConfigError(f"{option}: {problem}") from problem
+
+
+@app.command()
+def verify(
+    run_place: Annotated[
+        str, typer.Argument(help="Folder of the run, s3://bucket/prefix/RUN, or s3://bucket/prefix.", metavar="RUN")
+    ],
+    target: TargetOption = "",
+    out: OutOption = None,
+    older_than: Annotated[
+        str, typer.Option(help="Of a folder of runs in S3, the newest is taken that is at least so old.")
+    ] = "24h",
+    younger_than: Annotated[str, typer.Option(help="And at most so old: what the stack keeps.")] = "30d",
+) -> None:
     """Read a stored run back again (days later too), and judge it anew.
 
     Everything that was sent follows from the run's seed and receipts, so nothing else is needed. The target is the one
-    of the run unless another is given; secrets come from the environment again.
+    of the run unless another is given; secrets come from the environment again. A run in S3 is copied to --out first,
+    and what is found is kept beside it, under verified-<time>/.
     """
     console = _console()
+    came_from: Place | None = None
+    if run_place.startswith(SCHEME):
+        ages_s = (_seconds("--older-than", older_than), _seconds("--younger-than", younger_than))
+        run_folder, came_from = fetch_run(run_place, resolve_target(target)[0].s3, out, time.time_ns(), ages_s)
+    else:
+        run_folder = Path(run_place)
     stored = RunDir.open(run_folder)
     where, _ = resolve_target(target or stored.info().target_source)
+    profile = parse_profile(stored.info().profile, f"{run_folder}/run.json")
     with TerminalDisplay(console) as display, Interrupt().installed() as interrupt:
-        _preflight(where, parse_profile(stored.info().profile, f"{run_folder}/run.json"), display)
+        _preflight(where, profile, display)
         judgement = verify_again(stored, where, display, interrupt)
+        if came_from is not None:
+            _publish(judgement, profile, where, display, came_from)
     _finish(console, judgement)
+
+
+def _publish(
+    judgement: Judgement, profile: Profile, target: Target, display: TerminalDisplay, came_from: Place | None = None
+) -> None:
+    if not (profile.publish.metrics or profile.publish.annotation or target.s3.reports_url or came_from):
+        return
+    display.phase("publish")
+    told = publish(
+        judgement.run, judgement.verdicts, judgement.outcome, profile.publish, target, time.time_ns(), came_from
+    )
+    for note in told.notes:
+        display.note(note)
+    if told.url:
+        display.note(f"kept in {told.url}")
 
 
 @app.command()
@@ -264,10 +342,16 @@ def _run(
     display: TerminalDisplay,
     interrupt: Interrupt,
     disruptor: Disruptor | None,
+    workers: RemoteWorkers | None = None,
 ) -> Judgement:
     name = new_run_name(time.time_ns())
+    if target.s3.reports_url:
+        place_of(target.s3.reports_url)  # a mistake in it shall not wait for the end of the run
     _preflight(target, profile, display)
-    return execute(profile, target, source, out or Path("reports") / name, name, display, interrupt, disruptor)
+    folder = out or Path("reports") / name
+    judgement = execute(profile, target, source, folder, name, display, interrupt, disruptor, workers=workers)
+    _publish(judgement, profile, target, display)
+    return judgement
 
 
 def _preflight(target: Target, profile: Profile, display: TerminalDisplay) -> None:
@@ -321,7 +405,7 @@ def guarded(call: Callable[[], object]) -> int:
         return int(end.exit_code)
     except typer.Abort:
         return 2
-    except (ConfigError, RunError, RunDirError, DisruptorError) as problem:
+    except (ArchiveError, ConfigError, RunError, RunDirError, DisruptorError) as problem:
         stderr.print(f"[bold red]loadgen:[/] {escape(str(problem))}")
         return 2
     except KeyboardInterrupt:

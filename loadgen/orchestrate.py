@@ -37,6 +37,7 @@ from loadgen.s3watch import S3Watcher
 from loadgen.scrape import Scraper
 from loadgen.targets.readers import open_readers, ping
 from loadgen.verify import verify
+from loadgen.workers import RemoteWorkers, read_waiting
 
 STOP_CHILD_WITHIN_S = 30.0
 OVERTIME_S = 60
@@ -137,8 +138,9 @@ def execute(
     interrupt: Interrupt,
     disruptor: Disruptor | None = None,
     environment: dict[str, str] | None = None,
+    workers: RemoteWorkers | None = None,
 ) -> Judgement:
-    """Run a profile against a target and judge it.
+    """Run a profile against a target and judge it; with ``workers``, the load is theirs and begins when they are there.
 
     Raises RunError when the load could not begin, RunDirError when nothing can be stored.
     """
@@ -148,11 +150,14 @@ def execute(
     run = RunDir.create(out, info)
     watcher = S3Watcher(target.s3, run, clock, clock())
     scraper = Scraper(target, run, clock)
-    display.phase("load", f"{profile.run.duration:g} s, kept in {out}")
+    if workers is None:
+        display.phase("load", f"{profile.run.duration:g} s, kept in {out}")
+    else:
+        display.phase("workers", f"waiting for {workers.expected}; {workers.invitation()}")
     watcher.start()
     scraper.start()
     try:
-        windows = _load(profile, target, run, clock, display, interrupt, disruptor, environment or {})
+        windows = _load(profile, target, run, clock, display, interrupt, disruptor, environment or {}, workers)
         run.write_faults(windows)
         info = run.info()
         if interrupt.requested:
@@ -179,6 +184,7 @@ def _load(
     interrupt: Interrupt,
     disruptor: Disruptor | None,
     environment: dict[str, str],
+    workers: RemoteWorkers | None,
 ) -> list[FaultWindow]:
     """The load phase: Locust as a child, the faults in a thread, progress to the display."""
     windows: list[FaultWindow] = []
@@ -193,7 +199,7 @@ def _load(
     interrupt.next_phase()
     with (run.path / "locust.log").open("wb") as log:
         child = subprocess.Popen(
-            _locust_command(profile, run),
+            _locust_command(profile, run, workers),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -201,7 +207,9 @@ def _load(
             start_new_session=True,  # a Ctrl-C in the terminal is for us; the child is ended in order
         )
         try:
-            began_ns = _wait_for_begin(child, run, interrupt)
+            began_ns = _wait_for_begin(child, run, interrupt, display, workers)
+            if workers is not None and began_ns:
+                display.phase("load", f"{profile.run.duration:g} s by {workers.expected} workers, kept in {run.path}")
             readers = open_readers(target, clock, lambda _: None, profile.dashboards.timeout, source="probe")
 
             def over() -> bool:
@@ -232,6 +240,10 @@ def _load(
             _end(child)
     final = read_progress(run.path)
     if final is None or not began_ns:
+        if workers is not None and not interrupt.requested:
+            connected = read_waiting(run.path).connected
+            if connected < workers.expected:
+                raise RunError(workers.too_few(connected))
         if not interrupt.requested:
             raise RunError(f"the load did not begin (exit code {child.returncode}):\n{_tail(run.path / 'locust.log')}")
         return windows
@@ -242,7 +254,7 @@ def _load(
     return windows
 
 
-def _locust_command(profile: Profile, run: RunDir) -> list[str]:
+def _locust_command(profile: Profile, run: RunDir, workers: RemoteWorkers | None = None) -> list[str]:
     users = profile.logs.users + profile.metrics.users + profile.traces.users + profile.dashboards.users
     command = [
         *(sys.executable, "-m", "locust", "-f", str(locustfile()), "--headless", "--only-summary"),
@@ -250,14 +262,24 @@ def _locust_command(profile: Profile, run: RunDir) -> list[str]:
         # The load ends itself, after its duration from its first due time; this is for when it does not.
         *("-t", f"{round(profile.run.duration) + OVERTIME_S}s", "--run-dir", str(run.path.resolve())),
     ]
-    if profile.run.processes > 1:
+    if workers is not None:
+        command += workers.locust_options()
+    elif profile.run.processes > 1:
         command += ["--processes", str(profile.run.processes)]
     return command
 
 
-def _wait_for_begin(child: subprocess.Popen[bytes], run: RunDir, interrupt: Interrupt) -> int:
+def _wait_for_begin(
+    child: subprocess.Popen[bytes],
+    run: RunDir,
+    interrupt: Interrupt,
+    display: Display,
+    workers: RemoteWorkers | None,
+) -> int:
     """The beginning of the load; 0 when it was ended before, RunError with Locust's own words when it failed."""
     while child.poll() is None and not interrupt.end_phase():
+        if workers is not None:
+            display.step("connected", read_waiting(run.path).connected, workers.expected)
         progress = read_progress(run.path)
         if progress is not None:
             return progress.began_ns

@@ -279,6 +279,10 @@ class RunDir:
         frame: pd.DataFrame = joined.to_pandas()
         return frame, tuple(damaged)
 
+    def files(self) -> tuple[Path, ...]:
+        """All whole files of the run, without the parts that are not joined yet."""
+        return tuple(sorted(path for path in self.path.iterdir() if path.is_file() and not path.name.startswith(".")))
+
     # -- faults, verdicts, history ---------------------------------------------------------------------------------
 
     def write_faults(self, faults: Sequence[FaultWindow]) -> None:

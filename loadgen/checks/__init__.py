@@ -14,6 +14,7 @@ from loadgen.checks import (
     duplicates,
     freshness,
     health,
+    history_reach,
     loss,
     order,
     persistence,
@@ -40,6 +41,7 @@ CHECKS: tuple[Check, ...] = (
     *s3_delay.CHECKS,
     *persistence.CHECKS,
     *recovery.CHECKS,
+    *history_reach.CHECKS,
     *health.CHECKS,
 )
 

@@ -86,6 +86,13 @@ class Verify(Section):
     )
 
 
+class Publish(Section):
+    """``[publish]``: where the outcome is told, beside the report."""
+
+    metrics: bool = Field(False, description="verdicts and measured values to Mimir")
+    annotation: bool = Field(False, description="the run as an annotation in Grafana; needs the role Editor")
+
+
 class Fault(Section):
     """``[[faults]]``: one fault of the timeline."""
 
@@ -156,6 +163,9 @@ class AllObjectives(Section):
     query_max: Seconds = 5.0
     dropped_percent: float = Field(1.0, ge=0, le=100, description="work that loadgen itself may drop")
     lag_p99: Seconds = Field(0.5, description="how late loadgen itself may start its work")
+    history_missing: int = Field(0, ge=0, description="items that may be missing from a run of days ago")
+    history_after: Seconds = Field(86_400.0, description="age from which a run that is read back counts as of days ago")
+    history_until: Seconds = Field(30 * 86_400.0, description="age up to which data is kept")
 
 
 class Objectives(Section):
@@ -181,6 +191,7 @@ class Profile(Section):
     dashboards: Dashboards = Dashboards()
     freshness: Freshness = Freshness()
     verify: Verify = Verify()
+    publish: Publish = Publish()
     faults: tuple[Fault, ...] = ()
     queries: tuple[OwnQuery, ...] = ()
     objectives: Objectives = Objectives()

@@ -97,6 +97,7 @@ class S3Target(S3Login):
     ca_file: str = ""
     verify_tls: bool = True
     poll: Seconds = Field(2.0, gt=0, description="time between two listings")
+    reports_url: str = Field("", description="s3://bucket/prefix that runs are kept under; needs Write there")
     loki: S3Login = S3Login()
     tempo: S3Login = S3Login()
     mimir: S3Login = S3Login()

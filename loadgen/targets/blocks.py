@@ -2,7 +2,8 @@
 
 Key layouts: Loki schema v12/v13 chunks ``<tenant>/<fingerprint>/<from>:<through>:<checksum>``, all hex, times in ms;
 Tempo ``<tenant>/<uuid>/meta.json`` beside ``data.parquet``; Mimir ``<tenant>/<ULID>/meta.json``. Both meta.json are
-written after everything else of their block.
+written after everything else of their block, and both may lie under a prefix: Mimir needs one where blocks, rules and
+alerts share a bucket.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from typing import Any
 from loadgen.model import MS, NS
 
 _LOKI_CHUNK = re.compile(r"[^/]+/([0-9a-f]{1,16})/([0-9a-f]{1,16}):([0-9a-f]{1,16}):[0-9a-f]{1,8}")
-_TEMPO_META = re.compile(r"[^/]+/[0-9a-fA-F-]{36}/meta\.json")
-_MIMIR_META = re.compile(r"[^/]+/[0-9A-HJKMNP-TV-Z]{26}/meta\.json")
+_TEMPO_META = re.compile(r"(?:[^/]+/)+[0-9a-fA-F-]{36}/meta\.json")
+_MIMIR_META = re.compile(r"(?:[^/]+/)+[0-9A-HJKMNP-TV-Z]{26}/meta\.json")
 _ID_BYTES = 16
 # Reading whole files up to this size is quicker than several requests for parts.
 _WHOLE_BYTES = 1 << 20

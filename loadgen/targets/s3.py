@@ -53,14 +53,19 @@ class NotAListing(Exception):
     """Something else answered in place of S3."""
 
 
-def explain_s3(problem: BaseException, target: S3Target, bucket: str, key: str = "") -> str:
+MAY_NOT_READ = "this credential may not list or read here; give it List and Read on the bucket"
+
+
+def explain_s3(
+    problem: BaseException, target: S3Target, bucket: str, key: str = "", if_denied: str = MAY_NOT_READ
+) -> str:
     """One sentence for a failed S3 request: where, what, and what to do. The secret key is never in it."""
     where = f"{url_without_secrets(target.endpoint) or 's3'}/{bucket}" + (f"/{key}" if key else "")
     response = getattr(problem, "response", None)
     code = str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
     hint = {
-        "AccessDenied": "this credential may not list or read here; give it List and Read on the bucket",
-        "403": "this credential may not list or read here; give it List and Read on the bucket",
+        "AccessDenied": if_denied,
+        "403": if_denied,
         "InvalidAccessKeyId": "the access key is not known here; check access_key_id",
         "SignatureDoesNotMatch": "the secret key is wrong; check secret_access_key",
         "NoSuchBucket": "create the bucket, or correct its name in the target",

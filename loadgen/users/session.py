@@ -30,6 +30,7 @@ from loadgen.rundir import RunDir, RunDirError
 from loadgen.runs import new_info, new_run_name
 from loadgen.users.load import Load, start_up_ns
 from loadgen.users.people import DashboardViewer, LogShipper, MetricsAgent, TracedService
+from loadgen.workers import Waiting, worker_target, write_waiting
 
 log = logging.getLogger("loadgen")
 
@@ -48,11 +49,21 @@ class _Session:
         self.recorder: Recorder | None = None
         self.reported: set[str] = set()
         self._flusher: gevent.Greenlet | None = None
+        self._waiter: gevent.Greenlet | None = None
         self.clock = steady_clock()
         self.problem = ""
+        # Locust lays the master's options over a worker's own before a test starts.
+        self._own_target: str = self.options.load_target
 
     def init(self) -> None:
-        """Read the profile, so that mistakes show before anything starts, and share the users out by its numbers."""
+        """Read the profile, so that mistakes show before anything starts, and share the users out by its numbers.
+
+        A worker is told all of it by its master.
+        """
+        runner = self.environment.runner
+        if isinstance(runner, WorkerRunner):
+            runner.register_message("loadgen_finish", self._on_finish, concurrent=True)
+            return
         profile, _ = self.configuration()
         counts = {
             LogShipper: profile.logs.users,
@@ -70,12 +81,12 @@ class _Session:
             self.options.spawn_rate = max(1, min(100, self.options.num_users))
         if not self.environment.stop_timeout:
             self.environment.stop_timeout = 5.0
-        runner = self.environment.runner
         if isinstance(runner, MasterRunner):
             runner.register_message("loadgen_rows", self._on_rows)
             runner.register_message("loadgen_finished", self._on_finished)
-        elif isinstance(runner, WorkerRunner):
-            runner.register_message("loadgen_finish", self._on_finish, concurrent=True)
+            runner.register_message("loadgen_problem", self._on_problem)
+            if self.options.run_dir and (Path(self.options.run_dir) / "run.json").exists():
+                self._waiter = gevent.spawn(self._tell_waiting, Path(self.options.run_dir), runner)
 
     def configuration(self) -> tuple[Profile, str]:
         """The profile and where the target is described; a run directory made beforehand decides both."""
@@ -91,17 +102,23 @@ class _Session:
             overrides[f"{signal}.rate"] = rate
         return load_profile(find_profile(self.options.load_profile), overrides), self.options.load_target
 
+    def _tell_waiting(self, run: Path, runner: MasterRunner) -> None:
+        while True:
+            write_waiting(run, Waiting(len(runner.clients.ready), self.options.expect_workers))
+            gevent.sleep(0.5)
+
     def test_start(self) -> None:
-        profile, source = self.configuration()
-        target, source = resolve_target(source)
         runner = self.environment.runner
         if isinstance(runner, WorkerRunner):
             options = self.options
+            target = worker_target(self._own_target, options.loadgen_target_source, options.loadgen_target)
             key = RunKey(options.loadgen_run, options.loadgen_seed, options.loadgen_began_ns)
             profile = parse_profile(options.loadgen_profile, "profile of the master")
             self.recorder = Recorder(self._to_master)
             self._begin(Load(key, profile, target, self.recorder, runner.worker_index, options.loadgen_workers))
             return
+        profile, source = self.configuration()
+        target, source = resolve_target(source)
         workers = 1
         if isinstance(runner, MasterRunner):
             workers = max(1, len(runner.clients.ready) + len(runner.clients.running) + len(runner.clients.spawning))
@@ -132,7 +149,12 @@ class _Session:
                 loadgen_began_ns=key.began_ns,
                 loadgen_workers=workers,
                 loadgen_profile=profile.model_dump(mode="json"),
+                loadgen_target=target.without_secrets(),
+                loadgen_target_source=source,
             )
+            if self._waiter is not None:
+                self._waiter.kill()
+                write_waiting(self.run.path, Waiting(workers, self.options.expect_workers))
             self._begin(None)
         else:
             self._begin(Load(key, profile, target, self.recorder, 0, 1))
@@ -225,6 +247,7 @@ class _Session:
         self.test_stop_once()
         if isinstance(runner, WorkerRunner):
             runner.send_message("loadgen_finished", {})
+            self.environment.process_exit_code = 2 if locust.log.unhandled_greenlet_exception or self.problem else 0
             return
         accepted = self.progress.accepted_batches if self.progress else 0
         broken = locust.log.unhandled_greenlet_exception or self.problem
@@ -260,6 +283,18 @@ class _Session:
 
     def _on_finished(self, msg: Any, **_: Any) -> None:
         self.reported.add(msg.node_id)
+
+    def _on_problem(self, msg: Any, **_: Any) -> None:
+        self._note(f"worker {msg.node_id}: {msg.data}")
+
+    def cannot_start(self, problem: Exception) -> None:
+        """End this process with a clear line; a worker tells its master too."""
+        log.error("%s", problem)
+        self.problem = str(problem)
+        self.environment.process_exit_code = 2
+        if isinstance(self.environment.runner, WorkerRunner):
+            self.environment.runner.send_message("loadgen_problem", self.problem)
+        self.environment.runner.quit()
 
 
 def configure() -> None:
@@ -309,9 +344,7 @@ def _guard(session: _Session, start: Any) -> None:
     try:
         start()
     except (ConfigError, RunDirError) as problem:
-        log.error("%s", problem)
-        session.environment.process_exit_code = 2
-        session.environment.runner.quit()
+        session.cannot_start(problem)
 
 
 # gRPC's own threads would block the event loop that Locust runs on.

@@ -20,7 +20,9 @@ def verdict(result: Result) -> Verdict:
 
 def test_a_good_run_passes_every_check() -> None:
     verdicts = good_run().verdicts()
-    assert {name: v.result for name, v in verdicts.items() if v.result is not Result.PASS} == {}
+    # It was read back at once, so nothing is known of the days after.
+    others = {name: v.result for name, v in verdicts.items() if v.result is not Result.PASS}
+    assert others == {"history.reach": Result.SKIPPED}
     assert outcome(tuple(verdicts.values())) is Result.PASS
 
 

@@ -108,3 +108,10 @@ def test_trace_ids_are_read_without_the_rest_of_the_file(ballast: int) -> None:
 def test_damaged_data_is_an_error_with_a_reason(content: bytes) -> None:
     with pytest.raises(BlockError, match="TraceID"):
         trace_ids(len(content), lambda offset, length: content[offset : offset + length])
+
+
+def test_blocks_are_known_under_a_storage_prefix_too() -> None:
+    assert is_mimir_meta("blocks/anonymous/01M83G9HFWS8TCMKY5WNGV68RM/meta.json")
+    assert is_tempo_meta("traces/single-tenant/31c02576-dc82-45d2-9619-d7c4039f0667/meta.json")
+    assert not is_mimir_meta("01M83G9HFWS8TCMKY5WNGV68RM/meta.json")
+    assert not is_mimir_meta("ruler/anonymous/rules")
