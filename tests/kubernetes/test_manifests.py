@@ -9,7 +9,7 @@ from typing import Any
 
 import kubernetes_validate
 import pytest
-from manifests import CLUSTER_WIDE, ROOT, TREE, Doc, build, documents, kustomizations, texts, walk
+from built_tree import CLUSTER_WIDE, ROOT, TREE, Doc, build, documents, kustomizations, texts, walk
 
 KUBERNETES = "1.31"
 APPS = sorted(path.parent for path in TREE.glob("apps/*/*/ks.yaml"))
