@@ -16,13 +16,15 @@ from moving import TIME_IN_WORDS, seconds_of
 
 Body = dict[str, Any]
 
-HEADERS = ("content-type", "x-content-type-options", "vary")
+_HEADERS = ("content-type", "x-content-type-options")
 
 # Names in the recorded lists that came from other data on those servers.
 _FOREIGN = {"signal", "stream_id", "cluster", "instance", "series_id", "grpc-probe"}
 _TIME = re.compile(r"(?<![\w.])(1[789]\d{8})(?=(?:\d{3}|\d{9})?(?!\w))")
 _ADDRESS = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}:\d+\b")
 _CUT = "…[cut]"
+# In ``stats`` since a later Loki than 3.7.6.
+_NEWER = {"wireBytesTransferred"}
 _UNORDERED = ("result", "data", "batches", "resourceSpans", "scopeSpans", "spans", "attributes", "traces", "labels")
 
 
@@ -32,10 +34,14 @@ def differences(case: Case, answer: Answer) -> dict[str, str]:
     found: dict[str, str] = {}
     if answer.status != expected.status:
         found["status"] = f"{expected.status}, not {answer.status}"
-    for name in HEADERS:
+    for name in _HEADERS:
         wanted, got = expected.headers.get(name, ""), answer.headers.get(name, "")
         if wanted != got:
             found[name] = f"{wanted!r}, not {got!r}"
+    # Loki began to send it after 3.7.6; what compresses an answer may add its own word.
+    varies = answer.headers.get("vary", "").split(", ")
+    if case.file != "loki" and expected.headers.get("vary", "") not in varies:
+        found["vary"] = f"{expected.headers['vary']!r}, not {varies}"
     body = _body(case, answer)
     if body:
         found["body"] = body
@@ -147,6 +153,8 @@ def _holds(expected: Any, got: Any, path: str = "") -> str:
         return f"{path}: a {_kind(expected)}, not {got!r}"
     if isinstance(expected, dict):
         for key, value in expected.items():
+            if key in _NEWER and key not in got:
+                continue
             if key not in got:
                 return f"{path}: no {key!r} in {sorted(got)}"
             problem = _holds(value, got[key], f"{path}.{key}")
@@ -218,6 +226,14 @@ def _our_traces(expected: Any, got: Any) -> str:
     return _same(expected, got | {"traces": found})
 
 
+def _stored_or_not_yet(expected: Any, got: Any) -> str:
+    """What is in S3 already: nothing when it was recorded, perhaps the trace by now."""
+    trace = got.pop("trace", None)
+    if trace is not None and set(trace) != {"resourceSpans"}:
+        return f".trace: {trace!r}"
+    return _same(expected, got)
+
+
 def _at_its_own_time(expected: Any, got: Any) -> str:
     """An instant query without a time: the server takes its own."""
     for answer in (expected, got):
@@ -240,6 +256,7 @@ _BODIES: dict[tuple[str, str], Callable[[Any, Any], str]] = {
     ("mimir-like-cortex", "query POST form"): _at_its_own_time,
     ("mimir-like-cortex", "query scalar"): _at_its_own_time,
     ("tempo", "buildinfo"): _kinds,
+    ("tempo", "querier blocks only"): _stored_or_not_yet,
     ("tempo", "search status error"): _our_traces,
     ("tempo", "search tags v2"): _tags,
     ("tempo", "tag values v2"): _tag_values,

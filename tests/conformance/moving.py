@@ -61,7 +61,7 @@ class Mover:
             traced.append((old.hex().lstrip("0"), new.hex().lstrip("0")))
         names = {
             "loki": [("cap1", run)],
-            "mimir-like-cortex": [("cap1", run), ("cap_requests_total", f"cap_requests_total_{run}")],
+            "mimir-like-cortex": [("cap1", run), ("cap_requests_total", f"cap_{run}_requests_total")],
             "tempo": traced,
             "tempo-otlp-http": traced,
         }

@@ -11,6 +11,7 @@ from typing import Any
 
 import urllib3
 from captured import Answer, Request
+from known import UNKNOWN
 
 from loadgen.lab import native, seaweed
 from loadgen.lab.manager import Lab
@@ -107,7 +108,7 @@ def _addressed(option: str) -> Stack:
     if strange:
         raise ValueError(f"--stack: {', '.join(sorted(strange))} is not one of {', '.join(ENDPOINTS)}")
     missing = {name: f"--stack gives no address of {name}" for name in ENDPOINTS if name not in urls}
-    return Stack(urls, dict.fromkeys(urls, "unknown"), missing, 90.0)
+    return Stack(urls, dict.fromkeys(urls, UNKNOWN), missing, 90.0)
 
 
 def until(seconds: float, pause_s: float = 0.1) -> Iterator[None]:

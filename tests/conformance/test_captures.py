@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from captured import SERVER_OF, load
-from known import EMBEDDED, REAL
+from known import EMBEDDED, REAL, UNKNOWN
 from replaying import Replay
 from stacks import Stack
 
@@ -27,6 +27,8 @@ def test_the_answer_is_the_recorded_one(
         assert not outcome.found
         return
     count(file, "different, known" if outcome.found else "same", f"{name}: {outcome.known.reason}")
+    if stack.engines[SERVER_OF[file]] == UNKNOWN and not outcome.found:
+        return
     assert sorted(outcome.found) == sorted(outcome.known.aspects), f"correct known.py: {outcome.found}"
 
 
