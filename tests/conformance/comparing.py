@@ -165,7 +165,13 @@ def _holds(expected: Any, got: Any, path: str = "") -> str:
 
 def _measured(expected: Any, got: Any, path: str) -> str:
     """A measurement in which a zero is left out: no key but these, of these types."""
-    known = expected | {"inspectedBytes": "0", "completedJobs": 0, "totalJobs": 0, "inspectedTraces": 0, "totalBlocks": 0}
+    known = expected | {
+        "inspectedBytes": "0",
+        "completedJobs": 0,
+        "totalJobs": 0,
+        "inspectedTraces": 0,
+        "totalBlocks": 0,
+    }
     for key, value in got.items():
         if key not in known:
             return f"{path}: {key!r} is not among {sorted(known)}"

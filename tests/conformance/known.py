@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-
 UNKNOWN = "unknown"
 """The engine of a server at a given address: it may differ where an embedded one does, and need not."""
 
@@ -35,7 +34,7 @@ EMBEDDED: tuple[Known, ...] = (
         "loki",
         "push 20 minutes out of order",
         ("body", "content-type", "status", "x-content-type-options"),
-        "the recorded server had a max_chunk_age of one minute; this one has Loki's own two hours, half of which is let in",
+        "the recorded server had a max_chunk_age of one minute; this one has Loki's own two hours, and half of it is let in",
     ),
     Known("embedded", "mimir-like-cortex", "write same timestamp other value", ("body",), _MIMIR),
     Known("embedded", "mimir-like-cortex", "write out of order", ("body",), _MIMIR),

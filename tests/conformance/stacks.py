@@ -63,7 +63,7 @@ class Bucket:
     client: Any
     name: str
 
-    def keys(self) -> list[str]:
+    def list(self) -> list[str]:
         """All keys in it, sorted."""
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name)
         return [row["Key"] for page in pages for row in page.get("Contents", ())]

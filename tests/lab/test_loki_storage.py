@@ -21,7 +21,9 @@ from loadgen.lab.objectstore import StoreError
 from loadgen.lab.settings import ServerSettings
 
 CHUNK = re.compile(r"fake/[0-9a-f]+/[0-9a-f]+:[0-9a-f]+:[0-9a-f]+")
-INDEX = re.compile(r"index/index_20780/fake/\d+-(lab|compactor)-\d+-\d+-[0-9a-f]+\.tsdb\.gz")
+INDEX = re.compile(
+    r"index/index_20780/(\d{10}-lab-[0-9a-f]{8}-\d{19}|fake/\d{19}-compactor-\d+-\d+-[0-9a-f]+)\.tsdb\.gz"
+)
 
 
 def segments(directory: Path) -> int:
