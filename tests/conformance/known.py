@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 UNKNOWN = "unknown"
 """The engine of a server at a given address: it may differ where an embedded one does, and need not."""
@@ -17,6 +17,7 @@ class Known:
         file, case: which one.
         aspects: all that differ: ``status``, ``body``, or names of headers.
         reason: why it is so, and stays so.
+        optional: it need not differ.
     """
 
     engine: str
@@ -24,6 +25,7 @@ class Known:
     case: str
     aspects: tuple[str, ...]
     reason: str
+    optional: bool = False
 
 
 _MIMIR = "Mimir words its refusals itself, with an err-mimir id; the record is Cortex's, its ancestor's"
@@ -34,7 +36,7 @@ EMBEDDED: tuple[Known, ...] = (
         "loki",
         "push 20 minutes out of order",
         ("body", "content-type", "status", "x-content-type-options"),
-        "the recorded server had a max_chunk_age of one minute; this one has Loki's own two hours, and half of it is let in",
+        "the recorded server had a max_chunk_age of one minute; here it is Loki's own two hours, and half is let in",
     ),
     Known("embedded", "mimir-like-cortex", "write same timestamp other value", ("body",), _MIMIR),
     Known("embedded", "mimir-like-cortex", "write out of order", ("body",), _MIMIR),
@@ -64,6 +66,7 @@ REAL: tuple[Known, ...] = ()
 
 def known(engine: str, file: str, case: str) -> Known | None:
     """The entry of a case, if there is one; of servers at given addresses, what their configuration may make differ."""
-    engine = "embedded" if engine == UNKNOWN else engine
-    found = (one for one in (*EMBEDDED, *REAL) if (one.engine, one.file, one.case) == (engine, file, case))
-    return next(found, None)
+    wanted = "embedded" if engine == UNKNOWN else engine
+    found = (one for one in (*EMBEDDED, *REAL) if (one.engine, one.file, one.case) == (wanted, file, case))
+    entry = next(found, None)
+    return replace(entry, optional=True) if entry is not None and engine == UNKNOWN else entry

@@ -22,6 +22,19 @@ class Outcome:
     found: dict[str, str]
     known: Known | None
 
+    @property
+    def problem(self) -> str:
+        """What is wrong with it, in words; empty if it is as recorded, or differs in just what is known."""
+        if self.known is None:
+            return "; ".join(f"{aspect}: {words}" for aspect, words in self.found.items())
+        if self.known.optional and not self.found:
+            return ""
+        if sorted(self.found) == sorted(self.known.aspects):
+            return ""
+        return (
+            f"known.py says that {', '.join(self.known.aspects)} differ, and what differs is: {self.found or 'nothing'}"
+        )
+
 
 class Replay:
     """One session's replay."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from captured import Answer, Request
 from known import UNKNOWN
 
 from loadgen.lab import native, seaweed
-from loadgen.lab.manager import Lab
+from loadgen.lab.manager import Lab, LabError
 from loadgen.lab.state import LabState
 
 ENDPOINTS = ("loki", "tempo", "otlp_http", "mimir")
@@ -99,6 +99,10 @@ def opened(option: str, directory: Path) -> Iterator[Stack]:
         urls = {name: state.url(name) for name in ENDPOINTS if name not in missing}
         yield Stack(urls, engines, missing, 60.0 if wanted else 5.0, state)
     finally:
+        # Real servers take up to a minute to end by themselves, and nobody needs what they hold.
+        for part in wanted if lab.state is not None else ():
+            with suppress(LabError):
+                lab.kill(part)
         lab.wipe()
 
 
