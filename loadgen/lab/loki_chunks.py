@@ -6,10 +6,10 @@ Chunk, key ``<tenant>/<fingerprint hex>/<from ms hex>:<through ms hex>:<crc32 he
 "metadata": [[[name, value], …], …], "count": n}``; a snappy block of n int64 times (ns), n uint32 places in the
 metadata list, n uint32 lengths of lines; a snappy block of all lines behind each other. Numbers are little-endian.
 
-Index, key ``index/index_<days since epoch>/<tenant>/<written ns>-lab-<from ms>-<through ms>-<crc32 hex>.tsdb.gz``
-(merged ones say ``compactor`` for ``lab``): gzip of ``{"streams": {fingerprint: [[name, value], …]}, "chunks":
-[[fingerprint, key, from ns, through ns, entries, bytes], …]}``. It is written after its chunks, so it never names one
-that does not exist.
+Index, key ``index/index_<days since epoch>/<written s>-lab-<crc32 hex>-<written ns>.tsdb.gz``, and where such files
+were merged ``index/index_<days>/<tenant>/<written ns>-compactor-<from ms>-<through ms>-<crc32 hex>.tsdb.gz``: gzip of
+``{"streams": {fingerprint: [[name, value], …]}, "chunks": [[fingerprint, key, from ns, through ns, entries, bytes],
+…]}``. It is written after its chunks, so it never names one that does not exist.
 """
 
 from __future__ import annotations
@@ -133,8 +133,10 @@ def day_of(ref: ChunkRef) -> int:
     return ref.from_ns // _DAY_NS
 
 
-def encode_index(tenant: str, day: int, chunks: Sequence[IndexedChunk], now_ns: int, writer: str) -> tuple[str, bytes]:
-    """Key and content of an index file for chunks of one day."""
+def encode_index(
+    tenant: str, day: int, chunks: Sequence[IndexedChunk], now_ns: int, compacted: bool
+) -> tuple[str, bytes]:
+    """Key and content of an index file for chunks of one day; ``compacted`` if it replaces several others."""
     streams = {c.fingerprint: c.labels for c in chunks}
     rows = [
         (c.fingerprint, c.ref.key, c.ref.from_ns, c.ref.through_ns, c.ref.entries, c.ref.size_bytes) for c in chunks
@@ -142,8 +144,17 @@ def encode_index(tenant: str, day: int, chunks: Sequence[IndexedChunk], now_ns: 
     data = gzip.compress(json.dumps({"streams": streams, "chunks": rows}).encode(), 3, mtime=0)
     first = min(c.ref.from_ns for c in chunks) // 1_000_000
     last = -(-max(c.ref.through_ns for c in chunks) // 1_000_000)
-    name = f"{now_ns}-{writer}-{first}-{last}-{zlib.crc32(data):x}.tsdb.gz"
+    checksum = f"{zlib.crc32(data):08x}"
+    if not compacted:
+        # In the place of the ingester's name, so that two of one moment do not overwrite each other.
+        return f"{INDEX_PREFIX}index_{day}/{now_ns // 1_000_000_000}-lab-{checksum}-{now_ns}.tsdb.gz", data
+    name = f"{now_ns}-compactor-{first}-{last}-{checksum}.tsdb.gz"
     return f"{INDEX_PREFIX}index_{day}/{tenant}/{name}", data
+
+
+def is_compacted(key: str) -> bool:
+    """Whether an index file is one that others were merged into."""
+    return "-compactor-" in key
 
 
 def decode_index(data: bytes, key: str) -> Iterable[IndexedChunk]:

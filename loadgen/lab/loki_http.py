@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from loadgen.lab.logql_lexer import parse_duration
 from loadgen.lab.loki_query import Line, Stats, Vector
+from loadgen.lab.loki_stats import stats_json
 
 JSON = "application/json; charset=UTF-8"
 _HOUR_NS = 3_600_000_000_000
@@ -201,25 +202,8 @@ def matrix_response(vector: Vector | float, steps_ns: Sequence[int], stats: Stat
 
 
 def _data(kind: str, result: object, stats: Stats, seconds: float) -> Response:
-    seconds = max(seconds, 1e-6)
-    summary: Mapping[str, int | float] = {
-        "bytesProcessedPerSecond": int(stats.size_bytes / seconds),
-        "linesProcessedPerSecond": int(stats.lines / seconds),
-        "totalBytesProcessed": stats.size_bytes,
-        "totalLinesProcessed": stats.lines,
-        "execTime": round(seconds, 6),
-        "queueTime": 0,
-        "subqueries": 0,
-        "totalEntriesReturned": stats.returned,
-        "splits": 0,
-        "shards": 1,
-        "totalPostFilterLines": stats.returned,
-        "totalStructuredMetadataBytesProcessed": 0,
-    }
-    more = {"summary": summary, "querier": {"store": {"totalChunksRef": stats.chunks}}, "ingester": {}, "cache": {}}
-    return json_response(
-        {"status": "success", "data": {"resultType": kind, "result": result, "stats": more}}, newline=False
-    )
+    data = {"resultType": kind, "result": result, "stats": stats_json(stats, seconds)}
+    return json_response({"status": "success", "data": data}, newline=False)
 
 
 def _seconds_text(time_ns: int) -> int | float:

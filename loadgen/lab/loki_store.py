@@ -29,6 +29,7 @@ from loadgen.lab.loki_chunks import (
     decode_index,
     encode_chunk,
     encode_index,
+    is_compacted,
 )
 from loadgen.lab.loki_labels import Labels
 from loadgen.lab.loki_streams import Head, Part, Refused, Stream, admit, parts_of
@@ -225,7 +226,7 @@ class LokiStore:
             for key, chunks in files:
                 day = int(key.split("/")[1].removeprefix("index_"))
                 keys = self._index_keys.setdefault(day, [])
-                if "-lab-" in key and key not in keys:
+                if not is_compacted(key) and key not in keys:
                     keys.append(key)
                 self._learn(chunks)
             self._index_known = True
@@ -248,13 +249,15 @@ class LokiStore:
         out = []
         for info in store.list(INDEX_PREFIX):
             folders = info.key.split("/")
-            if len(folders) != 4 or folders[2] != self.tenant or not folders[1].removeprefix("index_").isdecimal():
+            if folders[2:-1] not in ([], [self.tenant]) or not folders[1].removeprefix("index_").isdecimal():
                 continue
             data = store.get(info.key)
             # Merged into another one since it was listed.
             if data is None:
                 continue
-            out.append((info.key, list(decode_index(data, info.key))))
+            chunks = [c for c in decode_index(data, info.key) if c.ref.key.startswith(f"{self.tenant}/")]
+            if chunks:
+                out.append((info.key, chunks))
         return out
 
     # --- flush
@@ -335,7 +338,7 @@ class LokiStore:
             for chunk in chunks:
                 by_day.setdefault(day_of(chunk.ref), []).append(chunk)
         for day, chunks in by_day.items():
-            key, data = encode_index(self.tenant, day, chunks, self._clock_ns(), "lab")
+            key, data = encode_index(self.tenant, day, chunks, self._clock_ns(), compacted=False)
             await asyncio.to_thread(store.put, key, data)
             self._index_keys.setdefault(day, []).append(key)
         return [(stream, head, chunks) for (stream, head), chunks in zip(jobs, results, strict=True)]
@@ -368,7 +371,7 @@ class LokiStore:
                 files = ((key, store.get(key)) for key in keys)
                 chunks = [c for key, data in files if data is not None for c in decode_index(data, key)]
                 if chunks:
-                    store.put(*encode_index(self.tenant, day, chunks, self._clock_ns(), "compactor"))
+                    store.put(*encode_index(self.tenant, day, chunks, self._clock_ns(), compacted=True))
                 for key in keys:
                     store.delete(key)
 

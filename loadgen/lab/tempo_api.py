@@ -118,7 +118,8 @@ class Api:
             raise BadRequest(f"mode {mode} is not known here; use blocks or all")
         view = self._store.trace(_trace_id(request), *_optional_range(request), blocks_only=mode == "blocks")
         trace = {} if view is None else {"trace": trace_json(view, "resourceSpans")}
-        return _json({**trace, "metrics": {}})
+        # This is the querier itself, without the front that compresses.
+        return _json({**trace, "metrics": {}}, {})
 
     def _search(self, request: Request) -> Response:
         params = request.query_params
@@ -209,9 +210,9 @@ class Api:
         return Range(start * NS, end * NS, self._seen_by_ns())
 
 
-def _json(body: Json) -> Response:
+def _json(body: Json, headers: Mapping[str, str] = _VARY) -> Response:
     text = json.dumps(body, separators=(",", ":"), ensure_ascii=False)
-    return Response(text.encode("utf-8", "replace"), media_type="application/json")
+    return Response(text.encode("utf-8", "replace"), 200, headers, "application/json")
 
 
 def _trace_id(request: Request) -> bytes:

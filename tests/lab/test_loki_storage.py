@@ -21,7 +21,9 @@ from loadgen.lab.objectstore import StoreError
 from loadgen.lab.settings import ServerSettings
 
 CHUNK = re.compile(r"fake/[0-9a-f]+/[0-9a-f]+:[0-9a-f]+:[0-9a-f]+")
-INDEX = re.compile(r"index/index_20780/fake/\d+-(lab|compactor)-\d+-\d+-[0-9a-f]+\.tsdb\.gz")
+NEW_INDEX = r"\d{10}-lab-[0-9a-f]{8}-\d{19}"
+MERGED_INDEX = r"fake/\d{19}-compactor-\d+-\d+-[0-9a-f]+"
+INDEX = re.compile(rf"index/index_20780/({NEW_INDEX}|{MERGED_INDEX})\.tsdb\.gz")
 
 
 def segments(directory: Path) -> int:

@@ -139,6 +139,10 @@ def test_a_block_has_tempos_keys_meta_and_columns(lab: Lab) -> None:
         "format": "vParquet4", "blockID": block_id, "tenantID": "single-tenant",
         "startTime": "2027-01-15T08:00:00Z", "endTime": "2027-01-15T08:00:01Z", "totalObjects": 2, "size": len(data),
         "compactionLevel": 0, "indexPageSize": 0, "totalRecords": 1, "bloomShards": 1, "footerSize": footer_bytes,
+        "dedicatedColumns": [
+            {"n": "http.request.method"}, {"n": "url.path"}, {"n": "url.route"}, {"n": "server.address"},
+            {"n": "http.route"},
+        ],
         "replicationFactor": 1,
     }  # fmt: skip
     rows = pq.read_table(io.BytesIO(data)).to_pylist()

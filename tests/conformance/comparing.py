@@ -1,0 +1,269 @@
+"""In what a server's answer differs from the recorded one, leaving aside what no request decides.
+
+Left aside are measurements (Loki's ``stats``, Tempo's ``metrics``, the server's own clock), versions, addresses, the
+order of maps and of streams, series, spans and attributes, and what others keep on the same server.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from captured import Answer, Case
+from moving import TIME_IN_WORDS, seconds_of
+
+Body = dict[str, Any]
+
+_HEADERS = ("content-type", "x-content-type-options")
+
+# Names in the recorded lists that came from other data on those servers.
+_FOREIGN = {"signal", "stream_id", "cluster", "instance", "series_id", "grpc-probe"}
+_TIME = re.compile(r"(?<![\w.])(1[789]\d{8})(?=(?:\d{3}|\d{9})?(?!\w))")
+_ADDRESS = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}:\d+\b")
+_CUT = "…[cut]"
+# In ``stats`` since a later Loki than 3.7.6.
+_NEWER = {"wireBytesTransferred"}
+_UNORDERED = ("result", "data", "batches", "resourceSpans", "scopeSpans", "spans", "attributes", "traces", "labels")
+
+
+def differences(case: Case, answer: Answer) -> dict[str, str]:
+    """Aspect (``status``, ``body`` or a header) to what was expected and what came; empty if they agree."""
+    expected = case.answer
+    found: dict[str, str] = {}
+    if answer.status != expected.status:
+        found["status"] = f"{expected.status}, not {answer.status}"
+    for name in _HEADERS:
+        wanted, got = expected.headers.get(name, ""), answer.headers.get(name, "")
+        if wanted != got:
+            found[name] = f"{wanted!r}, not {got!r}"
+    # Loki began to send it after 3.7.6; what compresses an answer may add its own word.
+    varies = answer.headers.get("vary", "").split(", ")
+    if case.file != "loki" and expected.headers.get("vary", "") not in varies:
+        found["vary"] = f"{expected.headers['vary']!r}, not {varies}"
+    body = _body(case, answer)
+    if body:
+        found["body"] = body
+    return found
+
+
+def _body(case: Case, answer: Answer) -> str:
+    kind = case.answer.headers.get("content-type", "")
+    if kind == "application/x-protobuf":
+        return "" if answer.body == case.answer.body else f"{case.answer.body!r}, not {answer.body!r}"
+    expected, got = case.answer.body.decode(), answer.body.decode("utf-8", "replace")
+    if not kind.startswith("application/json"):
+        sent = set(request_seconds(case))
+        wanted, came = _plain(expected, sent), _plain(got, sent)
+        return "" if wanted == came else f"{wanted!r}, not {came!r}"
+    try:
+        return _BODIES.get((case.file, case.name), _same)(whole(expected), json.loads(got))
+    except ValueError:
+        return f"{expected[:200]!r}, not {got[:200]!r}"
+
+
+def request_seconds(case: Case) -> Iterator[int]:
+    """The times in a request, in whole seconds; none of those inside of protobuf messages."""
+    body = case.request.body
+    for text in (case.request.path, body if isinstance(body, str) else ""):
+        for match in _TIME.finditer(text):
+            yield int(match[1])
+
+
+def _plain(text: str, sent: set[int]) -> str:
+    """Without addresses, and without times that the request does not have: those are the server's own."""
+
+    def time(match: re.Match[str]) -> str:
+        return match[0] if seconds_of(match) in sent else "<time>"
+
+    # A fraction of a second, where there is one, is the request's.
+    return TIME_IN_WORDS.sub(time, _ADDRESS.sub("<address>", text))
+
+
+def whole(text: str) -> Any:
+    """JSON that may be cut off inside its ``stats``: what is complete of it, with every open bracket closed."""
+    if not text.endswith(_CUT):
+        return json.loads(text)
+    text = text.removesuffix(_CUT)
+    open_brackets: list[str] = []
+    in_string = escaped = False
+    complete = 0
+    closing = ""
+    for at, char in enumerate(text):
+        if in_string:
+            in_string = escaped or char != '"'
+            escaped = char == "\\" and not escaped
+        elif char == '"':
+            in_string = True
+        elif char in "{[":
+            open_brackets.append("}" if char == "{" else "]")
+            complete, closing = at + 1, "".join(reversed(open_brackets))
+        elif char in "}]":
+            open_brackets.pop()
+            complete, closing = at + 1, "".join(reversed(open_brackets))
+        elif char == ",":
+            complete, closing = at, "".join(reversed(open_brackets))
+    return json.loads(text[:complete] + closing)
+
+
+def _same(expected: Any, got: Any, path: str = "") -> str:
+    """Where two JSON values differ, in words; empty if nowhere."""
+    if isinstance(expected, dict) and isinstance(got, dict):
+        if path == "" and set(expected) <= {"traces", "trace", "tagValues", "scopes", "series", "batches", "metrics"}:
+            expected, got = dict(expected), dict(got)
+            problem = _measured(expected.pop("metrics", {}), got.pop("metrics", {}), f"{path}.metrics")
+            if problem:
+                return problem
+        if expected.keys() != got.keys():
+            return f"{path}: keys {sorted(expected)}, not {sorted(got)}"
+        for key, value in expected.items():
+            check = _holds if key == "stats" else _same
+            problem = check(value, got[key], f"{path}.{key}")
+            if problem:
+                return problem
+        return ""
+    if isinstance(expected, list) and isinstance(got, list):
+        if len(expected) != len(got):
+            return f"{path}: {len(expected)} elements, not {len(got)}: {json.dumps(got)[:300]}"
+        if path.rpartition(".")[2] in _UNORDERED:
+            expected, got = sorted(expected, key=_order), sorted(got, key=_order)
+        problems = (_same(a, b, f"{path}[{i}]") for i, (a, b) in enumerate(zip(expected, got, strict=True)))
+        return next((problem for problem in problems if problem), "")
+    if type(expected) is not type(got) and not (_is_number(expected) and _is_number(got)):
+        return f"{path}: {expected!r}, not {got!r}"
+    return "" if expected == got else f"{path}: {expected!r}, not {got!r}"
+
+
+def _order(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _kind(value: Any) -> str:
+    return "number" if _is_number(value) else type(value).__name__
+
+
+def _holds(expected: Any, got: Any, path: str = "") -> str:
+    """A measurement: at least these keys, of these types; the record may have been cut."""
+    if _kind(expected) != _kind(got):
+        return f"{path}: a {_kind(expected)}, not {got!r}"
+    if isinstance(expected, dict):
+        for key, value in expected.items():
+            if key in _NEWER and key not in got:
+                continue
+            if key not in got:
+                return f"{path}: no {key!r} in {sorted(got)}"
+            problem = _holds(value, got[key], f"{path}.{key}")
+            if problem:
+                return problem
+    return ""
+
+
+def _measured(expected: Any, got: Any, path: str) -> str:
+    """A measurement in which a zero is left out: no key but these, of these types."""
+    known = expected | {
+        "inspectedBytes": "0",
+        "completedJobs": 0,
+        "totalJobs": 0,
+        "inspectedTraces": 0,
+        "totalBlocks": 0,
+    }
+    for key, value in got.items():
+        if key not in known:
+            return f"{path}: {key!r} is not among {sorted(known)}"
+        if _kind(value) != _kind(known[key]):
+            return f"{path}.{key}: a {_kind(known[key])}, not {value!r}"
+    return ""
+
+
+def _kinds(expected: Any, got: Any) -> str:
+    """The values are measured or depend on the build: the same keys and types."""
+    if not isinstance(got, dict) or expected.keys() != got.keys():
+        return f"keys {sorted(expected)}, not {got!r}"
+    return _holds(expected, got)
+
+
+def _names(expected: Any, got: Any) -> str:
+    """A list of names: sorted, without doubles, with ours among them."""
+    problem = _same(expected | {"data": []}, got | {"data": []})
+    names = got.get("data")
+    if problem or not isinstance(names, list):
+        return problem or f"data: {names!r}"
+    if names != sorted(set(names)):
+        return f"data: {names} is not sorted or has doubles"
+    missing = set(expected["data"]) - _FOREIGN - set(names)
+    return f"data: no {sorted(missing)} in {names}" if missing else ""
+
+
+def _tag_values(expected: Any, got: Any) -> str:
+    problem = _same(expected | {"tagValues": []}, got | {"tagValues": []})
+    if problem:
+        return problem
+    for value in got["tagValues"]:
+        if set(value) != {"type", "value"} or value["type"] != "string":
+            return f"tagValues: {value!r}"
+    values = [value["value"] for value in got["tagValues"]]
+    missing = {value["value"] for value in expected["tagValues"]} - _FOREIGN - set(values)
+    return f"tagValues: no {sorted(missing)} in {values}" if missing else ""
+
+
+def _tags(expected: Any, got: Any) -> str:
+    problem = _same(expected | {"scopes": []}, got | {"scopes": []})
+    if problem:
+        return problem
+    there = {scope["name"]: scope["tags"] for scope in got["scopes"]}
+    for scope in expected["scopes"]:
+        name, tags = scope["name"], set(scope["tags"])
+        found = set(there.get(name, ()))
+        # Intrinsics are the same for everybody.
+        if not tags <= found or (name == "intrinsic" and tags != found):
+            return f"scopes: {name} has {sorted(found)}, expected {sorted(tags)}"
+    return ""
+
+
+def _our_traces(expected: Any, got: Any) -> str:
+    """A search that finds other people's traces too."""
+    ours = {trace["traceID"] for trace in expected["traces"]}
+    found = [trace for trace in got.get("traces", ()) if trace.get("traceID") in ours]
+    return _same(expected, got | {"traces": found})
+
+
+def _stored_or_not_yet(expected: Any, got: Any) -> str:
+    """What is in S3 already: nothing when it was recorded, perhaps the trace by now."""
+    trace = got.pop("trace", None)
+    if trace is not None and set(trace) != {"resourceSpans"}:
+        return f".trace: {trace!r}"
+    return _same(expected, got)
+
+
+def _at_its_own_time(expected: Any, got: Any) -> str:
+    """An instant query without a time: the server takes its own."""
+    for answer in (expected, got):
+        result = answer["data"]["result"]
+        pairs = [result] if answer["data"]["resultType"] == "scalar" else [one["value"] for one in result]
+        for pair in pairs:
+            if not _is_number(pair[0]):
+                return f"data.result: {pair[0]!r} is no time"
+            pair[0] = 0
+    return _same(expected, got)
+
+
+_BODIES: dict[tuple[str, str], Callable[[Any, Any], str]] = {
+    ("loki", "labels"): _names,
+    ("loki", "label values"): _names,
+    ("loki", "index stats"): _kinds,
+    ("loki", "buildinfo"): _kinds,
+    ("mimir-like-cortex", "labels"): _names,
+    ("mimir-like-cortex", "label values"): _names,
+    ("mimir-like-cortex", "query POST form"): _at_its_own_time,
+    ("mimir-like-cortex", "query scalar"): _at_its_own_time,
+    ("tempo", "buildinfo"): _kinds,
+    ("tempo", "querier blocks only"): _stored_or_not_yet,
+    ("tempo", "search status error"): _our_traces,
+    ("tempo", "search tags v2"): _tags,
+    ("tempo", "tag values v2"): _tag_values,
+}
