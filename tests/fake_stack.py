@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -153,6 +154,18 @@ class _Loki:
 
         return self.stack.reply(f"counts {selector}", value)
 
+    def sums(self, selector: str, pattern: str, by: str, start_ns: int, end_ns: int) -> Reply[dict[str, int]]:
+        def value() -> dict[str, int]:
+            sums: dict[str, int] = {}
+            for pod, entries in self.stack.lines.items():
+                for at, line in entries if _wanted(selector, by).fullmatch(pod) else ():
+                    number = re.search(pattern, line)
+                    if start_ns < at <= end_ns and self.stack.shown(line) and number is not None:
+                        sums[pod] = sums.get(pod, 0) + int(number[1])
+            return sums
+
+        return self.stack.reply(f"sums {selector}", value)
+
 
 @dataclass
 class _Mimir:
@@ -172,19 +185,28 @@ class _Mimir:
 
         return self.stack.reply(f"raw {selector}", value)
 
-    def counts(self, selector: str, start_ms: int, end_ms: int) -> Reply[dict[Labels, int]]:
-        def value() -> dict[Labels, int]:
-            counts = {}
-            for labels, samples in self.stack.samples.items():
-                names = dict(labels)
-                if not _wanted(selector, "__name__").fullmatch(names["__name__"]):
-                    continue
-                if _wanted(selector, "instance").fullmatch(names["instance"]):
-                    count = sum(start_ms < at <= end_ms for at, _ in samples)
-                    counts[tuple(pair for pair in labels if pair[0] != "__name__")] = count
-            return {labels: count for labels, count in counts.items() if count}
+    def _within(self, selector: str, start_ms: int, end_ms: int) -> dict[Labels, list[float]]:
+        found: dict[Labels, list[float]] = {}
+        for labels, samples in self.stack.samples.items():
+            names = dict(labels)
+            if not _wanted(selector, "__name__").fullmatch(names["__name__"]):
+                continue
+            if _wanted(selector, "instance").fullmatch(names["instance"]):
+                values = [value for at, value in samples if start_ms < at <= end_ms]
+                found[tuple(pair for pair in labels if pair[0] != "__name__")] = values
+        return {labels: values for labels, values in found.items() if values}
 
-        return self.stack.reply(f"counts {selector}", value)
+    def counts(self, selector: str, start_ms: int, end_ms: int) -> Reply[dict[Labels, int]]:
+        return self.stack.reply(
+            f"counts {selector}",
+            lambda: {labels: len(values) for labels, values in self._within(selector, start_ms, end_ms).items()},
+        )
+
+    def sums(self, selector: str, start_ms: int, end_ms: int) -> Reply[dict[Labels, float]]:
+        return self.stack.reply(
+            f"sums {selector}",
+            lambda: {labels: math.fsum(values) for labels, values in self._within(selector, start_ms, end_ms).items()},
+        )
 
 
 @dataclass
@@ -195,10 +217,10 @@ class _Tempo:
         shown = self.stack.shown(trace_id)
         return self.stack.reply("trace", lambda: tuple(self.stack.spans.get(trace_id, ())) if shown else ())
 
-    def search(self, query: str, start_ns: int, end_ns: int) -> Reply[Any]:
+    def search(self, query: str, start_ns: int, end_ns: int, listed_spans: int = 1) -> Reply[Any]:
         def value() -> dict[bytes, TraceHit]:
             return {
-                trace_id: TraceHit(trace_id, len(spans))
+                trace_id: TraceHit(trace_id, len(spans), tuple(span.span_id for span in spans[:listed_spans]))
                 for trace_id, spans in self.stack.spans.items()
                 if spans
                 and start_ns - NS <= spans[0].start_ns <= end_ns + NS

@@ -42,9 +42,14 @@ def test_free_range_holds_what_it_must_and_has_no_item_on_its_edges(rhythm, firs
 
 
 @given(rhythm=rhythms, ns=st.sets(st.integers(0, 40)), start=st.integers(0, 9_000), length=st.integers(1, 9_000))
-def test_counted_is_the_number_of_items_between(rhythm, ns, start, length):  # type: ignore[no-untyped-def]
-    first = int(rhythm.firsts[0])
+def test_the_items_between_are_counted_and_told_apart(rhythm, ns, start, length):  # type: ignore[no-untyped-def]
+    first, size = int(rhythm.firsts[0]), len(rhythm.offsets)
     batches = np.array(sorted(ns), dtype=np.int64)
-    items = [first + n * rhythm.interval + int(offset) for n in ns for offset in rhythm.offsets]
-    expected = sum(start < item < start + length for item in items)
-    assert rhythm.counted(first, batches, start, start + length) == expected
+    items = {
+        n * size + i: first + n * rhythm.interval + int(offset) for n in ns for i, offset in enumerate(rhythm.offsets)
+    }
+    between = {number: at for number, at in items.items() if start < at < start + length}
+    span = (start, start + length)
+    assert rhythm.counted(first, batches, *span) == len(between)
+    assert rhythm.numbers(first, batches, *span) == sum(between)
+    assert sorted(rhythm.times(first, batches, *span).tolist()) == sorted(between.values())

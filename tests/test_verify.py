@@ -10,6 +10,8 @@ from typing import Any, cast
 import pandas as pd
 import pytest
 from fake_stack import ITEMS, FakeStack, FakeTime, receipt_of, small_plan
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from loadgen.config import Target
 from loadgen.model import NS, Batch, Outcome, QueryTiming, Receipt, Sighting, Signal
@@ -359,6 +361,54 @@ def test_an_unknown_push_that_was_stored_does_not_hide_a_loss(bench: Bench) -> N
     entries[:] = [entry for entry in entries if entry[1] not in unknown]
     bench.verify()
     assert bench.wrong() == [("logs", 1, 3)]
+
+
+@pytest.mark.parametrize("apart", [1, 4, 25], ids=["the next item", "the same batch", "another batch"])
+def test_an_item_that_came_twice_does_not_make_up_for_a_lost_one(bench: Bench, apart: int) -> None:
+    """The counts are right: only which items they are tells."""
+    entries, i = bench.line()
+    lost, twice = entries[i], entries[i - apart]
+    entries.remove(lost)
+    entries.append((twice[0] + 1, twice[1]))
+    samples, j, _ = bench.sample()
+    at_ms, value = samples[j - min(apart, 3)]
+    del samples[j]
+    samples.append((at_ms + 1, value))
+    samples.sort()
+    spans = bench.stack.spans[bench.trace()]
+    spans[2] = spans[5]
+    bench.verify()
+    rows = bench.sightings()
+    for signal in Signal:
+        assert bench.row(signal, 1, 3).missing == 1
+        mine = rows[rows["signal"] == signal.value]
+        assert mine[["missing", "doubled"]].sum().tolist() == [1, 1]
+
+
+@given(data=st.data())
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_loss_hides_behind_a_double_or_a_rejected_push_when_only_counts_are_asked_for(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    bench = Bench(tmp_path_factory.mktemp("run"), small_plan(verify={"sample": 0.0}))
+    pod = dict(bench.plan.logs.labels(1))["pod"]
+    entries = bench.stack.lines[pod]
+    lost = data.draw(st.integers(0, len(entries) - 1), "lost")
+    make_up = data.draw(st.sampled_from(["double", "rejected"]), "what makes up for it")
+    if make_up == "double":
+        twice = data.draw(st.integers(0, len(entries) - 1).filter(lambda one: one != lost), "doubled")
+        entries.append((entries[twice][0] + 1, entries[twice][1]))
+    else:
+        # Of a push that was refused, one line is there all the same.
+        n = data.draw(st.integers(0, BATCHES - 1).filter(lambda one: one != lost // 10), "rejected batch")
+        kept = data.draw(st.integers(0, 9), "kept line")
+        bench.set(Signal.LOGS, 1, n, outcome=Outcome.REJECTED.value)
+        for place in reversed([10 * n + i for i in range(10) if i != kept]):
+            entries[place] = (0, "")
+    entries[lost] = (0, "")
+    bench.stack.lines[pod] = [entry for entry in entries if entry[0]]
+    bench.verify()
+    assert bench.row(Signal.LOGS, 1, lost // 10).missing == 1
 
 
 def test_rejected_data_that_is_there_all_the_same_is_noted(bench: Bench) -> None:

@@ -181,6 +181,16 @@ def test_lost_and_doubled_items_are_found_by_content_and_by_count(
     assert bench.counts() == {signal.value: {wrong: 1} for signal in Signal}
 
 
+def test_counts_tell_a_loss_from_a_double_of_the_same_window(servers: Servers, tmp_path: Path) -> None:
+    bench = Bench(servers, tmp_path, sample=0.0)
+    for signal in Signal:
+        bench.spoil(signal, "lose")
+        bench.spoil(signal, "double")
+    bench.push()
+    bench.verify()
+    assert bench.counts() == {signal.value: {"missing": 1, "doubled": 1} for signal in Signal}
+
+
 def test_altered_items_are_found_by_content(servers: Servers, tmp_path: Path) -> None:
     bench = Bench(servers, tmp_path)
     for signal in Signal:

@@ -76,8 +76,10 @@ class Verify(Section):
     patience: Seconds = Field(
         120.0, description="how long something missing is asked for again, from its acknowledgement"
     )
-    sample: float = Field(1.0, ge=0, le=1, description="share of batches whose content is compared")
-    max_compared: int = Field(200_000, ge=0, description="lines, samples and spans compared, at most, of each signal")
+    sample: float = Field(1.0, ge=0, le=1, description="share of batches whose content is compared, drawn at random")
+    max_compared: int = Field(
+        200_000, ge=0, description="lines, samples and spans compared of each signal: beyond, a smaller share is drawn"
+    )
     parallel: int = Field(4, ge=1, le=64, description="queries at a time")
     timeout: Seconds = Field(60.0, gt=0)
     s3_wait: Seconds = Field(60.0, description="how long to watch S3 after the load for data that is not there yet")

@@ -12,6 +12,7 @@ from typing import NoReturn
 from loadgen.lab.logql_ast import (
     Binary,
     Both,
+    Capture,
     Compare,
     Condition,
     Expr,
@@ -30,13 +31,13 @@ from loadgen.lab.logql_ast import (
 )
 from loadgen.lab.logql_lexer import Token, fail, parse_bytes, parse_duration, tokens_of, unquote
 
-RANGE_OPS = frozenset({"count_over_time", "rate", "bytes_over_time", "bytes_rate"})
+RANGE_OPS = frozenset({"count_over_time", "rate", "bytes_over_time", "bytes_rate", "sum_over_time"})
 VECTOR_OPS = frozenset({"sum", "min", "max", "avg", "count", "topk", "bottomk"})
 _UNKNOWN_FUNCTIONS = re.compile(
-    "(sum|avg|max|min|stddev|stdvar|quantile|first|last|absent)_over_time|rate_counter|stddev|stdvar|sort|sort_desc"
+    "(avg|max|min|stddev|stdvar|quantile|first|last|absent)_over_time|rate_counter|stddev|stdvar|sort|sort_desc"
     "|label_replace|approx_topk"
 )
-_UNKNOWN_STAGES = re.compile("regexp|pattern|unpack|line_format|label_format|unwrap|decolorize|distinct|variants")
+_UNKNOWN_STAGES = re.compile("pattern|unpack|line_format|label_format|decolorize|distinct|variants")
 _EMPTY_MATCHER = (
     "parse error : queries require at least one regexp or equality matcher that does not have an empty-compatible "
     'value. For instance, app=~".*" does not meet this requirement, but app=~".+" will'
@@ -173,6 +174,7 @@ class _Parse:
         # The window may stand before or after the pipeline.
         window = self._window() if self._now.text == "[" else None
         stages = self._stages()
+        unwrap = self._unwrap(op)
         if window is None:
             if wrapped and self._accept(")"):
                 wrapped -= 1
@@ -183,7 +185,23 @@ class _Parse:
         self._expect(")")
         if self._now.text in {"by", "without"}:
             self._fail_at(0, f"grouping not allowed for {op} aggregation")
-        return RangeAggregation(op, LogQuery(matchers, stages), window, offset_ns)
+        return RangeAggregation(op, LogQuery(matchers, stages), window, offset_ns, unwrap)
+
+    def _unwrap(self, op: str) -> str:
+        """The label that ``| unwrap label`` names; empty if there is none, where none is needed."""
+        needed = op == "sum_over_time"
+        if self._now.text != "|":
+            if needed:
+                self._fail_at(0, f"invalid aggregation {op} without unwrap")
+            return ""
+        if not needed:
+            self._unsupported(f"unwrap in {op}")
+        self._take()
+        self._take()
+        name = self._expect_kind("identifier").text
+        if self._now.text in {"(", "|"}:
+            self._unsupported("unwrap with a conversion or a filter after it")
+        return name
 
     def _window(self) -> int:
         if self._now.text != "[":
@@ -272,11 +290,16 @@ class _Parse:
 
     def _stages(self) -> tuple[Stage, ...]:
         stages: list[Stage] = []
-        while (token := self._accept("|=", "|~", "!=", "!~", "|", "|>", "!>")) is not None:
+        while not self._at_unwrap and (token := self._accept("|=", "|~", "!=", "!~", "|", "|>", "!>")) is not None:
             if token.text in {"|>", "!>"}:
                 self._unsupported(f"the pattern filter '{token.text}'")
             stages.append(self._stage() if token.text == "|" else self._line_filter(token.text))
         return tuple(stages)
+
+    @property
+    def _at_unwrap(self) -> bool:
+        following = self._tokens[min(self._next + 1, len(self._tokens) - 1)]
+        return self._now.text == "|" and following.text == "unwrap"
 
     def _line_filter(self, op: str) -> LineFilter:
         needles: list[bytes] = []
@@ -289,7 +312,7 @@ class _Parse:
             needles.append(value.encode("utf-8", "surrogatepass"))
             if "~" in op:
                 pattern = self._regex(value, token)
-                patterns.append(re.compile(pattern.pattern.encode(), pattern.flags & (re.I | re.S | re.M)))
+                patterns.append(_of_bytes(pattern))
             if self._accept("or") is None:
                 return LineFilter(op, tuple(needles), tuple(patterns))
 
@@ -310,6 +333,13 @@ class _Parse:
             if self._now.text in {"=", "!=", "=~", "!~"}:
                 self._unsupported(f"{name} with a matcher")
             return Select(name == "keep", frozenset(names))
+        if name == "regexp" and not is_condition:
+            self._take()
+            token = self._expect_kind("string")
+            pattern = _of_bytes(self._regex(self._unquote(token), token))
+            if not pattern.groupindex:
+                self._fail_at(token.at, "at least one named capture must be supplied")
+            return Capture(pattern)
         if _UNKNOWN_STAGES.fullmatch(name) and not is_condition:
             self._unsupported(f"the stage '{name}'")
         return LabelFilter(self._condition())
@@ -374,3 +404,7 @@ class _Parse:
             return re.compile(text.replace("\\z", "\\Z"), re.DOTALL if text.startswith("(?s)") else 0)
         except (re.error, OverflowError, RecursionError, ValueError) as error:
             raise LogQLError(f"parse error : error parsing regexp: {error}: `{text}`") from error
+
+
+def _of_bytes(pattern: re.Pattern[str]) -> re.Pattern[bytes]:
+    return re.compile(pattern.pattern.encode(), pattern.flags & (re.I | re.S | re.M))

@@ -43,6 +43,13 @@ class Parser:
 
 
 @dataclass(frozen=True, slots=True)
+class Capture:
+    """``| regexp "…"``: named groups become labels."""
+
+    pattern: re.Pattern[bytes]
+
+
+@dataclass(frozen=True, slots=True)
 class Compare:
     """A condition on a label after parsing. ``kind`` is ``string``, ``number``, ``duration`` (in s) or ``bytes``."""
 
@@ -81,7 +88,7 @@ class Select:
     names: frozenset[str]
 
 
-Stage = LineFilter | Parser | LabelFilter | Select
+Stage = LineFilter | Parser | Capture | LabelFilter | Select
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +101,16 @@ class LogQuery:
 
 @dataclass(frozen=True, slots=True)
 class RangeAggregation:
-    """``count_over_time``, ``rate``, ``bytes_over_time`` or ``bytes_rate`` of a log query over a window."""
+    """``count_over_time``, ``rate``, ``bytes_over_time`` or ``bytes_rate`` of a log query over a window.
+
+    ``sum_over_time`` adds up the label that ``unwrap`` names.
+    """
 
     op: str
     query: LogQuery
     range_ns: int
     offset_ns: int = 0
+    unwrap: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Runs the stages of a log query over lines: line filters, logfmt and JSON parsers, label filters, drop and keep."""
+"""Runs the stages of a log query over lines: line filters; logfmt, JSON and regexp; label filters, drop and keep."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import operator
 import re
 from collections.abc import Callable, Sequence
 
-from loadgen.lab.logql_ast import Both, Compare, Condition, LabelFilter, LineFilter, Parser, Select, Stage
+from loadgen.lab.logql_ast import Both, Capture, Compare, Condition, LabelFilter, LineFilter, Parser, Select, Stage
 from loadgen.lab.logql_lexer import parse_bytes, parse_duration
 
 Labels = tuple[tuple[str, str], ...]
@@ -106,6 +106,8 @@ def _step(stage: Stage) -> _Step:
             return _logfmt
         case Parser():
             return _json
+        case Capture():
+            return _capture(stage)
         case Select():
             return _select(stage)
         case LabelFilter():
@@ -162,6 +164,20 @@ def _flatten(data: dict[str, object], prefix: str, before: dict[str, str], value
             _put(values, before, name, value)
         elif isinstance(value, int | float):
             _put(values, before, name, str(value))
+
+
+def _capture(stage: Capture) -> _Step:
+    search = stage.pattern.search
+
+    def run(line: bytes, values: dict[str, str]) -> bool:
+        found = search(line)
+        before = dict(values)
+        for name, value in found.groupdict().items() if found is not None else ():
+            if value:
+                _put(values, before, name, value.decode("utf-8", "replace"))
+        return True
+
+    return run
 
 
 def _select(stage: Select) -> _Step:

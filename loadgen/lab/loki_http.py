@@ -14,8 +14,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from loadgen.lab.logql_lexer import parse_duration
-from loadgen.lab.loki_query import Line, Stats, Vector
+from loadgen.lab.loki_query import Line, Stats
 from loadgen.lab.loki_stats import stats_json
+from loadgen.lab.loki_vectors import Vector
 
 JSON = "application/json; charset=UTF-8"
 _HOUR_NS = 3_600_000_000_000

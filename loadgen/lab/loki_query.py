@@ -19,10 +19,8 @@ from loadgen.lab.loki_chunks import Entries
 from loadgen.lab.loki_level import Metadata
 from loadgen.lab.loki_push import COPIES, VISIBLE_FROM_NS
 from loadgen.lab.loki_streams import Part, Stream
+from loadgen.lab.loki_vectors import Floats, Vector, aggregate, binary
 
-Floats = NDArray[np.float64]
-Vector = dict[Labels, Floats]
-"""A value for every step by label set; NaN where there is none."""
 _MARKS = frozenset({COPIES, VISIBLE_FROM_NS})
 
 
@@ -120,9 +118,9 @@ class Evaluation:
             case RangeAggregation():
                 return self._range(expr, parts[id(expr)], np.array(steps_ns, np.int64))
             case VectorAggregation():
-                return _aggregate(expr, self.metric(expr.inner, parts, steps_ns))
+                return aggregate(expr, self.metric(expr.inner, parts, steps_ns))
             case Binary():
-                return _binary(
+                return binary(
                     expr.op, self.metric(expr.left, parts, steps_ns), self.metric(expr.right, parts, steps_ns)
                 )
 
@@ -139,6 +137,12 @@ class Evaluation:
             if not len(entries):
                 continue
             times = np.array(entries.times_ns, np.int64)
+            if expr.unwrap:
+                for labels, (where, numbers) in self._unwrapped(pipeline, group.stream, entries, expr.unwrap).items():
+                    pair = samples.setdefault(labels, ([], []))
+                    pair[0].append(times[where])
+                    pair[1].append(np.array(numbers))
+                continue
             values = np.fromiter(map(len, entries.lines), np.float64, len(entries)) if of_bytes else None
             for labels, indexes in self._by_labels(pipeline, group.stream, entries).items():
                 pair = samples.setdefault(labels, ([], []))
@@ -173,6 +177,29 @@ class Evaluation:
                 raise LogQLError(_pipeline_error(labels))
             found.setdefault(labels, []).append(i)
         return {labels: np.array(indexes, np.int64) for labels, indexes in found.items()}
+
+    def _unwrapped(
+        self, pipeline: Pipeline, stream: Stream, entries: Entries, name: str
+    ) -> dict[Labels, tuple[list[int], list[float]]]:
+        """Indexes of the entries that have a label, and its numbers, by the other labels."""
+        known = self._labels_by_id(stream, entries.metadata)
+        found: dict[Labels, tuple[list[int], list[float]]] = {}
+        for i in pipeline.passing(entries.lines):
+            values = dict(pipeline.labels(entries.lines[i], known[id(entries.metadata[i])]) or ())
+            text = values.pop(name, "")
+            if not text:
+                continue
+            try:
+                number = float(text)
+            except ValueError:
+                values["__error__"] = "SampleExtractionErr"
+            labels = tuple(sorted(values.items()))
+            if "__error__" in values:
+                raise LogQLError(_pipeline_error(labels))
+            indexes, numbers = found.setdefault(labels, ([], []))
+            indexes.append(i)
+            numbers.append(number)
+        return found
 
     # --- entries
 
@@ -289,77 +316,6 @@ def _windows(
     else:
         values = (last - first).astype(np.float64)
     return np.where(last > first, values * per_second, np.nan)
-
-
-def _aggregate(expr: VectorAggregation, inner: Vector | float) -> Vector:
-    if isinstance(inner, float):
-        raise LogQLError(f"parse error : {expr.op} needs a vector, but got a number")
-    groups: dict[Labels, list[Labels]] = {}
-    names = set(expr.grouping)
-    for labels in inner:
-        if expr.without:
-            key = tuple(pair for pair in labels if pair[0] not in names)
-        else:
-            key = tuple(pair for pair in labels if pair[0] in names)
-        groups.setdefault(key, []).append(labels)
-    if expr.op in {"topk", "bottomk"}:
-        return _top(expr, inner, groups)
-    out: Vector = {}
-    for key, members in groups.items():
-        rows = np.stack([inner[m] for m in members])
-        there = ~np.isnan(rows)
-        some = there.any(axis=0)
-        if expr.op == "count":
-            values = there.sum(axis=0).astype(np.float64)
-        elif expr.op in {"sum", "avg"}:
-            values = np.where(there, rows, 0.0).sum(axis=0)
-            if expr.op == "avg":
-                values = values / np.maximum(there.sum(axis=0), 1)
-        elif expr.op == "min":
-            values = np.where(there, rows, np.inf).min(axis=0)
-        else:
-            values = np.where(there, rows, -np.inf).max(axis=0)
-        out[key] = np.where(some, values, np.nan)
-    return out
-
-
-def _top(expr: VectorAggregation, inner: Vector, groups: Mapping[Labels, Sequence[Labels]]) -> Vector:
-    out: Vector = {}
-    for members in groups.values():
-        rows = np.stack([inner[m] for m in members])
-        worst = -np.inf if expr.op == "topk" else np.inf
-        ranked = np.where(np.isnan(rows), worst, rows)
-        order = np.argsort(-ranked if expr.op == "topk" else ranked, axis=0, kind="stable")
-        chosen = np.zeros(rows.shape, bool)
-        np.put_along_axis(chosen, order[: expr.parameter], True, axis=0)
-        for i, labels in enumerate(members):
-            out[labels] = np.where(chosen[i], rows[i], np.nan)
-    return out
-
-
-def _binary(op: str, left: Vector | float, right: Vector | float) -> Vector | float:
-    if isinstance(left, float) and isinstance(right, float):
-        return float(_arithmetic(op, np.array([left]), np.array([right]))[0])
-    if isinstance(left, float):
-        return (
-            {k: _arithmetic(op, np.full_like(v, left), v) for k, v in right.items()} if isinstance(right, dict) else {}
-        )
-    if isinstance(right, float):
-        return {k: _arithmetic(op, v, np.full_like(v, right)) for k, v in left.items()}
-    return {k: _arithmetic(op, left[k], right[k]) for k in left if k in right}
-
-
-def _arithmetic(op: str, left: Floats, right: Floats) -> Floats:
-    functions: dict[str, Callable[[Floats, Floats], Floats]] = {
-        "+": np.add,
-        "-": np.subtract,
-        "*": np.multiply,
-        "/": np.divide,
-        "%": np.fmod,
-        "^": np.power,
-    }
-    with np.errstate(all="ignore"):
-        return functions[op](left, right)
 
 
 def _pipeline_error(labels: Labels) -> str:

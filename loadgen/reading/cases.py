@@ -8,11 +8,11 @@ from typing import Protocol
 
 import numpy as np
 import pandas as pd
-import xxhash
 from numpy.typing import NDArray
 
 from loadgen.model import NS, Batch, Outcome, Signal
 from loadgen.plan import Plan
+from loadgen.sampling import draw_of
 
 _OUTCOMES = (Outcome.ACCEPTED, Outcome.UNKNOWN, Outcome.REJECTED)
 MAX_DETAIL = 300
@@ -87,7 +87,7 @@ class Ledger:
     """The batches of one signal that were sent, in order of their due times, kept as columns."""
 
     def __init__(self, plan: Plan, signal: Signal, receipts: pd.DataFrame, sample: float, max_compared: int) -> None:
-        """``receipts`` has the columns of `Receipt`; ``sample`` is the share of batches that are compared."""
+        """``receipts`` has the columns of `Receipt`; ``sample`` is the share of batches that are compared, or less."""
         self.plan = plan
         self.signal = signal
         sent = receipts[(receipts["signal"] == signal.value) & receipts["outcome"].isin(_OUTCOMES)]
@@ -99,9 +99,8 @@ class Ledger:
         names = [outcome.value for outcome in _OUTCOMES]
         self.outcomes: NDArray[np.int8] = np.array([names.index(name) for name in sent["outcome"]], dtype=np.int8)
         self.items_per_batch = self._batch(0, 0).items
-        total = len(self.users) * self.items_per_batch
-        self.share = min(sample, max_compared / total) if total else 0.0
-        self.whole = self.share >= 1.0
+        self._draw = draw_of(plan.key, signal, len(self.users) * self.items_per_batch, sample, max_compared)
+        self.whole = self._draw.everything
         self._by_outcome: dict[Outcome, dict[int, NDArray[np.int64]]] = {}
 
     def __len__(self) -> int:
@@ -111,7 +110,7 @@ class Ledger:
         """The case at a position."""
         user, n = int(self.users[index]), int(self.ns[index])
         outcome = _OUTCOMES[self.outcomes[index]]
-        return Case(self._batch(user, n), outcome, int(self.acked_ns[index]), self._compared(user, n))
+        return Case(self._batch(user, n), outcome, int(self.acked_ns[index]), self._draw.has(user, n))
 
     def cases(self) -> Iterator[Case]:
         """All cases in order of due time; made one at a time, so that memory stays flat."""
@@ -143,12 +142,6 @@ class Ledger:
 
     def _batch(self, user: int, n: int) -> Batch:
         return self.plan.source(self.signal).batch(user, n)
-
-    def _compared(self, user: int, n: int) -> bool:
-        if self.whole or not self.share:
-            return self.whole
-        name = f"{self.plan.key.seed}/{self.plan.key.run}/{self.signal}/{user}/{n}"
-        return xxhash.xxh64_intdigest(name.encode()) < self.share * 2.0**64
 
 
 def grouped(cases: Iterable[Case], max_items: int, max_users: int = 1 << 30) -> Iterator[tuple[Case, ...]]:

@@ -44,12 +44,33 @@ class Rhythm:
 
     def counted(self, first: int, ns: NDArray[np.int64], start: int, end: int) -> int:
         """How many items of these batches of one user lie between start and end (exclusive)."""
-        if not len(ns):
-            return 0
+        begins, ends = self._places(first, ns, start, end)
+        return int(np.sum(ends - begins))
+
+    def numbers(self, first: int, ns: NDArray[np.int64], start: int, end: int) -> int:
+        """The sum of the running numbers of the items that `counted` counts; item ``i`` of batch ``n`` of ``k`` has
+        the number ``n * k + i``."""
+        begins, ends = self._places(first, ns, start, end)
+        of_batches = ns * len(self.offsets) * (ends - begins)
+        of_places = (ends * (ends - 1) - begins * (begins - 1)) // 2
+        return int(np.sum(of_batches + of_places))
+
+    def times(self, first: int, ns: NDArray[np.int64], start: int, end: int) -> NDArray[np.int64]:
+        """The times of the items that `counted` counts."""
+        times = (first + ns * self.interval)[:, None] + self.offsets
+        return times[(times > start) & (times < end)]
+
+    def _places(
+        self, first: int, ns: NDArray[np.int64], start: int, end: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """For each batch the place of the first item after the start, and of the first one that is not before the end.
+
+        They are equal where no item lies between.
+        """
         dues = first + ns * self.interval
-        below_end = np.searchsorted(self.offsets, end - dues, side="left")
-        below_start = np.searchsorted(self.offsets, start - dues, side="right")
-        return int(np.sum(np.maximum(below_end - below_start, 0)))
+        begins = np.searchsorted(self.offsets, start - dues, side="right")
+        ends = np.searchsorted(self.offsets, end - dues, side="left")
+        return begins, np.maximum(begins, ends)
 
 
 def free_range(rhythm: Rhythm, first: int, last: int, second: int) -> tuple[int, int] | None:

@@ -19,6 +19,7 @@ from loadgen.reading.cases import (
     unreadable,
 )
 from loadgen.reading.edges import free_range, rhythm_of
+from loadgen.signals.lines import SEQ_PATTERN
 from loadgen.signals.logs import LogSource
 from loadgen.targets.loki import LogEntry, LogStream, LokiReader
 from loadgen.targets.reading import quoted, selector
@@ -65,7 +66,11 @@ class LogAuditor:
     # -- counting --------------------------------------------------------------------------------------------------
 
     def _count(self, cases: Sequence[Case]) -> tuple[list[Found], list[Case]]:
-        """What the counts settle, and the cases that must be read: sampled, uncertain, or of a stream that differs."""
+        """What the counts settle, and the cases that must be read: sampled, uncertain, or of a stream that differs.
+
+        Beside the number of lines, the sum of their sequence numbers has to be right: one line that came twice makes
+        up for a lost one in the count, but not in the sum.
+        """
         users = by_user(cases)
         firsts = {user: self._source.pace(user).due(0) for user in users}
         offsets = self._source.line_times(self._source.batch(0, 0)) - self._source.batch(0, 0).due_ns
@@ -74,18 +79,25 @@ class LogAuditor:
         span = free_range(rhythm, start_ns, end_ns, NS)
         if span is None:
             return [], list(cases)
-        reply = self._reader.counts(self._selector(list(users)), POD, *span)
+        selected = self._selector(list(users))
+        reply = self._reader.counts(selected, POD, *span)
         if reply.value is None:
             return unreadable(cases, reply.error, reply.sent_ns, reply.done_ns), []
+        sums = self._reader.sums(selected, SEQ_PATTERN, POD, *span)
+        if sums.value is None:
+            return unreadable(cases, sums.error, sums.sent_ns, sums.done_ns), []
         settled: list[Found] = []
         wanted: list[Case] = []
         for user, mine in users.items():
-            expected = rhythm.counted(firsts[user], self._ledger.sent(user, Outcome.ACCEPTED), *span)
+            pod, accepted = _pod(self._source, user), self._ledger.sent(user, Outcome.ACCEPTED)
             # Items of pushes with an unknown outcome can make up for lost ones.
-            sure = not rhythm.counted(firsts[user], self._ledger.sent(user, Outcome.UNKNOWN), *span)
-            right = sure and reply.value.get(_pod(self._source, user), 0) == expected
+            right = (
+                not rhythm.counted(firsts[user], self._ledger.sent(user, Outcome.UNKNOWN), *span)
+                and reply.value.get(pod, 0) == rhythm.counted(firsts[user], accepted, *span)
+                and sums.value.get(pod, 0) == rhythm.numbers(firsts[user], accepted, *span)
+            )
             for case in mine:
-                found = settled_by_count(case, reply.sent_ns, reply.done_ns) if right else None
+                found = settled_by_count(case, reply.sent_ns, sums.done_ns) if right else None
                 if found is None:
                     wanted.append(case)
                 else:

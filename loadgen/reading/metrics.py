@@ -29,6 +29,9 @@ _READ_SAMPLES = 50_000
 _COUNT_SAMPLES = 2_000_000
 _MAX_SERIES = 20_000
 _MAX_INSTANCES = 50
+_SUMMED_AT_ONCE = 500_000
+# Sums of fractions differ in their last digits by the order of adding; one sample more or less changes far more.
+_SUM_TOLERANCE = 1e-11
 
 
 class MetricAuditor:
@@ -67,7 +70,11 @@ class MetricAuditor:
     # -- counting --------------------------------------------------------------------------------------------------
 
     def _count(self, cases: Sequence[Case]) -> tuple[list[Found], list[Case]]:
-        """What the counts settle, and the cases to be read: sampled, uncertain, or of an instance that differs."""
+        """What the counts settle, and the cases to be read: sampled, uncertain, or of an instance that differs.
+
+        Beside the number of samples, their sum has to be right: a surplus sample makes up for a lost one in the count,
+        but not in the sum.
+        """
         users = by_user(cases)
         firsts = {user: self._source.pace(user).due(0) // MS for user in users}
         offsets = self._source.times_ms(self._source.batch(0, 0)) - self._source.batch(0, 0).due_ns // MS
@@ -77,21 +84,36 @@ class MetricAuditor:
         if span is None:
             return [], list(cases)
         counts: dict[Labels, int] = {}
+        sums: dict[Labels, float] = {}
         names = sorted({dict(labels)["__name__"] for user in users for labels in self._source.series(user)})
         sent_ns = done_ns = 0
         for name in names:
-            reply = self._reader.counts(self._selector(list(users), name), *span)
+            selected = self._selector(list(users), name)
+            reply = self._reader.counts(selected, *span)
             if reply.value is None:
                 return unreadable(cases, reply.error, reply.sent_ns, reply.done_ns), []
-            sent_ns, done_ns = sent_ns or reply.sent_ns, reply.done_ns
-            counts |= {tuple(sorted((("__name__", name), *labels))): n for labels, n in reply.value.items()}
+            summed = self._reader.sums(selected, *span)
+            if summed.value is None:
+                return unreadable(cases, summed.error, summed.sent_ns, summed.done_ns), []
+            sent_ns, done_ns = sent_ns or reply.sent_ns, summed.done_ns
+            counts |= {_with_name(name, labels): n for labels, n in reply.value.items()}
+            sums |= {_with_name(name, labels): value for labels, value in summed.value.items()}
         settled: list[Found] = []
         wanted: list[Case] = []
         for user, mine in users.items():
-            expected = rhythm.counted(firsts[user], self._ledger.sent(user, Outcome.ACCEPTED), *span)
+            accepted, series = self._ledger.sent(user, Outcome.ACCEPTED), self._source.series(user)
+            expected = rhythm.counted(firsts[user], accepted, *span)
             # Items of pushes with an unknown outcome can make up for lost ones.
-            sure = not rhythm.counted(firsts[user], self._ledger.sent(user, Outcome.UNKNOWN), *span)
-            right = sure and all(counts.get(labels, 0) == expected for labels in self._source.series(user))
+            right = (
+                not rhythm.counted(firsts[user], self._ledger.sent(user, Outcome.UNKNOWN), *span)
+                and all(counts.get(labels, 0) == expected for labels in series)
+                and np.allclose(
+                    [sums.get(labels, 0.0) for labels in series],
+                    self._expected_sums(user, rhythm.times(firsts[user], accepted, *span)),
+                    rtol=_SUM_TOLERANCE,
+                    atol=0.0,
+                )
+            )
             for case in mine:
                 found = settled_by_count(case, sent_ns, done_ns) if right else None
                 if found is None:
@@ -99,6 +121,14 @@ class MetricAuditor:
                 else:
                     settled.append(found)
         return settled, wanted
+
+    def _expected_sums(self, user: int, times_ms: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The sum of each series over some times."""
+        sums = np.zeros(self._source.load.series)
+        at_once = max(1, _SUMMED_AT_ONCE // len(sums))
+        for begin in range(0, len(times_ms), at_once):
+            sums += self._source.values_at(user, times_ms[begin : begin + at_once]).sum(axis=1)
+        return sums
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
@@ -128,6 +158,10 @@ class MetricAuditor:
             return f"{{{named}{selector(run=self._run, instance=_instance(self._source, users[0]))[1:]}"
         instances = "|".join(re.escape(_instance(self._source, user)).replace("\\-", "-") for user in users)
         return f"{{{named}run={quoted(self._run)}, instance=~{quoted(instances)}}}"
+
+
+def _with_name(name: str, labels: Labels) -> Labels:
+    return tuple(sorted((("__name__", name), *labels)))
 
 
 def _instance(source: MetricSource, user: int) -> str:

@@ -42,10 +42,14 @@ class TraceAuditor:
         return grouped(sorted(cases, key=lambda case: case.batch.due_ns), _FEWEST_SPANS)
 
     def look(self, cases: Sequence[Case], again: bool) -> list[Found]:
-        """Search for all traces of a window, then fetch those that are to be compared or that search did not settle."""
+        """Search for all traces of a window, then fetch those that are to be compared or that search did not settle.
+
+        Search settles a trace when it lists exactly the spans that were sent, by id: a span that came twice does not
+        make up for a lost one.
+        """
         start_ns = cases[0].batch.due_ns
         end_ns = max(case.batch.due_ns for case in cases) + self._source.load.interval_ns + _LONGEST_TRACE_NS
-        reply = self._reader.search(run_query(self._run), start_ns, end_ns)
+        reply = self._reader.search(run_query(self._run), start_ns, end_ns, listed_spans=SPANS_PER_TRACE + 1)
         hits = reply.value
         if hits is None and not again and not any(case.compare for case in cases):
             return unreadable(cases, reply.error, reply.sent_ns, reply.done_ns)
@@ -64,7 +68,10 @@ class TraceAuditor:
         self, case: Case, hits: dict[bytes, TraceHit] | None, searched: Reply[dict[bytes, TraceHit]], again: bool
     ) -> Found:
         ids = [row.tobytes() for row in self._source.trace_ids(case.batch)]
-        listed = hits is not None and all(one in hits and hits[one].matched == SPANS_PER_TRACE for one in ids)
+        sent = [sorted(row.tobytes() for row in spans) for spans in self._source.span_ids(case.batch)]
+        listed = hits is not None and all(
+            one in hits and sorted(hits[one].span_ids) == spans for one, spans in zip(ids, sent, strict=True)
+        )
         if not again and not case.compare and case.outcome == "accepted" and listed:
             return Found(case, searched.sent_ns, searched.done_ns, found=case.batch.items)
         facts = self._source.spans(case.batch)

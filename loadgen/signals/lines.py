@@ -133,6 +133,9 @@ def line_pieces(line_format: LineFormat, run: str, pod: str, choice: LineChoice)
     )
 
 
+SEQ_PATTERN = r'seq"?[=:]"?(?P<seq>[0-9]{10})'
+"""Finds the sequence number in a line of any format; means the same in Python and in LogQL."""
+
 _TEXT_REF = re.compile(r"(?:^| )run=([A-Za-z0-9._-]+) pod=[a-z]+-([0-9]{5,}) seq=([0-9]{10})(?: |$)")
 _JSON_REF = re.compile(r'"run":"([A-Za-z0-9._-]+)","pod":"[a-z]+-([0-9]{5,})","seq":"([0-9]{10})"')
 

@@ -138,7 +138,11 @@ class MetricSource:
 
     def values(self, batch: Batch) -> NDArray[np.float64]:
         """All values of the batch, a row per series and a column per time."""
-        return self._values(self._user(batch.user), self.times_ms(batch))
+        return self.values_at(batch.user, self.times_ms(batch))
+
+    def values_at(self, user: int, times_ms: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The values of an instance at any times, a row per series and a column per time."""
+        return self._values(self._user(user), times_ms)
 
     def value_at(self, user: int, series_index: int, t_ms: int) -> float:
         """The value of a series at any time."""

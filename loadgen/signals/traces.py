@@ -125,6 +125,11 @@ class TraceSource:
         """The ids of the batch's traces, a row of 16 bytes each; never all zero."""
         return self._trace_words(expect(batch, self.signal)).view(np.uint8)
 
+    def span_ids(self, batch: Batch) -> NDArray[np.uint8]:
+        """The ids of the batch's spans: by trace, by place in `SHAPE`, 8 bytes each; never all zero."""
+        ids = self._span_words(expect(batch, self.signal)).T
+        return np.ascontiguousarray(ids).view(np.uint8).reshape(-1, SPANS_PER_TRACE, 8)
+
     def last_started(self, user: int, times_ns: NDArray[np.int64]) -> NDArray[np.int64]:
         """The sequence number of the trace that an emitter started last at or before each time; negative for none."""
         load = self.load
@@ -204,10 +209,16 @@ class TraceSource:
         np.maximum(ids[:, 0], np.uint64(1), out=ids[:, 0])
         return ids
 
+    def _span_words(self, batch: Batch) -> Words:
+        """The ids of spans: a row per span of `SHAPE`, a column per trace."""
+        shape = (SPANS_PER_TRACE, self.load.traces_per_batch)
+        ids = words(self._stream(batch.user, "span_id"), batch.n, shape[0] * shape[1]).reshape(shape)
+        np.maximum(ids, np.uint64(1), out=ids)
+        return ids
+
     def _columns(self, batch: Batch) -> _Columns:
         count, user, n = self.load.traces_per_batch, batch.user, batch.n
-        span_ids = words(self._stream(user, "span_id"), n, SPANS_PER_TRACE * count).reshape(SPANS_PER_TRACE, count)
-        np.maximum(span_ids, np.uint64(1), out=span_ids)
+        span_ids = self._span_words(batch)
         # 20 to 288 ms, in units of 1,024 ns so that fractions of it are exact.
         unit = (words(self._stream(user, "duration"), n, count) & np.uint64(0x3FFFF)).view(np.int64) + 20_000
         start = self._gaps + batch.due_ns

@@ -68,11 +68,21 @@ class MimirReader:
 
         The labels come without ``__name__``, so a selector must name one metric.
         """
-        expression = f"count_over_time({selector}[{duration_text((end_ms - start_ms) * MS)}])"
+        reply = self._over_time("count_over_time", selector, start_ms, end_ms)
+        if reply.value is None:
+            return reply.failed()
+        return reply.with_value({labels: round(value) for labels, value in reply.value.items()})
+
+    def sums(self, selector: str, start_ms: int, end_ms: int) -> Reply[dict[Labels, float]]:
+        """The sums of the samples that `counts` counts."""
+        return self._over_time("sum_over_time", selector, start_ms, end_ms)
+
+    def _over_time(self, function: str, selector: str, start_ms: int, end_ms: int) -> Reply[dict[Labels, float]]:
+        expression = f"{function}({selector}[{duration_text((end_ms - start_ms) * MS)}])"
         reply = self.instant(expression, end_ms, (end_ms - start_ms) / 1000)
         if reply.value is None:
             return reply.failed()
-        return reply.with_value({point.labels: round(point.value) for point in reply.value})
+        return reply.with_value({point.labels: point.value for point in reply.value})
 
     def instant(self, expression: str, at_ms: int, range_s: float = 0.0, due_ns: int = 0) -> Reply[tuple[Point, ...]]:
         """A query at one time; ``range_s`` is how far it looks back, for the timing."""

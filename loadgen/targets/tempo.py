@@ -37,10 +37,11 @@ class FoundSpan:
 
 @dataclass(frozen=True, slots=True)
 class TraceHit:
-    """One trace in a search result; ``matched`` spans fulfil the query."""
+    """One trace in a search result; ``matched`` spans fulfil the query, of which some are listed by id."""
 
     trace_id: bytes
     matched: int
+    span_ids: tuple[bytes, ...] = ()
 
 
 class TempoReader:
@@ -67,9 +68,17 @@ class TempoReader:
         return reply
 
     def search(
-        self, query: str, start_ns: int, end_ns: int, limit: int = SEARCH_LIMIT, due_ns: int = 0
+        self,
+        query: str,
+        start_ns: int,
+        end_ns: int,
+        limit: int = SEARCH_LIMIT,
+        due_ns: int = 0,
+        listed_spans: int = 1,
     ) -> Reply[dict[bytes, TraceHit]]:
         """All traces that a TraceQL query finds in a range, by id, however many.
+
+        Of each trace up to ``listed_spans`` are listed.
 
         Tempo's search stops at its limit without saying so. A result that reaches it is asked for again in two halves
         of the range, and below two seconds with a higher limit. Start and end are rounded outwards to whole seconds,
@@ -81,7 +90,8 @@ class TempoReader:
         sent_ns = 0
         while waiting:
             first_s, last_s, most = waiting.pop()
-            params = {"q": query, "start": str(first_s), "end": str(last_s), "limit": str(most), "spss": "1"}
+            span = {"start": str(first_s), "end": str(last_s)}
+            params = {"q": query, **span, "limit": str(most), "spss": str(listed_spans)}
             reply = self._asker.get(
                 "search", "/api/search", params, float(last_s - first_s), _hits_of, 0 if sent_ns else due_ns
             )
@@ -116,9 +126,9 @@ class TempoReader:
         return self._asker.get("labels", f"/api/v2/search/tag/{tag}/values", {}, 0.0, _tag_values_of, due_ns)
 
 
-def padded_id(text: str) -> bytes:
-    """A trace id of a search result, which comes in hex without leading zeros."""
-    return bytes.fromhex(text.zfill(32))
+def padded_id(text: str, digits: int = 32) -> bytes:
+    """An id of a search result, which comes in hex without leading zeros."""
+    return bytes.fromhex(text.zfill(digits))
 
 
 def _hits_of(raw: Any) -> Sized[tuple[TraceHit, ...]]:
@@ -130,7 +140,8 @@ def _hits_of(raw: Any) -> Sized[tuple[TraceHit, ...]]:
     for item in raw.get("traces", []):
         sets = item.get("spanSets") or ([item["spanSet"]] if item.get("spanSet") else [])
         matched = sum(int(one.get("matched", len(one.get("spans", ())))) for one in sets)
-        hits.append(TraceHit(padded_id(item["traceID"]), matched))
+        listed = tuple(padded_id(span["spanID"], 16) for one in sets for span in one.get("spans", ()))
+        hits.append(TraceHit(padded_id(item["traceID"]), matched, listed))
     return Sized(tuple(hits), len(hits))
 
 

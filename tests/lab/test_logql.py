@@ -15,7 +15,7 @@ PIECES = [
     "{", "}", "(", ")", "[", "]", ",", "=", "!=", "=~", "!~", "|=", "|~", "|", "==", ">", "<", ">=", "+", "-", "/",
     "by", "without", "sum", "topk", "rate", "count_over_time", "vector", "offset", "or", "and", "json", "logfmt",
     "drop", "a", '"x"', '"(("', '"\\xzz"', "`y`", "5m", "1h30m", "3", "0.5", "1e999", "5KB", "9" * 40 + "h", "unwrap",
-    "#c\n", '"', "é",
+    "regexp", "sum_over_time", "#c\n", '"', "é",
 ]  # fmt: skip
 
 
@@ -59,6 +59,12 @@ def test_no_line_breaks_a_pipeline(line: bytes, labels: dict[str, str]) -> None:
         ('{a="b"} | json x="y"', "json with parameters is not supported by the embedded Loki"),
         ('quantile_over_time(0.9, {a="b"} | unwrap x [1m])', "quantile_over_time() is not supported"),
         ('sum(rate({a="b"}[1m])) > 3', "the operator '>' between expressions is not supported"),
+        ('sum_over_time({a="b"}[1m])', "invalid aggregation sum_over_time without unwrap"),
+        ('rate({a="b"} | unwrap x [1m])', "unwrap in rate is not supported"),
+        ('sum_over_time({a="b"} | unwrap bytes(x) [1m])', "unwrap with a conversion"),
+        ('{a="b"} | unwrap x', "unexpected |"),
+        ('{a="b"} | regexp "x"', "at least one named capture must be supplied"),
+        ('{a="b"} | regexp', "unexpected $end"),
         ('rate({a="b"}[1m]) by (x)', "grouping not allowed for rate aggregation"),
     ],
 )

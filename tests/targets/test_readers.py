@@ -59,10 +59,12 @@ def parameters(request: Request) -> dict[str, str]:
 ASK: dict[str, Callable[[Readers], Any]] = {
     "loki streams": lambda r: r.loki.streams('{run="r"}', 0, NS, ("pod",)),
     "loki counts": lambda r: r.loki.counts('{run="r"}', "pod", 0, NS),
+    "loki sums": lambda r: r.loki.sums('{run="r"}', "(?P<n>.)", "pod", 0, NS),
     "loki range": lambda r: r.loki.range("x", 0, NS, 1),
     "loki labels": lambda r: r.loki.labels(0, NS),
     "mimir raw": lambda r: r.mimir.raw('{run="r"}', 0, 1000),
     "mimir counts": lambda r: r.mimir.counts('{run="r"}', 0, 1000),
+    "mimir sums": lambda r: r.mimir.sums('{run="r"}', 0, 1000),
     "mimir range": lambda r: r.mimir.range("x", 0, NS, 1),
     "mimir values": lambda r: r.mimir.label_values("x", 0, NS),
     "tempo trace": lambda r: r.tempo.trace(b"\x01" * 16),
@@ -221,6 +223,14 @@ def test_counts_ask_one_instant_query_at_the_end_of_the_range() -> None:
     }
 
 
+def test_sums_are_of_the_number_that_the_pattern_names() -> None:
+    with scripted(prometheus("vector", [{"metric": {"pod": "a"}, "value": [7.0, "2000000000000011"]}])) as server:
+        reply = readers(server.url).loki.sums('{run="r"}', r'n="?(?P<n>\d+)', "pod", 10 * NS, 70 * NS)
+    assert reply.value == {"a": 2_000_000_000_000_011}
+    asked = parameters(server.requests[0])["query"]
+    assert asked == 'sum by (pod) (sum_over_time({run="r"} | regexp "n=\\"?(?P<n>\\\\d+)" | unwrap n [60s]))'
+
+
 # -- Mimir ---------------------------------------------------------------------------------------------------------
 
 
@@ -257,8 +267,11 @@ def test_counts_of_series_are_named_by_their_labels() -> None:
     point = {"metric": {"instance": "h", "series": "1"}, "value": [1, "30"]}
     with scripted(prometheus("vector", [point])) as server:
         reply = readers(server.url).mimir.counts('{__name__="m"}', 0, 1500)
+        sums = readers(server.url).mimir.sums('{__name__="m"}', 0, 1500)
     assert reply.value == {(("instance", "h"), ("series", "1")): 30}
     assert parameters(server.requests[0])["query"] == 'count_over_time({__name__="m"}[1500ms])'
+    assert sums.value == {(("instance", "h"), ("series", "1")): 30.0}
+    assert parameters(server.requests[1])["query"] == 'sum_over_time({__name__="m"}[1500ms])'
 
 
 # -- Tempo ---------------------------------------------------------------------------------------------------------
