@@ -15,12 +15,13 @@ _BASE = {"model", "units", "clock", "pacing", "__init__"}
 _WIRE = _BASE | {"wire"}
 _SIGNALS = _WIRE | {"signals"}
 _TARGETS = _SIGNALS | {"config", "targets"}
-_PURE = _SIGNALS | {"config", "plan", "rundir"}
+_PURE = _SIGNALS | {"config", "plan", "rundir", "sampling"}
 ALLOWED = {
     "model": set(),
     "units": set(),
     "clock": set(),
     "pacing": {"model"},
+    "sampling": {"model"},
     "wire": _WIRE,
     "signals": _SIGNALS,
     "config": _BASE,
@@ -84,7 +85,8 @@ def test_only_the_users_import_locust():
 
 
 @pytest.mark.parametrize(
-    "part", ["model", "pacing", "units", "wire", "signals", "plan", "checks", "report", "audit", "requirements"]
+    "part",
+    ["model", "pacing", "sampling", "units", "wire", "signals", "plan", "checks", "report", "audit", "requirements"],
 )
 def test_pure_parts_ask_neither_a_network_nor_a_clock(part):
     for path in MODULES:

@@ -276,7 +276,8 @@ def share_text(part: float, whole: float) -> str:
 
 def counted(number: float, noun: str) -> str:
     """``1 line``, ``1,234 lines``: ``noun`` is given in the plural."""
-    singular = {"batches": "batch", "pushes": "push", "queries": "query"}.get(noun, noun.removesuffix("s"))
+    irregular = {"batches": "batch", "further batches": "further batch", "pushes": "push", "queries": "query"}
+    singular = irregular.get(noun, noun.removesuffix("s"))
     return f"{count_text(number)} {singular if number == 1 else noun}"
 
 

@@ -40,6 +40,16 @@ ADVICE = {
     ),
 }
 
+COUNTED_BY = {
+    Signal.LOGS: "the lines of each stream are counted window by window, and their sequence numbers added up, so that "
+    "a line that came twice does not make up for a lost one (several of each would, if their numbers add up alike)",
+    Signal.METRICS: "the samples of each series are counted window by window, and their values added up, so that a "
+    "surplus sample does not make up for a lost one (one of the same value would)",
+    Signal.TRACES: "the spans of each trace are told by their ids, so that one that came twice does not make up for a "
+    "lost one",
+}
+"""How completeness is told where content is not compared."""
+
 
 def _judge(case: Case, signal: Signal) -> Finding:
     limit, what = case.bounds(signal).loss, ITEMS[signal]
@@ -56,7 +66,10 @@ def _judge(case: Case, signal: Signal) -> Finding:
     missing, items = int(readable["missing"].sum()), int(readable["items"].sum())
     # Drilling down to single items can leave a part unread; the batch says so, but what is missing is proven.
     missing += int(accepted.loc[accepted["unreadable"], "missing"].sum())
-    evidence = [f"{counted(len(readable), 'batches')} with {counted(items, what)} read back in full", *_shadows(both)]
+    evidence = [f"{counted(len(readable), 'batches')} with {counted(items, what)}: all of them are counted"]
+    if (readable["compared"] == 0).any():
+        evidence.append(COUNTED_BY[signal])
+    evidence += _shadows(both)
     hurt = accepted[accepted["missing"] > 0]
     evidence += examples(case, signal, hurt, "missing")
     evidence += _history(case, signal, accepted)

@@ -28,6 +28,7 @@ from loadgen.model import (
 )
 from loadgen.plan import Plan, plan_of
 from loadgen.rundir import History, RunInfo, frame_of
+from loadgen.sampling import draw_of
 
 BEGAN_NS = 1_790_000_000 * NS
 COMPONENTS = (Component.LOKI, Component.TEMPO, Component.MIMIR)
@@ -244,8 +245,12 @@ def sighting(receipt: Receipt, phase: str, where: str, absent_ns: int, seen_ns: 
 def _look(made: Made, signal: Signal, receipts: list[Receipt], ended_ns: int, chance: random.Random) -> None:
     places = ("grafana", "search") if signal is Signal.TRACES else ("grafana",)
     each = max(1, round(made.plan.profile.freshness.every * NS / made.plan.pace(signal, 0).interval_ns))
+    verify = made.plan.profile.verify
+    items = sum(receipt.items for receipt in receipts)
+    draw = draw_of(made.plan.key, signal, items, verify.sample, verify.max_compared)
     for receipt in receipts:
-        made.sightings.append(sighting(receipt, "verify", "grafana", 0, ended_ns + 3 * NS))
+        found = sighting(receipt, "verify", "grafana", 0, ended_ns + 3 * NS)
+        made.sightings.append(found if draw.has(receipt.user, receipt.n) else replace(found, compared=0))
         if receipt.n % each == 0 and receipt.done_ns < ended_ns - 3 * NS:
             for where in places:
                 delay_ns = round((chance.uniform(0.6, 2.0) if where == "search" else chance.uniform(0.02, 0.4)) * NS)

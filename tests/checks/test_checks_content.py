@@ -6,6 +6,7 @@ import pytest
 from made_history import Made, empty_run, good_run
 
 from loadgen.model import Outcome, Result
+from loadgen.sampling import bound_text
 
 SIGNALS = ("logs", "traces", "metrics")
 COUNTED = tuple(f"{signal}.{promise}" for signal in SIGNALS for promise in ("loss", "duplicates"))
@@ -180,14 +181,132 @@ def test_a_full_comparison_says_that_it_was_full() -> None:
     assert any("all of them, in full" in text for text in good_run().verdict("logs.altered").evidence)
 
 
-def test_a_sampled_comparison_says_what_its_sample_is_worth() -> None:
-    made = good_run()
-    made.change("sightings", lambda s: s.phase == "verify" and s.signal == "logs" and s.n % 4 != 0, compared=0)
-    verdict = made.verdict("logs.altered")
-    compared = sum(1 for r in made.receipts if r.signal == "logs" and r.n % 4 == 0)
+def sampled(share: float, run: str = "made", duration_s: int = 60) -> Made:
+    return good_run({"verify": {"sample": share}, "run": {"duration": duration_s}, "faults": []}, run)
+
+
+def compared_of(made: Made, signal: str = "logs") -> list[tuple[int, int]]:
+    rows = [s for s in made.sightings if s.signal == signal and s.phase == "verify" and s.compared]
+    return [(row.user, row.n) for row in rows]
+
+
+@pytest.mark.parametrize("check", COMPARED)
+def test_a_sampled_comparison_says_what_its_sample_is_worth(check: str) -> None:
+    made = sampled(0.5)
+    verdict = made.verdict(check)
+    k = len(compared_of(made, check.split(".")[0]))
+    assert 40 < k < 80
     assert verdict.result is Result.PASS
-    assert any(f"k = {compared}" in text and "95 % confidence" in text for text in verdict.evidence)
-    assert any(f"{300 / compared:.2g} %" in text for text in verdict.evidence)
+    assert any(f"k = {k}" in text and "95 % confidence" in text for text in verdict.evidence)
+    assert f"fewer than {bound_text(k)} of the batches" in verdict.measured
+
+
+def test_a_weak_sample_says_so_beside_the_verdict() -> None:
+    made = sampled(0.2)
+    k = len(compared_of(made))
+    verdict = made.verdict("logs.altered")
+    assert 10 <= k < 30 and verdict.result is Result.PASS
+    assert f"a weak sample of {k} batches: fewer than {bound_text(k)}" in verdict.measured
+
+
+def test_batches_read_because_their_count_was_wrong_make_the_sample_no_larger() -> None:
+    made = sampled(0.2)
+    before, drawn = made.verdict("logs.altered"), set(compared_of(made))
+    made.change(
+        "sightings",
+        lambda s: s.signal == "logs" and s.phase == "verify" and s.user == 1 and (1, s.n) not in drawn,
+        compared=lambda s: s.found,
+    )
+    beside = len(compared_of(made)) - len(drawn)
+    after = made.verdict("logs.altered")
+    assert beside > 30
+    assert f"k = {len(drawn)} " in after.evidence[0] and f"{beside} further batches compared" in after.evidence[0]
+    assert after.measured.split(";")[1] == before.measured.split(";")[1]
+
+
+def test_what_is_wrong_beside_the_sample_fails_too() -> None:
+    made = sampled(0.2)
+    drawn = set(compared_of(made))
+    other = next(n for n in range(60) if (1, n) not in drawn)
+    made.change(
+        "sightings",
+        lambda s: (s.signal, s.phase, s.user, s.n) == ("logs", "verify", 1, other),
+        compared=lambda s: s.found,
+        altered=1,
+    )
+    assert made.result("logs.altered") is Result.FAIL
+
+
+def test_pushes_without_a_clear_answer_are_no_part_of_the_sample() -> None:
+    made = sampled(0.2)
+    drawn = compared_of(made)
+    unclear = drawn[0]
+    made.change("receipts", lambda r: (r.signal, r.user, r.n) == ("logs", *unclear), outcome=Outcome.UNKNOWN.value)
+    verdict = made.verdict("logs.altered")
+    assert f"k = {len(drawn) - 1} " in verdict.evidence[0] and "1 further batch compared" in verdict.evidence[0]
+
+
+def test_a_drawn_batch_that_could_not_be_read_leaves_it_unknown() -> None:
+    made = sampled(0.5)
+    drawn = compared_of(made)[3]
+    made.change(
+        "sightings",
+        lambda s: (s.signal, s.phase, s.user, s.n) == ("logs", "verify", *drawn),
+        unreadable=True,
+        compared=0,
+        detail="502",
+    )
+    verdict = made.verdict("logs.altered")
+    assert verdict.result is Result.UNKNOWN
+    assert "502" in verdict.evidence[0] and "loadgen verify" in verdict.remedy
+
+
+def test_a_batch_outside_the_sample_that_could_not_be_read_does_not_concern_the_comparison() -> None:
+    made = sampled(0.5)
+    drawn = set(compared_of(made))
+    other = next(n for n in range(60) if (1, n) not in drawn)
+    made.change(
+        "sightings", lambda s: (s.signal, s.phase, s.user, s.n) == ("logs", "verify", 1, other), unreadable=True
+    )
+    assert made.result("logs.altered") is Result.PASS
+    assert made.result("logs.loss") is Result.UNKNOWN
+
+
+def test_a_batch_that_is_lost_altogether_cannot_be_compared_and_is_a_matter_of_loss() -> None:
+    made = good_run({"faults": []})
+    made.change(
+        "sightings",
+        lambda s: (s.signal, s.phase, s.user, s.n) == ("logs", "verify", 1, 3),
+        found=0,
+        compared=0,
+        missing=lambda s: s.expected,
+    )
+    assert made.result("logs.altered") is Result.PASS
+    assert made.result("logs.loss") is Result.FAIL
+
+
+def test_few_wrong_items_in_a_sample_do_not_tell_how_many_there_are_in_all() -> None:
+    made = good_run({"verify": {"sample": 0.5}, "objectives": {"logs": {"altered": 5}}, "faults": []})
+    user, n = compared_of(made)[0]
+    made.change("sightings", lambda s: (s.signal, s.phase, s.user, s.n) == ("logs", "verify", user, n), altered=2)
+    verdict = made.verdict("logs.altered")
+    assert verdict.result is Result.UNKNOWN and "sample" in verdict.evidence[0]
+    everything = good_run({"objectives": {"logs": {"altered": 5}}, "faults": []})
+    everything.change("sightings", lambda s: (s.signal, s.phase, s.user, s.n) == ("logs", "verify", 1, 3), altered=2)
+    assert everything.result("logs.altered") is Result.PASS
+
+
+def test_a_limit_of_items_makes_a_sample_too() -> None:
+    made = good_run({"verify": {"max_compared": 600}, "faults": []})
+    k = len(compared_of(made))
+    assert 40 < k < 80 and f"k = {k} " in made.verdict("logs.altered").evidence[0]
+
+
+def test_counts_are_said_to_be_complete_whatever_the_sample() -> None:
+    texts = " ".join(sampled(0.1).verdict("logs.loss").evidence)
+    assert (
+        "120 batches with 1,200 lines: all of them are counted" in texts and "does not make up for a lost one" in texts
+    )
 
 
 @pytest.mark.parametrize("check", COMPARED)
@@ -198,6 +317,20 @@ def test_nothing_compared_is_unknown(check: str) -> None:
 
 
 def test_too_small_a_sample_is_unknown() -> None:
-    made = good_run()
-    made.change("sightings", lambda s: s.phase == "verify" and (s.user, s.n) != (0, 1), compared=0)
-    assert made.result("logs.altered") is Result.UNKNOWN
+    made = sampled(0.05)
+    assert 0 < len(compared_of(made)) < 10
+    verdict = made.verdict("logs.altered")
+    assert verdict.result is Result.UNKNOWN and "too few to judge by" in verdict.evidence[0]
+
+
+@pytest.mark.parametrize("check", COMPARED)
+def test_a_sample_that_drew_nothing_is_unknown(check: str) -> None:
+    verdict = sampled(0.0).verdict(check)
+    assert verdict.result is Result.UNKNOWN and "verify.sample" in verdict.remedy
+
+
+def test_few_batches_of_which_all_are_compared_are_enough() -> None:
+    made = good_run({"run": {"duration": 4, "warmup": 1}, "logs": {"users": 1}, "faults": []})
+    assert len(compared_of(made)) == 4
+    verdict = made.verdict("logs.altered")
+    assert verdict.result is Result.PASS and "all of them, in full" in verdict.evidence[0]

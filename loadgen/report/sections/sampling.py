@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from loadgen.checks.case import ITEMS
-from loadgen.checks.content import strength
+from loadgen.checks.content import comparison_of
+from loadgen.checks.loss import COUNTED_BY
 from loadgen.model import Outcome, Signal
 from loadgen.report.parts import Facts, Part, Table, Text
 
@@ -17,22 +18,37 @@ def section(facts: Facts) -> Part | None:
             continue
         accepted = both[both["outcome"] == Outcome.ACCEPTED.value]
         readable = accepted[accepted["seen"] & ~accepted["unreadable"]]
-        compared = both[both["compared"] > 0]
         wrong = int(both["altered"].sum() + both["reordered"].sum())
-        what = ITEMS[signal]
+        what, compared = ITEMS[signal], comparison_of(facts.case, signal)
         rows.append(
             (
                 str(signal),
                 f"{len(accepted):,}",
                 f"{len(readable):,}",
                 f"{int(readable['found'].sum()):,} {what}",
-                f"{len(compared):,}",
-                f"{int(compared['compared'].sum()):,} {what}",
+                f"{compared.k:,}",
+                f"{compared.beside:,}",
+                f"{compared.items:,} {what}",
             )
         )
-        texts.append(Text(f"{signal}: {strength(compared, accepted, wrong, what)}."))
+        texts.append(Text(f"{signal}: {compared.text(wrong, what)}."))
+        if not compared.everything:
+            texts.append(Text(f"{signal}: {COUNTED_BY[signal]}."))
     if not rows:
         return None
-    columns = ("signal", "batches accepted", "batches read back", "found", "batches compared", "compared in content")
-    intro = Text("Every accepted batch is counted; its content is compared, item for item, as far as the profile says.")
-    return Part("sampling", "What was looked at", (intro, Table(columns, tuple(rows), right=(1, 2, 3, 4, 5)), *texts))
+    columns = (
+        "signal",
+        "batches accepted",
+        "batches counted",
+        "found",
+        "sample compared",
+        "compared beside it",
+        "compared in content",
+    )
+    intro = Text(
+        "Every accepted batch is counted, whatever the sample. Content is compared, item for item, of as many batches "
+        "as the profile says (verify.sample, verify.max_compared). They are drawn at random, each with the same chance "
+        "and before anything is known of it."
+    )
+    table = Table(columns, tuple(rows), right=(1, 2, 3, 4, 5, 6))
+    return Part("sampling", "What was looked at", (intro, table, *texts))
