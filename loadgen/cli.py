@@ -395,7 +395,9 @@ def _run(
 
 def _preflight(target: Target, profile: Profile, display: TerminalDisplay) -> None:
     display.phase("check", f"is {target.name} reachable?")
-    problems = check_reachable(target, [signal for signal in Signal if profile.users(signal)])
+    sent = [signal for signal in Signal if profile.users(signal)]
+    asked = {query.component for query in profile.queries}
+    problems = check_reachable(target, sent, asked=[signal for signal in Signal if signal.component.value in asked])
     if problems:
         raise RunError("the target cannot be used:\n" + "\n".join(f"  - {problem}" for problem in problems))
 

@@ -213,7 +213,7 @@ class QueryTiming:
 
     Attributes:
         component: ``loki``, ``tempo`` or ``mimir``.
-        kind: ``instant``, ``range``, ``logs``, ``labels``, ``trace``, ``search``, ``panel``.
+        kind: ``instant``, ``range``, ``logs``, ``labels``, ``trace``, ``search``, ``panel``; of an own query its title.
         via: ``grafana`` or ``direct``.
         source: ``viewer`` (planned load), ``probe``, ``verify`` or ``own`` (a query of the user's configuration).
         range_s: width of the time range asked for, 0 for none.

@@ -325,7 +325,8 @@ def _read_back(
     )
     if plan.profile.queries and not interrupt.end_phase():
         readers = open_readers(target, clock, None, plan.profile.verify.timeout, "own")
-        run.append(look_back(readers, plan.profile.queries, clock))
+        display.phase("ranges", "how far back the own queries could look")
+        run.append(look_back(run, readers, plan.profile.queries, clock, interrupt.end_phase))
     run.compact()
     run.write_info(replace(run.info(), verified_ns=clock()))
 

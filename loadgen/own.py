@@ -6,13 +6,17 @@ much of the asked range held data is told, because a day that holds an hour prov
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
+from loadgen.clock import Clock
 from loadgen.config import OwnQuery
 from loadgen.model import HELD_DATA, NS, Component, QueryTiming, StackSample
+from loadgen.pacing import Pace, pace_of
 from loadgen.panels import step_s
+from loadgen.rundir import RunDir
 from loadgen.targets.readers import Readers
 from loadgen.targets.reading import Reply
 
@@ -22,6 +26,7 @@ _HITS = 20
 # Where a range is looked at: often enough that a quarter of an hour of a day shows, seldom enough to cost nothing.
 _PIECES = 96
 _SEARCHES = 12
+_STEP_S = 0.5
 
 
 def ask(readers: Readers, query: OwnQuery, now_ns: int, due_ns: int) -> QueryTiming:
@@ -58,41 +63,106 @@ def is_log_query(text: str) -> bool:
     return text.lstrip().startswith("{")
 
 
-def held_data(readers: Readers, query: OwnQuery, now_ns: int) -> float | None:
-    """The share of the query's range, before ``now_ns``, that held data; None when it could not be told."""
+class Asking:
+    """The own queries of a run, each at a pace of its own, one of each under way at a time."""
+
+    def __init__(self, readers: Readers, clock: Clock, began_ns: int) -> None:
+        self._readers, self._clock, self._began_ns = readers, clock, began_ns
+
+    def pace(self, number: int, query: OwnQuery) -> Pace:
+        """When the query with that place in the profile is due."""
+        return pace_of(number, self._began_ns, round(query.every * NS))
+
+    def ask_forever(
+        self,
+        number: int,
+        query: OwnQuery,
+        record: Callable[[QueryTiming], None],
+        sleep: Callable[[float], None],
+        stop: Callable[[], bool],
+    ) -> None:
+        """Ask again and again. What an answer cost that was slow is counted whole; of the times that it took from
+        others the last is made up for, and its waiting counts too.
+        """
+        pace = self.pace(number, query)
+        n = pace.first_at(self._clock())
+        while not stop():
+            wait_s = (pace.due(n) - self._clock()) / NS
+            if wait_s > 0:
+                # In small steps, so that the end of the load is noticed.
+                sleep(min(wait_s, _STEP_S))
+                continue
+            record(ask(self._readers, query, self._clock(), pace.due(n)))
+            n = max(n + 1, pace.last_at(self._clock()))
+
+
+# -- how far back there was data -----------------------------------------------------------------------------------
+
+
+def held_data(readers: Readers, query: OwnQuery, end_ns: int, stop: Callable[[], bool] = lambda: False) -> float | None:
+    """The share of the query's range, before ``end_ns``, that held data; None when it could not be told.
+
+    The range is looked at in pieces, each by a question that is quick to answer: is there anything at all?
+    """
     component = Component(query.component)
-    start_ns, length_s = now_ns - round(query.range * NS), max(_PIECES, round(query.range))
-    step = -(-length_s // _PIECES)
+    start_ns, length_s = end_ns - round(query.range * NS), max(_PIECES, round(query.range))
     if component is Component.TEMPO:
-        return _held_by_search(readers, query.query, start_ns, now_ns)
-    if component is Component.LOKI:
-        expression = f"sum(count_over_time({query.query}[{step}s]))" if is_log_query(query.query) else query.query
-        reply = readers.loki.range(expression, start_ns + step * NS, now_ns, step)
-    else:
-        reply = readers.mimir.range(query.query, start_ns + step * NS, now_ns, step)
+        return _pieces_held(
+            lambda begin_ns, until_ns: readers.tempo.first_hits(query.query, begin_ns, until_ns, 1),
+            start_ns,
+            end_ns,
+            _SEARCHES,
+            stop,
+        )
+    if component is Component.LOKI and is_log_query(query.query):
+        return _pieces_held(
+            lambda begin_ns, until_ns: readers.loki.newest(query.query, begin_ns, until_ns, 1),
+            start_ns,
+            end_ns,
+            _PIECES,
+            stop,
+        )
+    step = -(-length_s // _PIECES)
+    reader = readers.loki if component is Component.LOKI else readers.mimir
+    reply = reader.range(query.query, start_ns + step * NS, end_ns, step)
     if reply.value is None:
         return None
     moments = {at for series in reply.value for at, _value in series.points}
     return min(1.0, len(moments) / (length_s // step))
 
 
-def _held_by_search(readers: Readers, query: str, start_ns: int, end_ns: int) -> float | None:
-    length_ns = max(NS, (end_ns - start_ns) // _SEARCHES)
+def _pieces_held(
+    count: Callable[[int, int], Reply[int]], start_ns: int, end_ns: int, pieces: int, stop: Callable[[], bool]
+) -> float | None:
+    pieces = max(1, min(pieces, (end_ns - start_ns) // NS))
+    edges = [start_ns + (end_ns - start_ns) * piece // pieces for piece in range(pieces + 1)]
     held = 0
-    for piece in range(_SEARCHES):
-        begin_ns = start_ns + piece * length_ns
-        reply = readers.tempo.first_hits(query, begin_ns, begin_ns + length_ns, 1)
-        if reply.value is None:
+    for begin_ns, until_ns in pairwise(edges):
+        reply = count(begin_ns, until_ns) if not stop() else None
+        if reply is None or reply.value is None:
             return None
         held += reply.value > 0
-    return held / _SEARCHES
+    return held / pieces
 
 
-def look_back(readers: Readers, queries: tuple[OwnQuery, ...], clock: Callable[[], int]) -> list[StackSample]:
-    """How much of each query's range held data, as samples to be stored; what cannot be told is left out."""
+def look_back(
+    run: RunDir, readers: Readers, queries: Sequence[OwnQuery], clock: Clock, stop: Callable[[], bool]
+) -> tuple[StackSample, ...]:
+    """How much of each query's range held data when it was asked last, as samples to be stored.
+
+    What was told already stays: of a run of days ago, later looks would find what its queries could not have found.
+    What was never asked, or cannot be told, is left out.
+    """
+    asked, _ = run.rows("queries")
+    own = asked[asked["source"] == SOURCE]
+    last_ns = own.groupby("kind")["due_ns"].max().to_dict()
+    stored, _ = run.rows("stack")
+    told = set(stored.loc[stored["metric"] == HELD_DATA, "labels"])
     samples = []
     for query in queries:
-        share = held_data(readers.recording(None), query, clock())
+        if query.title not in last_ns or query.title in told:
+            continue
+        share = held_data(readers.recording(None), query, int(last_ns[query.title]), stop)
         if share is not None:
             samples.append(StackSample(query.component, HELD_DATA, query.title, clock(), share))
-    return samples
+    return tuple(samples)

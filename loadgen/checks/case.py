@@ -276,7 +276,8 @@ def share_text(part: float, whole: float) -> str:
 
 def counted(number: float, noun: str) -> str:
     """``1 line``, ``1,234 lines``: ``noun`` is given in the plural."""
-    irregular = {"batches": "batch", "further batches": "further batch", "pushes": "push", "queries": "query"}
+    irregular = {"batches": "batch", "further batches": "further batch", "pushes": "push"}
+    irregular |= {"queries": "query", "own queries": "own query"}
     singular = irregular.get(noun, noun.removesuffix("s"))
     return f"{count_text(number)} {singular if number == 1 else noun}"
 

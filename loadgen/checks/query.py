@@ -22,7 +22,8 @@ from loadgen.checks.case import (
     touches,
     unknown,
 )
-from loadgen.checks.ranges import Held, held, own_queries, own_text
+from loadgen.checks.own import OwnFacts, is_refused, own_facts, proves_nothing
+from loadgen.checks.ranges import held, own_queries, range_text
 from loadgen.checks.wrong_answers import wrong_answers
 from loadgen.model import NS, Component, Result, Signal
 from loadgen.units import duration_text
@@ -92,14 +93,6 @@ def own_delay_texts(count: int) -> list[str]:
     return [text] if count else []
 
 
-def range_text(range_s: float) -> str:
-    """A time range as people name it."""
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if range_s >= length and range_s % length == 0 and (unit != "d" or range_s > length):
-            return f"{range_s / length:g} {unit}"
-    return f"{range_s:g} s" if range_s else "no range"
-
-
 def kinds_text(queries: pd.DataFrame) -> str:
     """Which kinds and ranges were asked, how often, and how long they took at most."""
     parts = []
@@ -140,14 +133,22 @@ def _judge(case: Case, signal: Signal) -> Finding:
     if queries.empty and not own and not (case.profile.dashboards.users and case.profile.users(signal)):
         return skipped(objective, "the profile has nobody who asks", "set dashboards.users to judge this promise")
     outage, delayed = in_outage(case, component, queries), in_own_delay(case, queries)
-    refused = is_refused(queries)
-    counting, left_out = queries[~outage & ~delayed & ~refused], queries[outage]
-    about = [own_text(case, query, queries) for query in own_queries(case, component)]
+    refused, empty = is_refused(queries), proves_nothing(queries, limit_s)
+    calm = ~outage & ~delayed
+    counting, left_out = queries[calm & ~refused & ~empty], queries[outage]
+    own_ones = [own_facts(case, query, queries[calm]) for query in own_queries(case, component)]
+    about = [*_refusals(own_ones), *(one.text for one in own_ones), *_empty(int((empty & calm).sum()))]
     aside = [*_aside(left_out), *own_delay_texts(int((delayed & ~outage).sum()))]
     if len(counting) < MIN_QUERIES:
         why = f"{counted(len(counting), 'queries')} measured, at least {MIN_QUERIES} are needed"
         remedy = f"{RUN_LONGER}, or set dashboards.refresh shorter"
-        return unknown(objective, why, remedy, len(counting), [*_refusals(queries[refused]), *about, *aside])
+        return unknown(
+            objective,
+            why,
+            f"{_REFUSED}; {remedy}" if refused.any() else remedy,
+            len(counting),
+            [*about, *aside],
+        )
     took_s = latency_ns(counting) / NS
     ok = counting["ok"].to_numpy(bool)
     failed = int((~ok).sum())
@@ -155,13 +156,13 @@ def _judge(case: Case, signal: Signal) -> Finding:
     p99_s = nearest_rank(np.where(ok, took_s, np.inf), 0.99)
     text = duration_text(p99_s) if np.isfinite(p99_s) else "never"
     slowest = f", slowest {duration_text(float(took_s[ok].max()))}" if ok.any() else ""
-    measured = f"p99 {text}{slowest}, {failed:,} of {len(counting):,} failed"
     full = held(case, component, counting)
-    if full is not None:
-        measured += f"; {full.text}"
+    ranged = f" {full.text}" if full is not None else ""
+    measured = f"p99 {text}{ranged}{slowest}, {failed:,} of {len(counting):,} failed"
+    slow = _slow_alone(own_ones, limit_s)
     evidence = [
-        *_refusals(queries[refused]),
-        *_thin(full),
+        *(full.warnings if full is not None else ()),
+        *slow,
         *about,
         kinds_text(counting) + ("; asked directly, not through Grafana" if case.direct else ""),
         "p99 is nearest-rank over every raw latency, from the planned time; a failed query counts as never answered",
@@ -172,36 +173,32 @@ def _judge(case: Case, signal: Signal) -> Finding:
     value = p99_s if np.isfinite(p99_s) else None
     if failed > FAILING_SHARE * len(counting):
         return Finding(Result.FAIL, objective, measured, value, len(counting), tuple(evidence), _FAILING)
-    if p99_s > limit_s:
+    if p99_s > limit_s or slow:
         return Finding(Result.FAIL, objective, measured, value, len(counting), tuple(evidence), _ADVICE[component])
     if refused.any():
         return Finding(Result.UNKNOWN, objective, measured, value, len(counting), tuple(evidence), _REFUSED)
     return Finding(Result.PASS, objective, measured, value, len(counting), tuple(evidence))
 
 
-def is_refused(queries: pd.DataFrame) -> NDArray[np.bool_]:
-    """Own queries that the server does not understand (400): a mistake in the profile, not in the stack.
-
-    Grafana answers 400 also when the component refuses its login; that is not meant.
-    """
-    text = queries["detail"].astype(str)
-    refused = (queries["source"] == "own") & (queries["status"] == 400) & ~text.str.contains("Authentication")
-    return refused.to_numpy(bool)
-
-
-def _refusals(refused: pd.DataFrame) -> list[str]:
-    groups = refused.groupby("kind").agg(count=("ok", "size"), detail=("detail", "first")).reset_index()
-    return [f"own query {row['kind']} was refused {row['count']:,} ×: {row['detail']}" for row in records(groups)]
-
-
-def _thin(full: Held | None) -> list[str]:
-    if full is None or not full.thin:
-        return []
-    whose = "the stack has data for" if full.own else "this run's own data fills"
+def _refusals(own_ones: list[OwnFacts]) -> list[str]:
     return [
-        f"tested on {duration_text(full.held_s)} of {duration_text(full.range_s)} only, which is what {whose}: "
-        "a range full of data may take longer"
+        f"own query {one.query.title} was refused {one.refused:,} ×: {one.words}" for one in own_ones if one.refused
     ]
+
+
+def _empty(count: int) -> list[str]:
+    text = f"{counted(count, 'own queries')} returned nothing; how quick they were proves nothing and does not count"
+    return [text] if count else []
+
+
+def _slow_alone(own_ones: list[OwnFacts], limit_s: float) -> list[str]:
+    """Own queries that do not keep the bound by themselves: many panels on little data must not outvote them."""
+    texts = []
+    for one in own_ones:
+        p99_s = one.quantile_s(0.99)
+        if p99_s is not None and limit_s < p99_s < np.inf and len(one.took_s) + one.failed >= MIN_QUERIES:
+            texts.append(f"own query {one.query.title} alone: p99 {duration_text(p99_s)} of {len(one.took_s):,}")
+    return texts
 
 
 def _aside(left_out: pd.DataFrame) -> list[str]:

@@ -14,34 +14,86 @@ from loadgen.model import HELD_DATA, NS, Component
 from loadgen.units import duration_text
 
 THIN_SHARE = 0.5
-"""Below this share of its range with data, a query was not really tested over that range."""
+"""Below this share of its range with data, a promise about the range was not really tested."""
+
+PROMISED_S = {Component.LOKI: 86_400.0, Component.MIMIR: 7 * 86_400.0}
+"""The range that a component's promise speaks of; Tempo's speaks of none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Of the longest range that people asked a component for.
+    """How far back data was asked for, and how far back there was some.
 
     Attributes:
-        range_s: its width.
-        held_s: how much of it held data, as far as is known.
-        own: it is a range of the user's own query, not of the run's panels.
+        range_s: the longest range that people asked a component for.
+        held_s: the most of any of their ranges that held data, as far as is known.
+        own: that was a range of the user's own query, not of the run's panels.
+        promised_s: the range that the promise speaks of, or the longest that was asked for.
     """
 
     range_s: float
     held_s: float
     own: bool
+    promised_s: float
 
     @property
     def thin(self) -> bool:
-        """Too little of the range held data to speak for the whole."""
-        return self.held_s < THIN_SHARE * self.range_s
+        """Too little to speak for the whole range."""
+        return self.held_s < THIN_SHARE * self.promised_s
+
+    @property
+    def amount(self) -> str:
+        """How much held data. A share of a range is known in pieces only: one line makes its whole piece count."""
+        if not self.held_s:
+            return "nothing"
+        return ("at most " if self.own and self.held_s < self.range_s else "") + amount_text(self.held_s)
 
     @property
     def text(self) -> str:
-        """For people, e.g. ``62 s of 1 d held data``."""
-        # A share of a range is known in pieces only: one line makes its whole piece count.
-        most = "at most " if self.own and self.thin else ""
-        return f"{most}{duration_text(self.held_s)} of {duration_text(self.range_s)} held data"
+        """For people, e.g. ``over ranges up to 24 h, of which 62 s held data of this run``."""
+        whose = "" if self.own else " of this run"
+        return f"over ranges up to {range_text(self.range_s)}, of which {self.amount} held data{whose}"
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a reader must not believe, if there is such a thing."""
+        if not self.thin:
+            return []
+        return [
+            f"tested on {self.amount} of {range_text(self.promised_s)} only, which is all that "
+            + ("the stack has data for" if self.own else "this run's own data fills")
+            + "; a range full of data may take longer"
+        ]
+
+
+def held(case: Case, component: Component, queries: pd.DataFrame, promised_s: float = 0.0) -> Held | None:
+    """How much data the fullest range held that people's queries of a component asked for; None without ranges.
+
+    ``promised_s`` is the range that is promised, if it is not the component's own.
+    """
+    longest_s = float(queries["range_s"].max()) if len(queries) else 0.0
+    if not longest_s:
+        return None
+    promised_s = promised_s or PROMISED_S.get(component, longest_s)
+    found = [Held(longest_s, run_held_s(case, component, queries[queries["source"] == "viewer"]), False, promised_s)]
+    shares = own_shares(case)
+    answered = set(queries.loc[(queries["source"] == "own") & queries["ok"], "kind"])
+    found += [
+        Held(longest_s, shares[query.title] * query.range, True, promised_s)
+        for query in own_queries(case, component)
+        if query.title in answered and query.title in shares
+    ]
+    return max(found, key=lambda one: one.held_s)
+
+
+def run_held_s(case: Case, component: Component, queries: pd.DataFrame) -> float:
+    """How much of the ranges of panels held data of this run, at most: it begins with the first accepted push."""
+    signal = component.signal
+    accepted = case.accepted(signal) if signal is not None else case.history.receipts.head(0)
+    if queries.empty or accepted.empty:
+        return 0.0
+    since_s = (queries["due_ns"].to_numpy(np.int64) - int(accepted["due_ns"].min())) / NS
+    return float(max(0.0, np.minimum(since_s, queries["range_s"].to_numpy(np.float64)).max()))
 
 
 def own_shares(case: Case) -> Mapping[str, float]:
@@ -51,46 +103,19 @@ def own_shares(case: Case) -> Mapping[str, float]:
     return {str(label): float(value) for label, value in zip(mine["labels"], mine["value"], strict=True)}
 
 
-def held(case: Case, component: Component, queries: pd.DataFrame) -> Held | None:
-    """How full the best-filled of the longest ranges was that people's queries of a component asked for."""
-    longest_s = float(queries["range_s"].max()) if len(queries) else 0.0
-    if not longest_s:
-        return None
-    found: list[Held] = []
-    viewers = queries[(queries["source"] == "viewer") & (queries["range_s"] == longest_s)]
-    if len(viewers):
-        # The panels ask for this run's own data, which begins with the load.
-        last_ns = int(viewers["due_ns"].to_numpy(np.int64).max())
-        found.append(Held(longest_s, min(longest_s, max(0.0, (last_ns - case.history.info.key.began_ns) / NS)), False))
-    shares = own_shares(case)
-    found += [
-        Held(longest_s, shares[query.title] * longest_s, True)
-        for query in own_queries(case, component)
-        if query.range == longest_s and query.title in shares
-    ]
-    return max(found, key=lambda one: one.held_s) if found else None
-
-
 def own_queries(case: Case, component: Component) -> list[OwnQuery]:
     """The user's own queries of a component."""
     return [query for query in case.profile.queries if query.component == component.value]
 
 
-def own_text(case: Case, query: OwnQuery, queries: pd.DataFrame) -> str:
-    """What an own query looked through, and what came of it, in one sentence."""
-    mine = queries[(queries["source"] == "own") & (queries["kind"] == query.title)]
-    share = own_shares(case).get(query.title)
-    ranged = duration_text(query.range)
-    if share is None:
-        through = f"how much of {ranged} held data could not be told"
-    else:
-        through = (
-            f"at most {duration_text(share * query.range)} of {ranged} held data"
-            if share < 1
-            else "all of it held data"
-        )
-    if mine.empty:
-        return f"own query {query.query}: was not asked; {through}"
-    most = int(mine["items"].max())
-    returned = f"up to {most:,} items" if most else "nothing, so its speed proves nothing"
-    return f"own query {query.query}: asked {len(mine):,} ×, returned {returned}; {through}"
+def range_text(range_s: float) -> str:
+    """A time range as people name it."""
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if range_s >= length and range_s % length == 0 and (unit != "d" or range_s > length):
+            return f"{range_s / length:g} {unit}"
+    return f"{range_s:g} s" if range_s else "no range"
+
+
+def amount_text(amount_s: float) -> str:
+    """A measured length of time; a whole unit is named as ranges are."""
+    return range_text(amount_s) if amount_s >= 60 and amount_s % 60 == 0 else duration_text(amount_s)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from loadgen.config.base import Seconds, Section, Size
 from loadgen.model import Signal
+
+_MAX_TITLE = 80
 
 
 class Run(Section):
@@ -111,15 +113,23 @@ class OwnQuery(Section):
     """``[[queries]]``: a query of the user's own, timed and judged for errors and latency, not for content."""
 
     component: Literal["loki", "tempo", "mimir"]
-    query: str = Field(..., min_length=1, description="LogQL, TraceQL or PromQL")
+    query: str = Field(..., max_length=8192, description="LogQL, PromQL, or TraceQL as for search")
     name: str = Field("", max_length=80, description="what reports call it; not set: the query itself")
-    range: Seconds = Field(3600.0, gt=0, description="how far back it looks")
-    every: Seconds = Field(30.0, gt=0, description="time between two of them")
+    range: Seconds = Field(3600.0, ge=1, description="how far back it looks")
+    every: Seconds = Field(30.0, ge=1, description="time between two of them")
+
+    @field_validator("query")
+    @classmethod
+    def _says_something(cls, text: str) -> str:
+        if not text.strip():
+            raise ValueError("it is empty; write what a panel would ask")
+        return text
 
     @property
     def title(self) -> str:
-        """What reports call it."""
-        return self.name or self.query
+        """What reports call it, on one line."""
+        text = " ".join((self.name or self.query).split())
+        return text if len(text) <= _MAX_TITLE else text[: _MAX_TITLE - 1] + "…"
 
 
 class SignalObjectives(Section):
@@ -207,7 +217,7 @@ class Profile(Section):
         titles = [query.title for query in self.queries]
         twice = next((title for title in titles if titles.count(title) > 1), None)
         if twice is not None:
-            raise ValueError(f"two queries are called {twice!r}; give them different names")
+            raise ValueError(f'two queries are called {twice!r}; give each a name of its own (name = "…")')
         late = [fault for fault in self.faults if fault.at >= self.run.duration]
         if late:
             raise ValueError(f"a fault at {late[0].at:g} s comes after the end of the load at {self.run.duration:g} s")

@@ -19,6 +19,7 @@ from loadgen.report.markdown import summary
 from loadgen.report.parts import Facts, Head, Part, Promises, Section, Text
 from loadgen.report.sections import (
     freshness,
+    own_queries,
     promises,
     push_latency,
     query_latency,
@@ -40,6 +41,7 @@ SECTIONS: tuple[Section, ...] = (
     throughput.section,
     push_latency.section,
     query_latency.section,
+    own_queries.section,
     freshness.section,
     s3.section,
     restarts.section,

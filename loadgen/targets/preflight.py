@@ -30,9 +30,11 @@ def check_reachable(
     signals: Collection[Signal] = tuple(Signal),
     timeout_s: float = 5.0,
     clock: Callable[[], int] = time.time_ns,
+    asked: Collection[Signal] = (),
 ) -> tuple[str, ...]:
     """What is wrong with a target, a sentence each; nothing when a run can start. Stores nothing anywhere.
 
+    ``signals`` are sent and read back, ``asked`` are only queried.
     Asked are: Grafana's health and login, a trivial query of each data source, an empty push to each push endpoint,
     and a listing of each bucket (only when an S3 endpoint is given).
     """
@@ -41,7 +43,7 @@ def check_reachable(
         return tuple(unset)
     try:
         return (
-            *_reading(target, signals, timeout_s, clock),
+            *_reading(target, {*signals, *asked}, timeout_s, clock),
             *_pushing(target, signals, timeout_s),
             *_s3(target, signals, timeout_s),
         )

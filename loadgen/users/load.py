@@ -5,15 +5,16 @@ from __future__ import annotations
 import collections
 import itertools
 import math
+from collections.abc import Callable
 
 import gevent
 import gevent.pool
 
 from loadgen import own
 from loadgen.clock import Clock, steady_clock
-from loadgen.config import OwnQuery, Profile, Target
+from loadgen.config import Profile, Target
 from loadgen.freshness import SEARCH, Prober
-from loadgen.model import MS, NS, Outcome, Receipt, RunKey, Signal
+from loadgen.model import MS, NS, Outcome, QueryTiming, Receipt, RunKey, Signal
 from loadgen.plan import Plan, plan_of
 from loadgen.recorder import Recorder
 from loadgen.senders import Senders
@@ -73,22 +74,16 @@ class Load:
         self.sdk_started = False
         self._own = gevent.pool.Group()
 
-    def start_own_queries(self) -> None:
-        """Ask the user's own queries beside the load, each at its own pace."""
-        for query in self.profile.queries:
-            self._own.spawn(self._ask_own, query)
+    def start_own_queries(self, tell: Callable[[QueryTiming], None]) -> None:
+        """Ask the user's own queries beside the load, each at its own pace; ``tell`` hears of each one."""
+        asking = own.Asking(self.readers, self.clock, self.plan.key.began_ns)
 
-    def _ask_own(self, query: OwnQuery) -> None:
-        due_ns = max(self.clock(), self.plan.key.began_ns)
-        while not self.stopping:
-            wait_s = (due_ns - self.clock()) / NS
-            if wait_s > 0:
-                # In small steps, so that the end of the load is noticed.
-                gevent.sleep(min(wait_s, 0.5))
-                continue
-            self.recorder.add(own.ask(self.readers, query, self.clock(), due_ns))
-            # As a person would: what a slow answer cost is counted whole, and not asked again.
-            due_ns = max(due_ns + round(query.every * NS), self.clock())
+        def record(timing: QueryTiming) -> None:
+            self.recorder.add(timing)
+            tell(timing)
+
+        for number, query in enumerate(self.profile.queries):
+            self._own.spawn(asking.ask_forever, number, query, record, gevent.sleep, lambda: self.stopping)
 
     def next_user(self, signal: Signal) -> int:
         """A number that no other user of the signal has in this run, dense over the workers that were there first."""
@@ -131,7 +126,7 @@ class Load:
         """End the probes; what they saw so far is recorded."""
         self.stopping = True
         # Those that wait for their time have nothing to tell; one under way is given a moment.
-        self._own.join(timeout=1)
+        self._own.join(timeout=3)
         self._own.kill(timeout=1)
         self.probes.join(timeout=5)
         self.probes.kill(timeout=2)

@@ -10,6 +10,7 @@ import logging
 import sys
 from argparse import Namespace
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from loadgen.recorder import ProgressKeeper, Recorder, from_ipc, run_sink, to_ip
 from loadgen.rundir import RunDir, RunDirError
 from loadgen.runs import new_info, new_run_name
 from loadgen.users.load import Load, start_up_ns
-from loadgen.users.people import DashboardViewer, LogShipper, MetricsAgent, TracedService
+from loadgen.users.people import DashboardViewer, LogShipper, MetricsAgent, TracedService, tell_of_query
 from loadgen.workers import Waiting, worker_target, write_waiting
 
 log = logging.getLogger("loadgen")
@@ -162,7 +163,7 @@ class _Session:
     def _begin(self, load: Load | None) -> None:
         self.environment.loadgen = load
         if load is not None and load.worker == 0:
-            load.start_own_queries()
+            load.start_own_queries(partial(tell_of_query, self.environment))
         self._flusher = gevent.spawn(self._flush_forever)
 
     def _flush_forever(self) -> None:

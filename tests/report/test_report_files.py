@@ -18,12 +18,12 @@ from rich.console import Console
 
 from loadgen import report
 from loadgen.checks import judge, outcome
-from loadgen.model import NS, Result, RunKey, Verdict
+from loadgen.model import HELD_DATA, NS, QueryTiming, Result, RunKey, StackSample, Verdict
 from loadgen.report import facts_of, parts_of, write_report
 from loadgen.report.html import page
 from loadgen.report.junit import clean, junit_xml
 from loadgen.report.markdown import escape
-from loadgen.report.parts import Chart, Facts, Promises, Table
+from loadgen.report.parts import Chart, Facts, Promises, Table, Text
 from loadgen.report.terminal import print_verdicts
 from loadgen.report.words import headline
 from loadgen.rundir import RunDir
@@ -67,7 +67,11 @@ class Reader(HTMLParser):
 
 def spoiled() -> Made:
     """A run with a lost line, refused pushes and a late component."""
-    made = good_run({"objectives": {"logs": {"query_p99": 2}}})
+    own = {"component": "mimir", "query": EVIL, "name": EVIL, "range": "7d"}
+    made = good_run({"objectives": {"logs": {"query_p99": 2}}, "queries": [own, {"component": "tempo", "query": "{}"}]})
+    made.queries.append(
+        QueryTiming("mimir", EVIL, "grafana", "own", 604_800.0, BEGAN_NS, BEGAN_NS, BEGAN_NS, False, 400, 0, EVIL)
+    )
     made.change(
         "sightings",
         lambda s: (s.signal, s.phase, s.user, s.n) == ("logs", "verify", 1, 17),
@@ -268,6 +272,62 @@ def test_a_section_that_breaks_costs_only_itself(monkeypatch: pytest.MonkeyPatch
     parts = parts_of(good)
     assert parts[0].name == "promises"
     assert "out of ink" in str(parts[1].blocks)
+
+
+# -- own queries ---------------------------------------------------------------------------------------------------
+
+
+def asked(made: Made, component: str, title: str, took_ms: int, items: int, ok: bool = True) -> None:
+    for number in range(100):
+        due_ns = BEGAN_NS + number * NS // 2
+        done_ns = due_ns + took_ms * (number + 1) * 1_000_000
+        status, detail = (200, "") if ok else (400, "parse error: no such thing")
+        made.queries.append(
+            QueryTiming(component, title, "grafana", "own", 1.0, due_ns, due_ns, done_ns, ok, status, items, detail)
+        )
+
+
+def test_own_queries_have_a_table_with_all_that_is_known_of_them() -> None:
+    logs = {"component": "loki", "query": '{a="b"}', "range": "24h"}
+    empty = {"component": "mimir", "query": "up", "name": "targets", "range": "7d"}
+    wrong = {"component": "tempo", "query": "{ nonsense", "range": "1h"}
+    unasked = {"component": "mimir", "query": "down"}
+    made = good_run({"faults": [], "queries": [logs, empty, wrong, unasked]})
+    asked(made, "loki", '{a="b"}', 1, 250)
+    asked(made, "mimir", "targets", 2, 0)
+    asked(made, "tempo", "{ nonsense", 1, 0, ok=False)
+    made.stack += [
+        StackSample("loki", HELD_DATA, '{a="b"}', BEGAN_NS, 0.25),
+        StackSample("mimir", HELD_DATA, "targets", BEGAN_NS, 0.0),
+    ]
+    part = next(part for part in parts_of(facts(made)) if part.name == "own-queries")
+    table = next(block for block in part.blocks if isinstance(block, Table))
+    rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+    assert [row["query"] for row in rows] == ['{a="b"}', "up", "down", "{ nonsense"]
+    assert rows[0] == {
+        "component": "loki", "name": '{a="b"}', "query": '{a="b"}', "range": "24 h",
+        "held data": "at most 6 h of 24 h held data", "asked": "100", "refused": "0", "failed": "0", "p50": "50 ms",
+        "p99": "99 ms", "slowest": "100 ms", "items": "up to 250",
+    }  # fmt: skip
+    assert (rows[1]["name"], rows[1]["held data"], rows[1]["items"]) == ("targets", "0 of 7 d held data", "nothing")
+    assert (rows[2]["asked"], rows[2]["p99"], rows[2]["items"], rows[2]["held data"]) == ("0", "–", "–", "not known")
+    assert (rows[3]["refused"], rows[3]["failed"], rows[3]["p50"]) == ("100", "0", "–")
+    texts = [block.text for block in part.blocks if isinstance(block, Text)]
+    assert "{ nonsense: parse error: no such thing" in texts
+    assert "targets returned nothing, so its speed proves nothing." in texts
+
+
+def test_a_profile_without_own_queries_has_no_section_of_them(good: Facts) -> None:
+    assert "own-queries" not in {part.name for part in parts_of(good)}
+
+
+def test_the_latency_table_says_how_much_of_a_range_held_data(good: Facts) -> None:
+    part = next(part for part in parts_of(good) if part.name == "query-latency")
+    table = next(block for block in part.blocks if isinstance(block, Table))
+    rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+    week = next(row for row in rows if row["range"] == "7 d")
+    assert re.fullmatch(r"5\d(\.\d)? s", week["of it with data"])
+    assert next(row for row in rows if row["kind"] == "instant")["of it with data"] == "–"
 
 
 # -- markdown ------------------------------------------------------------------------------------------------------

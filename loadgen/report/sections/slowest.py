@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from loadgen.checks.query import latency_ns, people, range_text
+from loadgen.checks.query import latency_ns, people
+from loadgen.checks.ranges import range_text
 from loadgen.model import NS, Signal
 from loadgen.report.parts import Facts, Part, Table
 from loadgen.units import duration_text

@@ -1,0 +1,113 @@
+"""What became of the user's own queries, each by itself. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from loadgen.checks.case import Case, nearest_rank
+from loadgen.checks.ranges import amount_text, own_shares, range_text
+from loadgen.config import OwnQuery
+from loadgen.model import NS
+from loadgen.units import duration_text
+
+# The server understood neither the query (400) nor what it should do with it (422).
+_REFUSALS = (400, 422)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnFacts:
+    """What is known of one own query.
+
+    Attributes:
+        query: as the profile has it.
+        asked: how often, outside of restarts.
+        refused: how often the server refused it as a mistake.
+        failed: how often it failed otherwise.
+        took_s: latencies of the answers.
+        items: the most lines, points or traces of an answer.
+        share: which share of its range held data; None when that is not known.
+        words: why it was refused or failed first, in the server's own words.
+    """
+
+    query: OwnQuery
+    asked: int
+    refused: int
+    failed: int
+    took_s: NDArray[np.float64]
+    items: int
+    share: float | None
+    words: str
+
+    def quantile_s(self, share: float) -> float | None:
+        """Nearest-rank over the answers and failures, a failure being later than any answer; None without any."""
+        values = np.concatenate([self.took_s, np.full(self.failed, np.inf)])
+        return nearest_rank(values, share) if len(values) else None
+
+    @property
+    def held_text(self) -> str:
+        """How much of its range held data."""
+        ranged = range_text(self.query.range)
+        if self.share is None:
+            return f"how much of {ranged} held data is not known"
+        if not self.share:
+            return f"0 of {ranged} held data"
+        most = "at most " if self.share < 1 else ""
+        return f"{most}{amount_text(self.share * self.query.range)} of {ranged} held data"
+
+    @property
+    def text(self) -> str:
+        """All of it in one sentence."""
+        name = f"own query {self.query.title}"
+        if not self.asked:
+            return f"{name}: was not asked; {self.held_text}"
+        parts = [f"asked {self.asked:,} ×"]
+        slowest_s, p99_s = (float(self.took_s.max()) if len(self.took_s) else None), self.quantile_s(0.99)
+        if p99_s is not None and slowest_s is not None:
+            p99 = duration_text(p99_s) if np.isfinite(p99_s) else "never"
+            parts.append(f"p99 {p99}, slowest {duration_text(slowest_s)}")
+        parts += [f"{count:,} {what}" for count, what in ((self.refused, "refused"), (self.failed, "failed")) if count]
+        if len(self.took_s):
+            parts.append(f"returned up to {self.items:,} items" if self.items else "returned nothing")
+        return f"{name}: {', '.join(parts)}; {self.held_text}"
+
+
+def own_facts(case: Case, query: OwnQuery, queries: pd.DataFrame) -> OwnFacts:
+    """What became of one own query; ``queries`` are people's, without those during restarts."""
+    mine = queries[(queries["source"] == "own") & (queries["kind"] == query.title)]
+    mine = mine[mine["component"] == query.component]
+    refused, ok = is_refused(mine), mine["ok"].to_numpy(bool)
+    took_s = np.maximum(0, mine["done_ns"].to_numpy(np.int64) - mine["due_ns"].to_numpy(np.int64)) / NS
+    return OwnFacts(
+        query=query,
+        asked=len(mine),
+        refused=int(refused.sum()),
+        failed=int((~ok & ~refused).sum()),
+        took_s=took_s[ok],
+        items=int(mine["items"].max()) if len(mine) else 0,
+        share=own_shares(case).get(query.title),
+        words=next((text for text in mine.loc[~ok, "detail"].astype(str) if text), ""),
+    )
+
+
+def is_refused(queries: pd.DataFrame) -> NDArray[np.bool_]:
+    """Own queries that the server takes for a mistake (400, 422): one of the profile, not of the stack.
+
+    A query that was answered at least once is no mistake, whatever was said of it later. Grafana answers 400 also when
+    the component refuses its login; that is not meant.
+    """
+    own = queries["source"] == "own"
+    text = queries["detail"].astype(str)
+    refused = own & queries["status"].isin(_REFUSALS) & ~queries["ok"] & ~text.str.contains("Authentication to data")
+    answered = set(queries.loc[own & queries["ok"], "kind"])
+    return (refused & ~queries["kind"].isin(answered)).to_numpy(bool)
+
+
+def proves_nothing(queries: pd.DataFrame, limit_s: float) -> NDArray[np.bool_]:
+    """Own queries that returned nothing and were quick at it: a pass must not rest on them."""
+    took_ns = queries["done_ns"] - queries["due_ns"]
+    empty = (queries["source"] == "own") & queries["ok"] & (queries["items"] == 0)
+    return (empty & (took_ns <= limit_s * NS)).to_numpy(bool)
