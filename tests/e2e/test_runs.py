@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from workplace import REPOSITORY, Workplace
 
+from loadgen.model import HELD_DATA
 from loadgen.rundir import RunDir
 
 pytestmark = pytest.mark.e2e
@@ -34,6 +35,13 @@ def test_a_clean_run_keeps_every_promise_and_can_be_verified_and_reported_again(
     assert set(found.values()) == {"pass", "skipped"}
     html = (lab.path / "clean" / "report.html").read_text()
     assert "embedded" in html
+    history = RunDir.open(lab.path / "clean").history()
+    own = history.queries[history.queries["source"] == "own"]
+    assert set(own["kind"]) == {'{job="loadgen"}', "queue depth", "{}"} and own["ok"].all()
+    assert (own.groupby("kind").size() >= 6).all() and (own.groupby("kind")["items"].max() > 0).all()
+    held = history.stack[history.stack["metric"] == HELD_DATA]
+    assert len(held) == 3 and held["value"].between(0, 0.5, inclusive="left").all()
+    assert "Own queries" in html and "of 24 h held data" in html
     before = (lab.path / "clean" / "verdicts.json").read_text()
     again = lab.run("loadgen", "report", "clean")
     assert again.returncode == 0
@@ -80,10 +88,17 @@ def test_locust_alone_leaves_a_run_that_can_be_verified(lab: Workplace, processe
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
-    receipts = RunDir.open(lab.path / run).history().receipts
+    assert "queue depth" in done.stdout + done.stderr, "Locust's own statistics show them"
+    history = RunDir.open(lab.path / run).history()
+    own = history.queries[history.queries["source"] == "own"]
+    assert len(own) and own["ok"].all()
+    assert (own.groupby("kind").size() <= 5).all(), "they are asked once, not once by every worker"
+    receipts = history.receipts
     assert not receipts.duplicated(["signal", "user", "n"]).any(), "two users had the same number"
     assert set(receipts.outcome) == {"accepted"}
     lab.run("loadgen", "verify", run)
+    stack = RunDir.open(lab.path / run).history().stack
+    assert (stack["metric"] == HELD_DATA).sum() == 3, "verifying looks back for a load that ran alone"
     found = outcomes(lab, run)
     for signal_ in ("logs", "metrics", "traces"):
         assert [found[f"{signal_}.{what}"] for what in ("loss", "duplicates", "altered")] == ["pass"] * 3
