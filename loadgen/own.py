@@ -6,6 +6,7 @@ much of the asked range held data is told, because a day that holds an hour prov
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -27,6 +28,8 @@ _HITS = 20
 _PIECES = 96
 _SEARCHES = 12
 _STEP_S = 0.5
+_TRACE_METRICS = re.compile(r"\|\s*(?:rate|compare|\w+_over_time)\s*\(")
+_SELECTOR = re.compile(r"""\{(?:[^{}"`]|"(?:\\.|[^"\\])*"|`[^`]*`)*\}""")
 
 
 def ask(readers: Readers, query: OwnQuery, now_ns: int, due_ns: int) -> QueryTiming:
@@ -55,12 +58,24 @@ def _ask(readers: Readers, query: OwnQuery, now_ns: int, due_ns: int) -> Reply[A
         return readers.loki.range(query.query, start_ns, now_ns, step, due_ns)
     if component is Component.MIMIR:
         return readers.mimir.range(query.query, start_ns, now_ns, step, due_ns)
+    if _TRACE_METRICS.search(query.query):
+        return readers.tempo.metrics(query.query, start_ns, now_ns, step, due_ns)
     return readers.tempo.first_hits(query.query, start_ns, now_ns, _HITS, due_ns)
 
 
 def is_log_query(text: str) -> bool:
     """Whether a LogQL query gives lines (it begins with a selector) and no numbers."""
     return text.lstrip().startswith("{")
+
+
+def selection_of(component: Component, text: str) -> str:
+    """A query of Loki or Tempo whose lines or traces are what ``text`` looks through; empty if there is none."""
+    if component is Component.TEMPO:
+        return _TRACE_METRICS.split(text, maxsplit=1)[0].strip()
+    if is_log_query(text):
+        return text
+    selector = _SELECTOR.search(text)
+    return selector[0] if selector else ""
 
 
 class Asking:
@@ -106,29 +121,21 @@ def held_data(readers: Readers, query: OwnQuery, end_ns: int, stop: Callable[[],
     """
     component = Component(query.component)
     start_ns, length_s = end_ns - round(query.range * NS), max(_PIECES, round(query.range))
-    if component is Component.TEMPO:
-        return _pieces_held(
-            lambda begin_ns, until_ns: readers.tempo.first_hits(query.query, begin_ns, until_ns, 1),
-            start_ns,
-            end_ns,
-            _SEARCHES,
-            stop,
-        )
-    if component is Component.LOKI and is_log_query(query.query):
-        return _pieces_held(
-            lambda begin_ns, until_ns: readers.loki.newest(query.query, begin_ns, until_ns, 1),
-            start_ns,
-            end_ns,
-            _PIECES,
-            stop,
-        )
-    step = -(-length_s // _PIECES)
-    reader = readers.loki if component is Component.LOKI else readers.mimir
-    reply = reader.range(query.query, start_ns + step * NS, end_ns, step)
-    if reply.value is None:
+    if component is Component.MIMIR:
+        step = -(-length_s // _PIECES)
+        reply = readers.mimir.range(query.query, start_ns + step * NS, end_ns, step)
+        if reply.value is None:
+            return None
+        moments = {at for series in reply.value for at, _value in series.points}
+        return min(1.0, len(moments) / (length_s // step))
+    selection = selection_of(component, query.query)
+    if not selection:
         return None
-    moments = {at for series in reply.value for at, _value in series.points}
-    return min(1.0, len(moments) / (length_s // step))
+    ask_one = readers.tempo.first_hits if component is Component.TEMPO else readers.loki.newest
+    pieces = _SEARCHES if component is Component.TEMPO else _PIECES
+    return _pieces_held(
+        lambda begin_ns, until_ns: ask_one(selection, begin_ns, until_ns, 1), start_ns, end_ns, pieces, stop
+    )
 
 
 def _pieces_held(
@@ -156,6 +163,7 @@ def look_back(
     asked, _ = run.rows("queries")
     own = asked[asked["source"] == SOURCE]
     last_ns = own.groupby("kind")["due_ns"].max().to_dict()
+    returned = own.groupby("kind")["items"].max().to_dict()
     stored, _ = run.rows("stack")
     told = set(stored.loc[stored["metric"] == HELD_DATA, "labels"])
     samples = []
@@ -164,5 +172,7 @@ def look_back(
             continue
         share = held_data(readers.recording(None), query, int(last_ns[query.title]), stop)
         if share is not None:
+            # Looks between which little data lies can miss all of it; what was returned was there.
+            share = max(share, 1 / _PIECES) if returned[query.title] else share
             samples.append(StackSample(query.component, HELD_DATA, query.title, clock(), share))
     return tuple(samples)

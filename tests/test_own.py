@@ -16,8 +16,8 @@ from loadgen.config import ConfigError, OwnQuery, Target, load_profile, parse_pr
 from loadgen.lab.manager import Lab
 from loadgen.lab.target import lab_target
 from loadgen.locate import find_profile
-from loadgen.model import HELD_DATA, NS, QueryTiming, RunKey, StackSample
-from loadgen.own import Asking, ask, held_data, is_log_query, look_back
+from loadgen.model import HELD_DATA, NS, Component, QueryTiming, RunKey, StackSample
+from loadgen.own import Asking, ask, held_data, is_log_query, look_back, selection_of
 from loadgen.rundir import RunDir, RunInfo
 from loadgen.targets.readers import Readers, open_readers
 from loadgen.targets.reading import Reply, Series
@@ -41,6 +41,8 @@ def nobody() -> Readers:
         ("loki", 'sum(rate({namespace="monitoring"}[5m]))', "/loki/api/v1/query_range"),
         ("mimir", "up", "/api/v1/query_range"),
         ("tempo", "{}", "/api/search"),
+        ("tempo", "{ status = error } | rate()", "/api/metrics/query_range"),
+        ("tempo", "{} | quantile_over_time(duration, .99) by (name)", "/api/metrics/query_range"),
     ],
 )
 def test_each_component_is_asked_in_its_own_way_from_the_due_time(component: str, text: str, path: str) -> None:
@@ -56,6 +58,20 @@ def test_a_query_that_begins_with_a_selector_gives_lines(text: str, lines: bool)
 
 
 # -- at their own pace ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("component", "text", "selection"),
+    [
+        (Component.LOKI, ' {a="b"} |= "x" | json', ' {a="b"} |= "x" | json'),
+        (Component.LOKI, 'sum by (c) (rate({a="}{", d=`}`} | json [5m])) / 2', '{a="}{", d=`}`}'),
+        (Component.LOKI, "vector(1)", ""),
+        (Component.TEMPO, "{ name = `rate(` }", "{ name = `rate(` }"),
+        (Component.TEMPO, "{ status = error } | rate() by (name)", "{ status = error }"),
+    ],
+)
+def test_what_a_query_looks_through_is_told_from_its_text(component: Component, text: str, selection: str) -> None:
+    assert selection_of(component, text) == selection
 
 
 class _Day:
@@ -136,7 +152,7 @@ def having(from_ns: int, until_ns: int) -> Readers:
     return replace(nobody(), mimir=there, loki=there, tempo=there)
 
 
-TEXTS = [("mimir", "up"), ("loki", '{a="b"}'), ("loki", 'rate({a="b"}[1m])'), ("tempo", "{}")]
+TEXTS = [("mimir", "up"), ("loki", '{a="b"}'), ("loki", 'rate({a="b"}[1m])'), ("tempo", "{}"), ("tempo", "{} | rate()")]
 
 
 @pytest.mark.parametrize(("component", "text"), TEXTS)
@@ -165,6 +181,10 @@ def test_what_cannot_be_told_is_left_out() -> None:
         assert held_data(nobody(), query(component, text), NOW_NS) is None
 
 
+def test_a_query_that_looks_through_nothing_is_left_out() -> None:
+    assert held_data(having(0, NOW_NS), query("loki", "vector(1)"), NOW_NS) is None
+
+
 def test_looking_back_ends_when_the_person_wants_the_end() -> None:
     readers = having(0, NOW_NS)
     assert held_data(readers, query("loki", '{a="b"}'), NOW_NS, lambda: cast(Any, readers.loki).asked >= 3) is None
@@ -187,6 +207,13 @@ def test_the_range_that_was_asked_is_looked_at_not_that_of_a_later_day(run: RunD
     later = having(NOW_NS + 48 * 3600 * NS, NOW_NS + 50 * 3600 * NS)
     [sample] = look_back(run, later, [one], lambda: NOW_NS + 49 * 3600 * NS, lambda: False)
     assert (sample.component, sample.metric, sample.labels, sample.value) == ("mimir", HELD_DATA, "up", 0.0)
+
+
+def test_what_was_returned_was_there_though_looking_back_misses_it(run: RunDir) -> None:
+    one = query("mimir", "up", 86_400)
+    run.append([replace(row(one, NOW_NS), items=4)])
+    [sample] = look_back(run, having(NOW_NS - 100 * NS, NOW_NS - 50 * NS), [one], lambda: NOW_NS, lambda: False)
+    assert 0 < sample.value < 0.02
 
 
 def test_what_was_told_once_is_not_asked_again(run: RunDir) -> None:

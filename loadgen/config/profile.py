@@ -113,7 +113,7 @@ class OwnQuery(Section):
     """``[[queries]]``: a query of the user's own, timed and judged for errors and latency, not for content."""
 
     component: Literal["loki", "tempo", "mimir"]
-    query: str = Field(..., max_length=8192, description="LogQL, PromQL, or TraceQL as for search")
+    query: str = Field(..., max_length=8192, description="LogQL, PromQL or TraceQL")
     name: str = Field("", max_length=80, description="what reports call it; not set: the query itself")
     range: Seconds = Field(3600.0, ge=1, description="how far back it looks")
     every: Seconds = Field(30.0, ge=1, description="time between two of them")

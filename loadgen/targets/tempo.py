@@ -121,6 +121,13 @@ class TempoReader:
         reply = self._asker.get("search", "/api/search", params, float(end_s - start_s), _hits_of, due_ns)
         return reply.failed() if reply.value is None else reply.with_value(len(reply.value))
 
+    def metrics(self, query: str, start_ns: int, end_ns: int, step_s: int, due_ns: int = 0) -> Reply[int]:
+        """How many points above zero a TraceQL metrics query gives over a range."""
+        start_s, end_s = start_ns // NS, math.ceil(end_ns / NS)
+        params = {"q": query, "start": str(start_s), "end": str(end_s), "step": f"{step_s}s"}
+        path = "/api/metrics/query_range"
+        return self._asker.get("range", path, params, float(end_s - start_s), _points_of, due_ns)
+
     def tag_values(self, tag: str, due_ns: int = 0) -> Reply[tuple[str, ...]]:
         """Values of one attribute, e.g. ``resource.service.name``."""
         return self._asker.get("labels", f"/api/v2/search/tag/{tag}/values", {}, 0.0, _tag_values_of, due_ns)
@@ -143,6 +150,18 @@ def _hits_of(raw: Any) -> Sized[tuple[TraceHit, ...]]:
         listed = tuple(padded_id(span["spanID"], 16) for one in sets for span in one.get("spans", ()))
         hits.append(TraceHit(padded_id(item["traceID"]), matched, listed))
     return Sized(tuple(hits), len(hits))
+
+
+def _points_of(raw: Any) -> Sized[int]:
+    if (
+        not isinstance(raw, dict)
+        or not isinstance(raw.get("series", []), list)
+        or not raw.keys() & {"series", "metrics"}
+    ):
+        raise MalformedAnswer("the answer has neither series nor metrics; is this Tempo?")
+    # A point without data comes without a value, or as zero.
+    count = sum(bool(sample.get("value")) for one in raw.get("series", ()) for sample in one.get("samples") or ())
+    return Sized(count, count)
 
 
 def _trace_v2(raw: Any) -> Sized[tuple[FoundSpan, ...]]:

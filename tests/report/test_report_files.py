@@ -305,7 +305,7 @@ def test_own_queries_have_a_table_with_all_that_is_known_of_them() -> None:
     rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
     assert [row["query"] for row in rows] == ['{a="b"}', "up", "down", "{ nonsense"]
     assert rows[0] == {
-        "component": "loki", "name": '{a="b"}', "query": '{a="b"}', "range": "24 h",
+        "component": "loki", "name": "–", "query": '{a="b"}', "range": "24 h",
         "held data": "at most 6 h of 24 h held data", "asked": "100", "refused": "0", "failed": "0", "p50": "50 ms",
         "p99": "99 ms", "slowest": "100 ms", "items": "up to 250",
     }  # fmt: skip

@@ -69,6 +69,7 @@ ASK: dict[str, Callable[[Readers], Any]] = {
     "mimir values": lambda r: r.mimir.label_values("x", 0, NS),
     "tempo trace": lambda r: r.tempo.trace(b"\x01" * 16),
     "tempo search": lambda r: r.tempo.search("{ }", 0, NS),
+    "tempo metrics": lambda r: r.tempo.metrics("{ } | rate()", 0, NS, 1),
     "tempo values": lambda r: r.tempo.tag_values("resource.service.name"),
 }
 BROKEN = {

@@ -46,7 +46,7 @@ def _row(one: OwnFacts) -> tuple[str, ...]:
     quantiles = [one.quantile_s(0.5), one.quantile_s(0.99), float(one.took_s.max()) if len(one.took_s) else None]
     return (
         one.query.component,
-        one.query.title,
+        one.query.name or "–",
         one.query.query,
         range_text(one.query.range),
         one.held_text if one.share is not None else "not known",
