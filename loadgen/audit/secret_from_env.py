@@ -113,7 +113,8 @@ def _missing(stack: Stack, release: Release, target: str, used: set[str]) -> Ite
         if secret is None and not source.variable:
             return  # secret_keys says so
         given |= {source.variable} if source.variable else set(data_of(secret)) if secret is not None else set()
-    for name in sorted(used - given) if given else ():
+    # That the S3 secret lacks one of its own keys is told by secret_keys.
+    for name in sorted(used - given - set(SECRET_KEYS)) if given else ():
         yield wrong(
             release,
             f"{release.component}: nothing gives {target} the variable {name}",
