@@ -263,7 +263,7 @@ def audit(
     """
     done = audit_folder(folder, out, strict, skip or [])
     if form is Format.TABLE:
-        print_verdicts(console := _console(), done.verdicts, done.outcome)
+        print_verdicts(console := _console(), done.verdicts, done.outcome, most=1000)
         for path in done.files:
             if path.suffix == ".html":
                 console.print(Text.assemble("report: ", (str(path), "bold")))

@@ -28,7 +28,9 @@ ALLOWED = {
     "rundir": _BASE,
     "targets": _TARGETS,
     "checks": _PURE | {"checks", "process"},
-    "report": _PURE | {"checks", "report", "process"},
+    "report": _PURE | {"checks", "report", "process", "requirements"},
+    "audit": _BASE | {"config", "audit"},
+    "requirements": {"model"},
     "recorder": _BASE | {"rundir"},
     "pushing": _BASE | {"targets"},
     "faults": _TARGETS | {"faults"},
@@ -81,7 +83,9 @@ def test_only_the_users_import_locust():
     assert using == {"users"}
 
 
-@pytest.mark.parametrize("part", ["model", "pacing", "units", "wire", "signals", "plan", "checks", "report"])
+@pytest.mark.parametrize(
+    "part", ["model", "pacing", "units", "wire", "signals", "plan", "checks", "report", "audit", "requirements"]
+)
 def test_pure_parts_ask_neither_a_network_nor_a_clock(part):
     for path in MODULES:
         if part_of(path) == part:

@@ -109,12 +109,14 @@ def _made(
 ) -> Verdict:
     count = sum(remark.kind == WRONG for remark in remarks)
     doubts = sum(remark.kind == UNSURE for remark in remarks)
-    notes = sum(remark.kind == NOTE for remark in remarks)
+    notes = [remark for remark in remarks if remark.kind == NOTE]
     files = len({remark.place.file for remark in remarks if remark.kind == WRONG})
     if not measured and remarks:
         parts = [f"{count} wrong in {files} {'file' if files == 1 else 'files'}"] if count else []
         parts += [f"{doubts} not told"] if doubts else []
-        parts += [f"{notes} to note"] if notes and not count else []
+        parts += (
+            [f"{len(notes)} to note: {notes[0].text}" + (", …" if notes[1:] else "")] if notes and not count else []
+        )
         measured = ", ".join(parts) or "nothing wrong"
     return Verdict(
         check=rule.name,
@@ -123,7 +125,7 @@ def _made(
         objective=_OBJECTIVE,
         measured=measured,
         value=float(count) if result in (Result.PASS, Result.FAIL) else None,
-        samples=sum(remark.kind != NOTE for remark in remarks),
+        samples=len(remarks),
         requirements=rule.requirements,
         evidence=evidence,
         remedy=remedy,

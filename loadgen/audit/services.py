@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from loadgen.audit.amounts import number
 from loadgen.audit.components import SINGLE, mode
 from loadgen.audit.stack import Release
+
+_URL = re.compile(
+    r"(?P<scheme>https?)://(?:[^/@]*@)?(?P<host>[A-Za-z0-9.-]+)(?::(?P<port>\d{1,5}))?(?P<path>/.*)?", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,21 +83,17 @@ def _mimir(release: Release) -> tuple[Service, ...] | None:
 
 def address_of(url: str) -> Address | None:
     """A URL taken apart; None when it is none."""
-    try:
-        parts = urlsplit(url.strip())
-        host, port = parts.hostname, parts.port
-    except ValueError:
+    found = _URL.fullmatch(url.strip())
+    if found is None or int(found["port"] or 0) > 65535:
         return None
-    if parts.scheme not in ("http", "https") or not host:
-        return None
-    labels = host.split(".")
+    scheme, labels = found["scheme"].lower(), found["host"].split(".")
     inside = len(labels) <= 2 or labels[2] == "svc"
     return Address(
-        parts.scheme,
+        scheme,
         labels[0],
         labels[1] if inside and len(labels) > 1 else "",
-        port or (443 if parts.scheme == "https" else 80),
-        parts.path.rstrip("/"),
+        int(found["port"] or (443 if scheme == "https" else 80)),
+        (found["path"] or "").partition("?")[0].rstrip("/"),
         not inside,
     )
 

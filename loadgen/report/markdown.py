@@ -16,12 +16,13 @@ _EDGE = re.compile(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 
 def summary(head: Head, parts: Sequence[Part]) -> str:
     """The whole document."""
+    what = escape(head.what.removesuffix(" of").capitalize())
     lines = [
         f"# {SIGN[head.outcome]} {WORD[head.outcome]}: {escape(head.name)}",
         "",
         escape(headline(head.outcome, head.verdicts)),
         "",
-        f"{escape(head.what.capitalize())} of {moment_text(head.began_ns)}. {escape(head.note)}".rstrip(),
+        f"{what} of {moment_text(head.began_ns)}. {escape(head.note)}".rstrip(),
     ]
     for part in parts:
         lines += ["", f"## {escape(part.title)}"]

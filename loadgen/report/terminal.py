@@ -46,23 +46,25 @@ def summary_line(verdicts: Sequence[Verdict], outcome: Result) -> Text:
     )
 
 
-def print_verdicts(console: Console, verdicts: Sequence[Verdict], outcome: Result) -> None:
-    """The table, then what to do about each promise that was not kept, then the sentence."""
+def print_verdicts(console: Console, verdicts: Sequence[Verdict], outcome: Result, most: int = 4) -> None:
+    """The table, then what to do about each promise not kept (with ``most`` texts of evidence), then the sentence."""
     console.print(verdict_table(verdicts, with_objectives=console.width >= WIDE))
     for result in ORDER[:2]:
         for verdict in verdicts:
             if verdict.result is result:
-                _explain(console, verdict)
+                _explain(console, verdict, most)
     console.print(summary_line(verdicts, outcome))
 
 
-def _explain(console: Console, verdict: Verdict) -> None:
+def _explain(console: Console, verdict: Verdict, most: int) -> None:
     console.print(
         Text.assemble((f"{SIGN[verdict.result]} {verdict.check}", _STYLE[verdict.result]), f"  {verdict.promise}")
     )
     console.print(Text(f"    promised: {objective_text(verdict)}"))
-    for text in verdict.evidence[:4]:
+    for text in verdict.evidence[:most]:
         console.print(Text(f"    {text}"))
+    if len(verdict.evidence) > most:
+        console.print(Text(f"    and {len(verdict.evidence) - most} more, in the report", "dim"))
     if verdict.remedy:
         console.print(Text.assemble(("    → ", "bold"), verdict.remedy))
     console.print()
