@@ -45,6 +45,8 @@ RULES: tuple[Rule, ...] = (
     promises_possible.RULE,
 )
 _OBJECTIVE = Objective("nothing wrong", 0.0, "findings")
+# Remedies that stand together; all of them stand beside their findings.
+_MOST = 3
 _ORDER = (WRONG, UNSURE, NOTE, FINE)
 
 
@@ -101,7 +103,8 @@ def _said(remarks: tuple[Remark, ...], kind: str) -> tuple[tuple[str, ...], str]
         f"{remark} → {remark.remedy}" if remark.remedy and len(remedies) > 1 else str(remark) for remark in of_kind
     ]
     others = [str(remark) for remark in remarks if remark.kind in (UNSURE, NOTE) and remark.kind != kind]
-    return (*texts, *others), "; ".join(remedies)
+    more = f"; and {len(remedies) - _MOST} more, beside each finding" if len(remedies) > _MOST else ""
+    return (*texts, *others), "; ".join(remedies[:_MOST]) + more
 
 
 def _made(

@@ -129,7 +129,8 @@ def _cache(release: Release, container: Container, name: str) -> Iterator[Remark
     elif size_mb * CACHE_OVERHEAD >= 2048:
         yield wrong(
             setting,
-            f"{name} is on and takes {size_mb * CACHE_OVERHEAD:,.0f} Mi: {setting.text} Mi and a fifth",
+            f"{name} is on and takes {size_mb * CACHE_OVERHEAD:,.0f} Mi: "
+            f"{setting.value} Mi{setting.origin} and a fifth",
             f"set {container.switch} to false, or {container.name}.allocatedMemory to 1024 or less",
         )
     else:
@@ -146,8 +147,8 @@ def _ballast(release: Release) -> Iterator[Remark]:
     elif limit is not None and 2 * size * 1024**2 >= limit:
         yield wrong(
             setting,
-            f"tempo: a memory ballast of {setting.text} MiB under a limit of {limit / 1024**2:,.0f} MiB: memory is "
-            "collected only after twice the ballast",
+            f"tempo: a memory ballast of {setting.value} MiB{setting.origin} under a limit of {limit / 1024**2:,.0f} MiB: "
+            "memory is collected only after twice the ballast",
             "set tempo.memBallastSizeMbs to 0",
         )
 

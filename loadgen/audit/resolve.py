@@ -9,7 +9,7 @@ from dataclasses import replace
 from loadgen.audit.node import Node, Place, YamlProblem, documents, merged
 from loadgen.audit.stack import Document, Release, Stack
 from loadgen.audit.tree import Tree
-from loadgen.audit.versions import matching, parsed, published
+from loadgen.audit.versions import Version, matching, parsed, published
 
 _ROLES = {
     "loki": "loki",
@@ -50,9 +50,7 @@ def _release(stack: Stack, document: Document) -> Release | None:
     if component is None:
         return None
     wanted, wanted_at = _wanted(spec, source, document)
-    fitting = matching(wanted, published(chart, url)) if wanted else None
-    exact = parsed(wanted)
-    version = fitting[-1] if fitting else (exact if exact and component in ("grafana", "prometheus") else None)
+    version = _version(wanted, published(chart, url))
     values, gaps = _values(stack, document, spec)
     target = spec.text("targetNamespace")
     name = spec.text("releaseName") or (f"{target}-{document.name}" if target else document.name)
@@ -107,6 +105,17 @@ def _wanted(spec: Node, source: Document | None, document: Document) -> tuple[st
             # A digest names no version; a tag beside it does, for people.
             return (reference.text("tag") if key == "digest" else node.text()), node.place
     return "", reference.place
+
+
+def _version(wanted: str, known: tuple[Version, ...]) -> Version | None:
+    """The newest known version that fits; for one that was left out the one before it, so the rest can be judged."""
+    fitting = matching(wanted, known) if wanted else None
+    if fitting:
+        return fitting[-1]
+    exact = parsed(wanted)
+    if exact is None or not known or not known[0] < exact < known[-1]:
+        return None
+    return max(version for version in known if version < exact)
 
 
 def _values(stack: Stack, document: Document, spec: Node) -> tuple[Node, tuple[tuple[Place, str], ...]]:

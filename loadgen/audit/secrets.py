@@ -16,7 +16,7 @@ _PLACEHOLDER = re.compile(
     r"^(secret|password|dummy|example|none|null)$",
     re.IGNORECASE,
 )
-_REFERENCE = re.compile(r"\$\{?[A-Za-z_][^}]*\}?|\$__(env|file|vault)\{.*\}|\{\{.*\}\}", re.DOTALL)
+_REFERENCE = re.compile(r"\$?\$\{?[A-Za-z_][^}]*\}?|\$__(env|file|vault)\{.*\}|\{\{.*\}\}", re.DOTALL)
 # Keys of a Secret that need not be secret.
 _OPEN = re.compile(
     r"(endpoint|bucket(_?name)?s?|region|url|host|port|user(_?name)?|admin[-_]?user|namespace)$", re.IGNORECASE

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from loadgen.audit.facts import default
 from loadgen.audit.node import Node, Place, Scalar
 from loadgen.audit.tree import SourceFile, Tree
-from loadgen.audit.versions import Version, shown
+from loadgen.audit.versions import Version, parsed, shown
 
 COMPONENTS = ("loki", "tempo", "mimir")
 
@@ -88,7 +88,12 @@ class Effective:
             value = "nothing"
         else:
             value = str(self.value).lower() if isinstance(self.value, bool) else str(self.value)
-        return value if self.node is not None else f"{value} ({self.source})"
+        return value + self.origin
+
+    @property
+    def origin(self) -> str:
+        """Where it comes from if nobody set it, to be put behind the value."""
+        return "" if self.node is not None else f" ({self.source})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +108,7 @@ class Release:
         chart, url: of the chart.
         source: the OCIRepository or HelmRepository, if it is in the tree.
         wanted: the version as written; empty if nothing says.
-        version: the newest known version that fits, None if none does or that is not known.
+        version: the newest known version that fits, or the one before it if there is none; None if that is not known.
         values: all values, merged as Helm does.
         gaps: values come from places that are not in the tree.
         patched: a patch changes values or chart after what is read here.
@@ -148,7 +153,11 @@ class Release:
     @property
     def chart_text(self) -> str:
         """Chart and version for people."""
-        return f"chart {self.chart} {shown(self.version) if self.version else self.wanted or 'of unknown version'}"
+        if self.version is None:
+            return f"chart {self.chart} {self.wanted or 'of unknown version'}"
+        exact = parsed(self.wanted)
+        missing = f", as {self.wanted} does not exist" if exact is not None and exact != self.version else ""
+        return f"chart {self.chart} {shown(self.version)}{missing}"
 
     def effective(self, *paths: str, server: bool = False, raw: bool = False) -> Effective:
         """The value of the first path that is set, else the default of the last one.

@@ -269,7 +269,12 @@ VARIANTS = (
         "too much", "memory", TEMPO, "limits: {memory: 1Gi}", "limits: {memory: 2Gi}", "memory limit 2Gi, not under"
     ),
     Variant(
-        "ballast by default", "memory", TEMPO, "memBallastSizeMbs: 0", "x: 0", "ballast of 1024 (default of chart tempo"
+        "ballast by default",
+        "memory",
+        TEMPO,
+        "memBallastSizeMbs: 0",
+        "x: 0",
+        "ballast of 1024 MiB (default of chart tempo",
     ),
     Variant(
         "no resources",
@@ -461,7 +466,7 @@ def test_one_change_fails_exactly_the_rule_that_it_is_about(tmp_path, good, vari
     verdict = verdicts[variant.rule]
     evidence = "\n".join(verdict.evidence)
     assert variant.says in evidence
-    assert variant.remedy in verdict.remedy
+    assert variant.remedy in verdict.remedy + evidence
     assert verdict.remedy
     assert evidence.partition(": ")[0].partition(":")[2].isdigit() or variant.old == DROP, "no line is named"
 
