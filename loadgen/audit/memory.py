@@ -147,7 +147,8 @@ def _ballast(release: Release) -> Iterator[Remark]:
     elif limit is not None and 2 * size * 1024**2 >= limit:
         yield wrong(
             setting,
-            f"tempo: a memory ballast of {setting.value} MiB{setting.origin} under a limit of {limit / 1024**2:,.0f} MiB: "
+            f"tempo: a memory ballast of {setting.value} MiB{setting.origin} under a limit of "
+            f"{limit / 1024**2:,.0f} MiB: "
             "memory is collected only after twice the ballast",
             "set tempo.memBallastSizeMbs to 0",
         )
