@@ -19,7 +19,7 @@ from rich.text import Text
 
 from loadgen import __version__
 from loadgen.archive import SCHEME, ArchiveError, Place, fetch_run, place_of
-from loadgen.auditing import Format, audit_folder
+from loadgen.auditing import audit_command
 from loadgen.config import ConfigError, Profile, Target, load_profile, parse_profile
 from loadgen.display import TerminalDisplay
 from loadgen.faults import Disruptor, DisruptorError
@@ -236,44 +236,6 @@ def check(
 
 
 @app.command()
-def audit(
-    folder: Annotated[Path, typer.Argument(help="Folder of the manifests, e.g. kubernetes/.", metavar="DIR")],
-    form: Annotated[Format, typer.Option("--format", help="What to print on standard output.")] = Format.TABLE,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", help="Folder for the report: report.html, summary.md, junit.xml, verdicts.json."),
-    ] = None,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Templates of secrets are mistakes: the tree is deployed as it is.")
-    ] = False,
-    skip: Annotated[
-        list[str] | None, typer.Option("--skip", metavar="RULE", help="Leave a rule out; may be repeated.")
-    ] = None,
-) -> None:
-    """Acceptance of a GitOps tree, without a cluster: can what these manifests deploy keep its promises?
-
-    Reads every YAML file below DIR (Flux Kustomizations, OCIRepositories, HelmReleases, Secrets, ConfigMaps), works out
-    the values that count, those of the charts' defaults included, and judges: SOPS and secrets, HTTPS to S3, chart
-    versions, replicas, memory, buckets, data sources, remote write, flush ages, limits and retention. Every finding
-    names file and line and says what to write instead. No value of a secret is printed.
-
-    A Secret that says of itself that it is a template (in its file's name or first comment, or by an annotation
-    */template: "true") is reported and not held against the tree; --strict does. What comes from a place that is not
-    below DIR, or from a chart version that is not known, is unknown, never a pass.
-    """
-    done = audit_folder(folder, out, strict, skip or [])
-    if form is Format.TABLE:
-        print_verdicts(console := _console(), done.verdicts, done.outcome, most=1000)
-        for path in done.files:
-            if path.suffix == ".html":
-                console.print(Text.assemble("report: ", (str(path), "bold")))
-    else:
-        sys.stdout.write(done.text(form))
-    sys.stdout.flush()
-    raise typer.Exit(EXIT[done.outcome])
-
-
-@app.command()
 def worker(
     master_host: Annotated[str, typer.Option(envvar="LOADGEN_MASTER_HOST", help="Where `loadgen run` is.")],
     master_port: Annotated[int, typer.Option(envvar="LOADGEN_MASTER_PORT", help="Its --bind-port.")] = MASTER_PORT,
@@ -423,6 +385,7 @@ def _mount_lab() -> None:
     app.add_typer(lab_app, name="lab")
 
 
+app.command("audit")(audit_command)
 _mount_lab()
 
 

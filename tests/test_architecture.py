@@ -95,7 +95,9 @@ def test_pure_parts_ask_neither_a_network_nor_a_clock(part):
 def test_acceptance_checks_and_their_facts_are_pure():
     for path in (*(PACKAGE / "acceptance" / "checks").glob("*.py"), PACKAGE / "acceptance" / "facts.py"):
         assert not {name.split(".")[0] for name in imports(path)} & IMPURE, path
-        assert not any(name.startswith(("loadgen.targets", "loadgen.acceptance.probes")) for name in imports(path)), path
+        assert not any(name.startswith(("loadgen.targets", "loadgen.acceptance.probes")) for name in imports(path)), (
+            path
+        )
 
 
 def test_the_lab_is_optional_for_everything_else():

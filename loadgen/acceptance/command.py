@@ -15,6 +15,7 @@ from loadgen.config import Target
 from loadgen.model import NS, Result, Verdict
 from loadgen.report import write_verdicts
 from loadgen.report.parts import Block, Head, Part, Table, Text
+from loadgen.report.sections.requirements import matrix
 from loadgen.report.when import moment_text
 
 
@@ -49,7 +50,7 @@ def accept(
     if out is not None:
         length_s = (time.time_ns() - began_ns) / NS
         head = Head(target.name, "check of", began_ns, length_s, verdicts, result, __version__)
-        files = write_verdicts(out, head, (_asked(target, began_ns),))
+        files = write_verdicts(out, head, (_asked(target, began_ns), matrix(verdicts)))
     return Acceptance(verdicts, result, files)
 
 
