@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text as Styled
 
 from loadgen import __version__
 from loadgen.audit import RULES, Tree, audit, read_tree
@@ -20,6 +26,7 @@ from loadgen.report.markdown import summary
 from loadgen.report.parts import Block, Head, Part, Promises, Table, Text
 from loadgen.report.sections.promises import in_order
 from loadgen.report.sections.requirements import matrix
+from loadgen.report.terminal import print_verdicts
 from loadgen.rundir import verdicts_json
 
 
@@ -90,3 +97,41 @@ def _read(folder: Path, tree: Tree, strict: bool) -> Part:
         Table(("what", "value"), tuple(rows)),
     )
     return Part("read", "What was read", blocks)
+
+
+def audit_command(
+    folder: Annotated[Path, typer.Argument(help="Folder of the manifests, e.g. kubernetes/.", metavar="DIR")],
+    form: Annotated[Format, typer.Option("--format", help="What to print on standard output.")] = Format.TABLE,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder for the report: report.html, summary.md, junit.xml, verdicts.json."),
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Templates of secrets are mistakes: the tree is deployed as it is.")
+    ] = False,
+    skip: Annotated[
+        list[str] | None, typer.Option("--skip", metavar="RULE", help="Leave a rule out; may be repeated.")
+    ] = None,
+) -> None:
+    """Acceptance of a GitOps tree, without a cluster: can what these manifests deploy keep its promises?
+
+    Reads every YAML file below DIR (Flux Kustomizations, OCIRepositories, HelmReleases, Secrets, ConfigMaps), works out
+    the values that count, those of the charts' defaults included, and judges: SOPS and secrets, HTTPS to S3, chart
+    versions, replicas, memory, buckets, data sources, remote write, flush ages, limits and retention. Every finding
+    names file and line and says what to write instead. No value of a secret is printed.
+
+    A Secret that says of itself that it is a template (in its file's name or first comment, or by an annotation
+    */template: "true") is reported and not held against the tree; --strict does. What comes from a place that is not
+    below DIR, or from a chart version that is not known, is unknown, never a pass.
+    """
+    done = audit_folder(folder, out, strict, skip or [])
+    if form is Format.TABLE:
+        console = Console(highlight=False)
+        print_verdicts(console, done.verdicts, done.outcome, most=1000)
+        for path in done.files:
+            if path.suffix == ".html":
+                console.print(Styled.assemble("report: ", (str(path), "bold")))
+    else:
+        sys.stdout.write(done.text(form))
+    sys.stdout.flush()
+    raise typer.Exit({Result.PASS: 0, Result.FAIL: 1}.get(done.outcome, 2))

@@ -18,8 +18,9 @@ from rich.markup import escape
 from rich.text import Text
 
 from loadgen import __version__
+from loadgen.acceptance.command import check_command
 from loadgen.archive import SCHEME, ArchiveError, Place, fetch_run, place_of
-from loadgen.auditing import Format, audit_folder
+from loadgen.auditing import audit_command
 from loadgen.config import ConfigError, Profile, Target, load_profile, parse_profile
 from loadgen.display import TerminalDisplay
 from loadgen.faults import Disruptor, DisruptorError
@@ -199,81 +200,6 @@ def run(
 
 
 @app.command()
-def check(
-    target: TargetOption = "",
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", help="Folder for the report: report.html, summary.md, junit.xml, verdicts.json."),
-    ] = None,
-    create_dashboard: Annotated[
-        bool, typer.Option("--create-dashboard", help="Create loadgen's dashboard in Grafana where it is missing.")
-    ] = False,
-    s3_wait: Annotated[
-        str, typer.Option(metavar="DURATION", help="How long to wait for the first objects in S3, e.g. 5m.")
-    ] = "15s",
-) -> None:
-    """Acceptance of a deployed stack, without load: buckets, credentials, pods, logs, data sources, remote write.
-
-    Pushes one log line, one trace by each way and one sample, and changes nothing else. What the target names no
-    address for is skipped, and says so: [s3.loki] and so on hold the components' own credentials, [prometheus] the url
-    of the Prometheus that writes to Mimir, [kubernetes] the namespace.
-    """
-    from loadgen.acceptance.command import accept
-
-    console = _console()
-    where, _ = resolve_target(target)
-    wait_s = _seconds("--s3-wait", s3_wait)
-    with TerminalDisplay(console) as display, Interrupt().installed() as interrupt:
-        display.phase("check", where.name)
-        interrupt.next_phase()
-        done = accept(where, lambda text: display.step(text, 0, 0), out, create_dashboard, wait_s, interrupt.end_phase)
-    print_verdicts(console, done.verdicts, done.outcome)
-    for path in done.files:
-        if path.suffix == ".html":
-            console.print(Text.assemble("report: ", (str(path), "bold")))
-    sys.stdout.flush()
-    raise typer.Exit(EXIT[done.outcome])
-
-
-@app.command()
-def audit(
-    folder: Annotated[Path, typer.Argument(help="Folder of the manifests, e.g. kubernetes/.", metavar="DIR")],
-    form: Annotated[Format, typer.Option("--format", help="What to print on standard output.")] = Format.TABLE,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", help="Folder for the report: report.html, summary.md, junit.xml, verdicts.json."),
-    ] = None,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Templates of secrets are mistakes: the tree is deployed as it is.")
-    ] = False,
-    skip: Annotated[
-        list[str] | None, typer.Option("--skip", metavar="RULE", help="Leave a rule out; may be repeated.")
-    ] = None,
-) -> None:
-    """Acceptance of a GitOps tree, without a cluster: can what these manifests deploy keep its promises?
-
-    Reads every YAML file below DIR (Flux Kustomizations, OCIRepositories, HelmReleases, Secrets, ConfigMaps), works out
-    the values that count, those of the charts' defaults included, and judges: SOPS and secrets, HTTPS to S3, chart
-    versions, replicas, memory, buckets, data sources, remote write, flush ages, limits and retention. Every finding
-    names file and line and says what to write instead. No value of a secret is printed.
-
-    A Secret that says of itself that it is a template (in its file's name or first comment, or by an annotation
-    */template: "true") is reported and not held against the tree; --strict does. What comes from a place that is not
-    below DIR, or from a chart version that is not known, is unknown, never a pass.
-    """
-    done = audit_folder(folder, out, strict, skip or [])
-    if form is Format.TABLE:
-        print_verdicts(console := _console(), done.verdicts, done.outcome, most=1000)
-        for path in done.files:
-            if path.suffix == ".html":
-                console.print(Text.assemble("report: ", (str(path), "bold")))
-    else:
-        sys.stdout.write(done.text(form))
-    sys.stdout.flush()
-    raise typer.Exit(EXIT[done.outcome])
-
-
-@app.command()
 def worker(
     master_host: Annotated[str, typer.Option(envvar="LOADGEN_MASTER_HOST", help="Where `loadgen run` is.")],
     master_port: Annotated[int, typer.Option(envvar="LOADGEN_MASTER_PORT", help="Its --bind-port.")] = MASTER_PORT,
@@ -425,6 +351,8 @@ def _mount_lab() -> None:
     app.add_typer(lab_app, name="lab")
 
 
+app.command("audit")(audit_command)
+app.command("check")(check_command)
 _mount_lab()
 
 

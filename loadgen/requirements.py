@@ -265,7 +265,6 @@ REQUIREMENTS: tuple[Requirement, ...] = (
 PLANNED: tuple[str, ...] = (
     *_signals("s3_outage"),
     "logs.correlation",
-    "history.reach",
     "stack.memory",
     "stack.cpu",
 )

@@ -36,7 +36,7 @@ ALLOWED = {
     "pushing": _BASE | {"targets"},
     "faults": _TARGETS | {"faults"},
     "parity": _BASE | {"targets"},
-    "own": _TARGETS | {"panels"},
+    "own": _TARGETS | {"panels", "plan", "rundir"},
 }
 # Nothing pure asks a network or a clock.
 IMPURE = {

@@ -525,3 +525,16 @@ def test_a_fully_encrypted_secret_hides_the_endpoint_so_https_is_unknown(tmp_pat
 def test_a_rule_that_is_left_out_is_skipped(tmp_path, good):
     verdicts = audit(read_tree(write(tmp_path, good)), skip={"memory"})
     assert {verdict.check for verdict in verdicts if verdict.result is Result.SKIPPED} == {"memory"}
+
+
+def test_no_single_line_of_a_good_tree_is_one_that_a_rule_falls_over_without(tmp_path, good):
+    """Whatever line is missing, each rule still judges, and nothing secret is shown."""
+    root = write(tmp_path, good)
+    for path, text in good.items():
+        lines = text.splitlines(keepends=True)
+        for number in range(len(lines)):
+            write(root, {path: "".join(lines[:number] + lines[number + 1 :])})
+            said = [text for verdict in audit(read_tree(root)) for text in (*verdict.evidence, verdict.remedy)]
+            assert not [text for text in said if "judging it failed" in text], (path, lines[number])
+            assert not [text for text in said if SECRET_KEY in text], (path, lines[number])
+        write(root, {path: text})

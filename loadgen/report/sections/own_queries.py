@@ -29,8 +29,8 @@ def section(facts: Facts) -> Part | None:
     blocks: list[Block] = [
         Text(
             "The profile's own queries ([[queries]]): timed and judged for errors and latency, not for what they "
-            "return. Times during restarts, and while the generator itself was late, are left out. How much of a range held data was looked at after the load, "
-            "in pieces, so it is at most so much."
+            "return. Times during restarts, and while the generator itself was late, are left out. How much of a range "
+            "held data was looked at after the load, in pieces, so it is at most so much."
         ),
         Table(_COLUMNS, tuple(_row(one) for one in known), right=(5, 6, 7, 8, 9, 10)),
     ]
