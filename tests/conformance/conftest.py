@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from captured import SERVER_OF
 from replaying import Replay
 from stacks import Stack, opened
 
+HERE = Path(__file__).parent
 Tally = dict[str, Counter[str]]
 _TALLY: pytest.StashKey[Tally] = pytest.StashKey()
 _REASONS: pytest.StashKey[list[str]] = pytest.StashKey()
@@ -58,6 +60,15 @@ def count(request: pytest.FixtureRequest, stack: Stack) -> Callable[[str, str, s
             stash.setdefault(_REASONS, []).append(f"{file}, {why}")
 
     return add
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the tests that ask for a flush behind the others: after it Cortex refuses what is older."""
+    places = [at for at, item in enumerate(items) if item.path.parent == HERE]
+    ours = sorted((items[at] for at in places), key=lambda item: item.path.name == "test_s3_layout.py")
+    for at, item in zip(places, ours, strict=True):
+        items[at] = item
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -44,6 +44,11 @@ class Replay:
         self._movers: dict[str, Mover] = {}
         self._outcomes: dict[str, dict[str, Outcome]] = {}
 
+    def missing(self, file: str) -> str:
+        """Why a file cannot be replayed against the stack; empty if it can."""
+        files = (file, _BEFORE.get(file, file))
+        return next((why for one in files if (why := self.stack.missing.get(SERVER_OF[one]))), "")
+
     def outcomes(self, file: str) -> dict[str, Outcome]:
         """Case to outcome; the file is replayed when it is asked for first."""
         if file not in self._outcomes:

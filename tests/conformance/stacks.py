@@ -90,6 +90,7 @@ def opened(option: str, directory: Path) -> Iterator[Stack]:
             program = native.find_program(part)
             if program is None:
                 missing[endpoint] = f"no {part} is on PATH"
+                del engines[endpoint]
             else:
                 engines[endpoint] = program.name
     lab = Lab.open(directory)

@@ -8,16 +8,15 @@ import pytest
 from captured import SERVER_OF, load
 from known import EMBEDDED, REAL
 from replaying import Replay
-from stacks import Stack
 
 CASES = [(file, case.name) for file in SERVER_OF for case in load(file)]
 
 
 @pytest.mark.parametrize(("file", "name"), CASES, ids=lambda value: value)
 def test_the_answer_is_the_recorded_one(
-    file: str, name: str, stack: Stack, replay: Replay, count: Callable[[str, str, str], None]
+    file: str, name: str, replay: Replay, count: Callable[[str, str, str], None]
 ) -> None:
-    reason = stack.missing.get(SERVER_OF[file])
+    reason = replay.missing(file)
     if reason:
         count(file, "skipped", "")
         pytest.skip(reason)

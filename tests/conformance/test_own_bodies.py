@@ -25,9 +25,9 @@ MS = 10**6
 _KINDS = {"SPAN_KIND_INTERNAL": 1, "SPAN_KIND_SERVER": 2}
 
 
-def key(word: str) -> RunKey:
+def key(word: str, ago_s: int = 4) -> RunKey:
     """A run that began on a whole second, a little ago."""
-    return RunKey(fresh(word), 7, now_ns() // NS * NS - 4 * NS)
+    return RunKey(fresh(word), 7, now_ns() // NS * NS - ago_s * NS)
 
 
 def by_compressor(plain: bytes) -> bytes:
@@ -74,9 +74,9 @@ def test_the_metrics_body_is_taken_and_every_sample_comes_back_as_it_was_made(ne
 
 
 def test_the_traces_body_is_taken_and_every_span_comes_back_as_it_was_made(need: Need) -> None:
-    stack, run = need("otlp_http", "tempo"), key("traces")
+    stack, run = need("otlp_http", "tempo"), key("traces", 420)
     # Sequence numbers around 128 and 16,384, whose shortest varints differ in width.
-    source = TraceSource(run, TraceLoad(4, NS))
+    source = TraceSource(run, TraceLoad(4, NS // 10))
     for n in (0, 32, 4096):
         batch = source.batch(0, n)
         assert export(stack, bytes(source.body(batch).wire)).status == 200
