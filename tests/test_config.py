@@ -131,3 +131,10 @@ def test_every_component_has_a_bucket_and_every_signal_objectives():
         "mimir-blocks",
     }
     assert [Profile().objectives.of(signal).s3_delay_max for signal in Signal] == [300, 14400, 600]
+
+
+def test_the_environment_reaches_a_section_in_a_section():
+    env = {"LOADGEN_S3_LOKI_ACCESS_KEY_ID": "loki-service", "LOADGEN_S3_LOKI_BUCKET": "chunks"}
+    s3 = parse_target({"s3": {"loki": {"secret_access_key": "s3cr3t"}}}, "x", env=env).s3
+    assert (s3.loki.access_key_id, s3.loki.secret_key(), s3.loki_bucket) == ("loki-service", "s3cr3t", "chunks")
+    assert s3.tempo.access_key_id == ""

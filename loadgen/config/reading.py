@@ -52,13 +52,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
 def _load(
     model: type[_Model], raw: dict[str, Any], origin: str, overrides: Mapping[str, Any], env: Mapping[str, str]
 ) -> _Model:
-    for section, field in model.model_fields.items():
-        kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel) and isinstance(raw.get(section, {}), dict):
-            for name in kind.model_fields:
-                value = env.get(f"LOADGEN_{section}_{name}".upper())
-                if value is not None:
-                    raw[section] = {**raw.get(section, {}), name: value}
+    raw = _with_environment(model, raw, "LOADGEN", env)
     for dotted, value in overrides.items():
         *sections, name = dotted.split(".")
         level = raw
@@ -70,6 +64,22 @@ def _load(
         return model.model_validate(raw)
     except ValidationError as problem:
         raise ConfigError("\n".join(_explain(model, origin, error) for error in problem.errors())) from problem
+
+
+def _with_environment(
+    model: type[BaseModel], raw: dict[str, Any], before: str, env: Mapping[str, str]
+) -> dict[str, Any]:
+    """The values with those of ``LOADGEN_<SECTION>_<KEY>`` over them; a section in a section adds its name."""
+    merged = dict(raw)
+    for section, field in model.model_fields.items():
+        kind, name = field.annotation, f"{before}_{section}".upper()
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            inner = raw.get(section, {})
+            if isinstance(inner, dict) and (found := _with_environment(kind, inner, name, env)) != inner:
+                merged[section] = found
+        elif before != "LOADGEN" and name in env:
+            merged[section] = env[name]
+    return merged
 
 
 def _explain(model: type[BaseModel], origin: str, error: Any) -> str:

@@ -94,6 +94,7 @@ class S3Target(S3Login):
     loki_bucket: str = "loki-chunks"
     tempo_bucket: str = "tempo-traces"
     mimir_bucket: str = "mimir-blocks"
+    mimir_prefix: str = Field("", description="Mimir's blocks_storage.storage_prefix, when it has one")
     ca_file: str = ""
     verify_tls: bool = True
     poll: Seconds = Field(2.0, gt=0, description="time between two listings")

@@ -37,6 +37,8 @@ log = logging.getLogger("loadgen")
 
 FLUSH_EVERY_S = 1.0
 FINISH_WITHIN_S = 15.0
+# Workers elsewhere open their connections when they are told of the run, and their machine may be slower.
+FAR_START_UP_NS = 2 * NS
 
 
 class _Session:
@@ -120,10 +122,12 @@ class _Session:
             return
         profile, source = self.configuration()
         target, source = resolve_target(source)
-        workers = 1
+        workers, far_ns = 1, 0
         if isinstance(runner, MasterRunner):
+            far_ns = 0 if self.options.processes else FAR_START_UP_NS
             workers = max(1, len(runner.clients.ready) + len(runner.clients.running) + len(runner.clients.spawning))
-        began_ns = (self.clock() + start_up_ns(profile, self.options.num_users, workers, self.clock)) // MS * MS
+        busy_ns = start_up_ns(profile, self.options.num_users, workers, self.clock) + far_ns
+        began_ns = (self.clock() + busy_ns) // MS * MS
         run_dir = Path(self.options.run_dir) if self.options.run_dir else None
         if run_dir is not None and (run_dir / "run.json").exists() and not (run_dir / "progress.json").exists():
             self.run = RunDir.open(run_dir, "load")

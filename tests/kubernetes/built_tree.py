@@ -13,7 +13,7 @@ TREE = ROOT / "kubernetes"
 Doc = dict[str, Any]
 # Kinds that belong to no namespace.
 CLUSTER_WIDE = {"Namespace", "ClusterRole", "ClusterRoleBinding"}
-_KNOWN = {"apiVersion", "kind", "resources", "namespace", "configMapGenerator", "generatorOptions"}
+_KNOWN = {"apiVersion", "kind", "resources", "namespace", "configMapGenerator", "generatorOptions", "images"}
 
 
 def documents(path: Path) -> list[Doc]:
@@ -50,6 +50,10 @@ def build(folder: Path, seen: set[Path] | None = None) -> list[Doc]:
         data = {path.name: path.read_text() for path in files}
         meta = {"name": generator["name"]}
         docs.append({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data})
+    for image in kustomization.get("images", ()):
+        for part in walk(docs):
+            if part.get("image") == image["name"]:
+                part["image"] = f"{image['newName']}:{image['newTag']}"
     namespace = kustomization.get("namespace")
     if namespace:
         for doc in docs:

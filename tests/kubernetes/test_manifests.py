@@ -44,7 +44,7 @@ def key_of(doc: Doc) -> tuple[str, str, str]:
 
 
 def test_there_is_something_to_test() -> None:
-    assert {path.name for path in APPS} >= {"loki", "tempo", "mimir", "grafana", "kube-prometheus-stack"}
+    assert {path.name for path in APPS} == {"loki", "tempo", "mimir", "grafana", "kube-prometheus-stack", "loadgen"}
 
 
 @pytest.mark.parametrize("folder", kustomizations(), ids=folder_id)
@@ -172,7 +172,7 @@ def test_addresses_are_examples_or_names_inside_the_cluster() -> None:
     allowed = re.compile(r"(.+\.)?example\.com|.+\.svc\.cluster\.local|ghcr\.io|0\.0\.0\.0")
     for doc in app_docs():
         for text in texts(doc):
-            for host in re.findall(r"\w+://([^/:\s\"']+)", text):
+            for host in re.findall(r"(?:https?|oci)://([^/:\s\"']+)", text):
                 assert allowed.fullmatch(host), f"{key_of(doc)}: {host}"
 
 

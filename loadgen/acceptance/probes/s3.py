@@ -93,9 +93,11 @@ def _objects_below(client: Any, bucket: str, tenant: str) -> int:
 def _tenant(target: Target, component: Component, prefixes: tuple[str, ...]) -> str:
     """The tenant's directory: the configured one, else the server's own name, else (Cortex) what stands there."""
     login = {Component.LOKI: target.loki, Component.TEMPO: target.tempo, Component.MIMIR: target.mimir}[component]
+    default = TENANTS[component]
+    if component is Component.MIMIR and target.s3.mimir_prefix:
+        return f"{target.s3.mimir_prefix}/{login.tenant or default}"
     if login.tenant:
         return login.tenant
-    default = TENANTS[component]
     if component is Component.MIMIR and f"{default}/" not in prefixes and "fake/" in prefixes:
         return "fake"
     return default
