@@ -140,6 +140,8 @@ def _from_json(body: bytes) -> list[StreamEntries]:
         raise PushError(400, _json_error(body, error)) from error
     except (ValueError, RecursionError) as error:
         raise PushError(400, f"loghttp.PushRequest: {error}") from error
+    if data is None:
+        return []
     if not isinstance(data, dict):
         raise PushError(400, _wanted("loghttp.PushRequest", "ReadObject", "{", data))
     items = [] if data.get("streams") is None else data["streams"]

@@ -19,6 +19,8 @@ from loadgen.lab.loki_stats import stats_json
 from loadgen.lab.loki_vectors import Vector
 
 JSON = "application/json; charset=UTF-8"
+# Loki's default max_query_length.
+_LONGEST_NS = 721 * 3_600_000_000_000
 _HOUR_NS = 3_600_000_000_000
 _MAX_POINTS = 11_000
 
@@ -83,7 +85,7 @@ def _rfc3339(text: str) -> int:
 
 
 def bounds_of(parameters: Parameters, now_ns: int) -> tuple[int, int]:
-    """Start and end; by default the hour (or ``since``) before the end, and now."""
+    """Start and end; by default the hour (or ``since``) before the end, and now. Too far apart they are refused."""
     since_ns = _HOUR_NS
     if since := parameters.get("since"):
         seconds = parse_duration(since)
@@ -95,9 +97,13 @@ def bounds_of(parameters: Parameters, now_ns: int) -> tuple[int, int]:
     except BadRequest as error:
         raise BadRequest(f"could not parse 'end' parameter: {error}") from error
     try:
-        return time_of(parameters.get("start"), min(end_ns, now_ns) - since_ns), end_ns
+        start_ns = time_of(parameters.get("start"), min(end_ns, now_ns) - since_ns)
     except BadRequest as error:
         raise BadRequest(f"could not parse 'start' parameter: {error}") from error
+    if end_ns - start_ns > _LONGEST_NS:
+        length = _go_duration(end_ns - start_ns)
+        raise BadRequest(f"the query time range exceeds the limit (query length: {length}, limit: 30d1h)")
+    return start_ns, end_ns
 
 
 def range_of(parameters: Parameters, now_ns: int) -> tuple[int, int]:
@@ -205,6 +211,13 @@ def matrix_response(vector: Vector | float, steps_ns: Sequence[int], stats: Stat
 def _data(kind: str, result: object, stats: Stats, seconds: float) -> Response:
     data = {"resultType": kind, "result": result, "stats": stats_json(stats, seconds)}
     return json_response({"status": "success", "data": data}, newline=False)
+
+
+def _go_duration(duration_ns: int) -> str:
+    """As Go prints it, in whole milliseconds: ``750h0m0.123s``."""
+    minutes, milliseconds = divmod(duration_ns // 1_000_000, 60_000)
+    seconds = f"{milliseconds / 1000:.3f}".rstrip("0").rstrip(".")
+    return f"{minutes // 60}h{minutes % 60}m{seconds}s"
 
 
 def _seconds_text(time_ns: int) -> int | float:

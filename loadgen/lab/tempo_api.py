@@ -36,7 +36,9 @@ from loadgen.lab.tempo_trace import to_protobuf
 from loadgen.lab.traceql import parse
 
 MAX_STEPS = 11_000
-MAX_LIMIT = 100_000
+# Tempo's own defaults.
+MAX_LIMIT, MAX_SPANS_PER_SET = 262_144, 100
+SEARCH_RANGE_S, METRICS_RANGE_S = 168 * 3600, 24 * 3600
 
 _VARY = {"Vary": "Accept-Encoding"}
 _NOT_HEX = re.compile("[^0-9a-fA-F]")
@@ -125,10 +127,12 @@ class Api:
         params = request.query_params
         bounds = Bounds(
             _positive(params, "limit", 20),
-            _number(params, "spss", 3, "spans-per-spanset"),
+            _number(params, "spss", 3),
             _duration(params, "minDuration"),
             _duration(params, "maxDuration"),
         )
+        if bounds.spans_per_set > MAX_SPANS_PER_SET:
+            raise BadRequest(f"spans per span set exceeds {MAX_SPANS_PER_SET}. received {bounds.spans_per_set}")
         if bounds.min_duration_ns and bounds.max_duration_ns and bounds.min_duration_ns > bounds.max_duration_ns:
             raise BadRequest("invalid maxDuration: must be greater than minDuration")
         when = self._range(params)
@@ -181,6 +185,8 @@ class Api:
         start_ns = _time_ns(params, "start", end_ns - 3600 * NS)
         if end_ns <= start_ns:
             raise BadRequest("end must be greater than start")
+        if end_ns - start_ns > METRICS_RANGE_S * NS:
+            raise BadRequest("metrics query time range exceeds the maximum allowed duration of 24h0m0s")
         step_ns = _step_ns(params.get("step", ""), end_ns - start_ns)
         if (end_ns - start_ns) // step_ns > MAX_STEPS:
             raise BadRequest(f"step is too small for the range: more than {MAX_STEPS} samples a series")
@@ -203,10 +209,15 @@ class Api:
 
     def _range(self, params: Mapping[str, str]) -> Range:
         start, end = _number(params, "start", 0), _number(params, "end", 0)
-        if (start == 0) != (end == 0):
-            raise BadRequest("please provide non-zero values for http parameters start and end")
-        if end < start or start < 0 or end >= 1 << 33:
+        if end and not params.get("start"):
+            raise BadRequest(
+                "error parsing date range: only one of start and end provided: must provide both or neither"
+            )
+        if (start and end <= start) or end >= 1 << 33:
             raise BadRequest(f"http parameter start must be before end. received start={start} end={end}")
+        if end - start > SEARCH_RANGE_S:
+            text = f"range specified by start and end exceeds 168h0m0s. received start={start} end={end}"
+            raise BadRequest(text)
         return Range(start * NS, end * NS, self._seen_by_ns())
 
 
@@ -246,23 +257,23 @@ def _varint(number: int) -> bytes:
     return bytes(out)
 
 
-def _number(params: Mapping[str, str], name: str, default: int, shown: str = "") -> int:
+def _number(params: Mapping[str, str], name: str, default: int) -> int:
     text = params.get(name, "")
     if not text:
         return default
-    if not re.fullmatch(r"[+-]?[0-9]{1,19}", text, re.ASCII):
-        raise BadRequest(f'invalid {shown or name}: strconv.ParseInt: parsing "{text[:60]}": invalid syntax')
-    number = int(text)
-    if number < 0:
-        raise BadRequest(f"invalid {shown or name}: must not be negative")
-    return number
+    if not re.fullmatch(r"[0-9]{1,19}", text, re.ASCII):
+        wrong = "value out of range" if re.fullmatch(r"[0-9]+", text, re.ASCII) else "invalid syntax"
+        raise BadRequest(f'invalid {name}: strconv.ParseUint: parsing "{text[:60]}": {wrong}')
+    return int(text)
 
 
 def _positive(params: Mapping[str, str], name: str, default: int) -> int:
     number = _number(params, name, default)
     if number <= 0:
         raise BadRequest(f"invalid {name}: must be a positive number")
-    return min(number, MAX_LIMIT)
+    if number > MAX_LIMIT:
+        raise BadRequest(f"{name} {number} exceeds max {name} {MAX_LIMIT}")
+    return number
 
 
 def _duration(params: Mapping[str, str], name: str) -> int | None:

@@ -42,6 +42,13 @@ class IngestError(Exception):
         self.spans = spans
 
 
+class UnreadableError(IngestError):
+    """An export that is none: over gRPC the transport refuses it, before the receiver sees it."""
+
+    def __init__(self, text: str, reason: str = "", spans: int = 0) -> None:
+        super().__init__(INVALID_ARGUMENT, text, reason, spans)
+
+
 @dataclass(frozen=True, slots=True)
 class Export:
     """One accepted request, or a part of it: its spans by trace, and its bytes for the write-ahead log.
@@ -78,11 +85,11 @@ def export_of_frame(frame: bytes, scopes: Scopes) -> Export:
 
 
 def decode(data: bytes) -> ExportTraceServiceRequest:
-    """The request in ``data``; raises `IngestError` with the receiver's text if it is none."""
+    """The request in ``data``; raises `UnreadableError` with the receiver's text if it is none."""
     try:
         return ExportTraceServiceRequest.FromString(data)
     except DecodeError:
-        raise IngestError(INVALID_ARGUMENT, "unexpected EOF") from None
+        raise UnreadableError("unexpected EOF") from None
 
 
 def split(request: ExportTraceServiceRequest, scopes: Scopes) -> tuple[dict[bytes, Piece], int]:
@@ -97,7 +104,7 @@ def split(request: ExportTraceServiceRequest, scopes: Scopes) -> tuple[dict[byte
             try:
                 scope = scopes.get(body, schema, inner, part.schema_url)
             except DecodeError:
-                raise IngestError(INVALID_ARGUMENT, "unexpected EOF") from None
+                raise UnreadableError("unexpected EOF") from None
             for span in part.spans:
                 trace_id = span.trace_id
                 if len(trace_id) != 16 or len(span.span_id) != 8 or not any(trace_id):
@@ -115,9 +122,9 @@ def _refuse_ids(request: ExportTraceServiceRequest) -> None:
     spans = [span for r in request.resource_spans for s in r.scope_spans for span in s.spans]
     for span in spans:
         if len(span.trace_id) not in (0, 16):
-            raise IngestError(INVALID_ARGUMENT, "unmarshal: invalid TraceID length", "invalid_trace_id", len(spans))
+            raise UnreadableError("unmarshal: invalid TraceID length", "invalid_trace_id", len(spans))
         if len(span.span_id) not in (0, 8) or len(span.parent_span_id) not in (0, 8):
-            raise IngestError(INVALID_ARGUMENT, "unmarshal: invalid SpanID length", "invalid_span_id", len(spans))
+            raise UnreadableError("unmarshal: invalid SpanID length", "invalid_span_id", len(spans))
     for span in spans:
         if not any(span.trace_id):
             text = "trace ids must be 128 bit, received 0 bits"

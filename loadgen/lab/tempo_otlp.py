@@ -29,6 +29,7 @@ from loadgen.lab.tempo_ingest import (
     RETRY_AFTER_S,
     UNAVAILABLE,
     IngestError,
+    UnreadableError,
 )
 from loadgen.lab.tempo_store import TraceStore
 
@@ -148,6 +149,8 @@ def _abort(context: grpc.ServicerContext, error: IngestError) -> None:
         status = Status(code=error.code, message=str(error))
         status.details.add().Pack(RetryInfo(retry_delay=Duration(seconds=RETRY_AFTER_S)))
         context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
+    if isinstance(error, UnreadableError):
+        context.abort(grpc.StatusCode.INTERNAL, f"grpc: error unmarshalling request: {error}")
     context.abort(_GRPC[error.code], str(error))
 
 
@@ -186,7 +189,7 @@ def _decompressed(raw: bytes, encoding: str, bound_bytes: int) -> bytes:
 def _json_to_protobuf(data: bytes) -> bytes:
     """OTLP's JSON writes ids in hex where protobuf's own JSON mapping wants base64."""
     try:
-        document = json.loads(data or b"{}")
+        document = json.loads(data)
         _ids_to_base64(document)
         request = json_format.ParseDict(document, ExportTraceServiceRequest(), ignore_unknown_fields=True)
         return request.SerializeToString()

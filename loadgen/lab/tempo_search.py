@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from loadgen.lab.tempo_blocks import NS, Block
@@ -204,19 +204,25 @@ def attribute_named(text: str, any_scope: bool) -> Attribute | None:
 
 
 def query_range(store: TraceStore, query: Query, metric: Metric, when: Range, step_ns: int) -> Json:
-    """The answer to ``/api/metrics/query_range``: one series for each value of the ``by`` attributes."""
-    start_ns = when.start_ns // step_ns * step_ns
-    steps = max(1, when.end_ns // step_ns - start_ns // step_ns)
+    """The answer to ``/api/metrics/query_range``: one series for each value of the ``by`` attributes.
+
+    Samples stand at multiples of the step, from the start, rounded down, to the end, rounded up; each counts the spans
+    of the step that ends with it, that end included.
+    """
+    first, last = when.start_ns // step_ns, -(-when.end_ns // step_ns)
+    steps = last - first + 1
+    when = replace(when, start_ns=max(0, first - 1) * step_ns, end_ns=last * step_ns)
     matcher = Matcher(query)
     getters = [(attribute, getter_of(attribute)) for attribute in metric.by]
     series: dict[tuple[Value, ...], list[int]] = {} if getters else {(): [0] * steps}
     for view in _views(store, when):
         for span in matcher.match(view):
-            at = (span.start_ns - start_ns) // step_ns
+            at = -(-span.start_ns // step_ns) - first
             if 0 <= at < steps:
                 key = tuple(text_of(attribute, getter(span, view)) for attribute, getter in getters)
                 series.setdefault(key, [0] * steps)[at] += 1
-    per = step_ns / NS if metric.function == "rate" else 1
+    # Rounded as the real one does it: a multiple of the inverse.
+    factor = 1 / (step_ns / NS) if metric.function == "rate" else 1
     rows = []
     for key, counts in sorted(series.items(), key=lambda item: str(item[0])):
         labels = [
@@ -225,9 +231,9 @@ def query_range(store: TraceStore, query: Query, metric: Metric, when: Range, st
         ] or [{"key": "__name__", "value": {"stringValue": metric.function}}]
         samples: list[Json] = []
         for at, count in enumerate(counts):
-            sample: Json = {"timestampMs": str((start_ns + at * step_ns) // MS)}
+            sample: Json = {"timestampMs": str((first + at) * step_ns // MS)}
             if count:
-                sample["value"] = count / per
+                sample["value"] = count * factor
             samples.append(sample)
         rows.append({"labels": labels, "samples": samples})
     return {"series": rows, "metrics": {"completedJobs": 1, "totalJobs": 1}}

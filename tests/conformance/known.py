@@ -49,8 +49,8 @@ EMBEDDED: tuple[Known, ...] = (
         "tempo",
         "metrics query_range",
         ("body",),
-        "Tempo counts old blocks only, unless told otherwise; here every span counts at once, so that a panel of a "
-        "short run has something to show",
+        "Tempo hides the newest 30 s and the step that is still open; here every span counts at once, so that a panel "
+        "of a short run has something to show",
     ),
     Known(
         "embedded",

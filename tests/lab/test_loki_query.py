@@ -196,6 +196,15 @@ def test_bad_parameters_are_a_400_with_a_text(filled: Client, path: str, paramet
     assert text in filled.get(f"/loki/api/v1/{path}", 400, **parameters).text
 
 
+@pytest.mark.parametrize("path", ["query_range", "labels", "label/pod/values", "series", "index/stats"])
+def test_a_range_of_more_than_30_days_and_an_hour_is_refused(filled: Client, path: str) -> None:
+    asked: dict[str, object] = {"query": '{app="shop"}', "match[]": '{app="shop"}', "end": NOW_NS}
+    longest_ns = 721 * 3600 * NS
+    filled.get(f"/loki/api/v1/{path}", 200, **asked, start=NOW_NS - longest_ns)
+    text = filled.get(f"/loki/api/v1/{path}", 400, **asked, start=NOW_NS - longest_ns - 61_500_000_000).text
+    assert text == "the query time range exceeds the limit (query length: 721h1m1.5s, limit: 30d1h)"
+
+
 @pytest.mark.parametrize(
     ("start", "expected"),
     [

@@ -139,6 +139,10 @@ JSON_BODY = {
             "POST", "text/plain", b"x", 415, "text/plain",
             b"415 unsupported media type, supported: [application/json, application/x-protobuf]",
         ),
+        (
+            "POST", "application/json", b"", 400, "application/json",
+            b'{"code":3,"message":"cannot parse the JSON: Expecting value: line 1 column 1 (char 0)"}',
+        ),
         ("GET", "", b"", 405, "text/plain", b"405 method not allowed, supported: [POST]"),
     ],
 )  # fmt: skip
@@ -173,10 +177,18 @@ def test_a_gzipped_push_is_read_and_a_broken_one_refused(server: Server) -> None
 def test_grpc_takes_a_push_and_refuses_bad_ids_and_bad_bytes(server: Server) -> None:
     assert server.rpc(CART) == b"\n\0"
     assert server.get(f"/api/v2/traces/{CART_ID}").json()["trace"]["resourceSpans"]
-    for body in (with_trace_id(bytes(16)), with_trace_id(b"abc"), b"\xff\xff"):
+    for body, code, text in (
+        (with_trace_id(bytes(16)), grpc.StatusCode.INVALID_ARGUMENT, "trace ids must be 128 bit, received 0 bits"),
+        (
+            with_trace_id(b"abc"),
+            grpc.StatusCode.INTERNAL,
+            "grpc: error unmarshalling request: unmarshal: invalid TraceID length",
+        ),
+        (b"\xff\xff", grpc.StatusCode.INTERNAL, "grpc: error unmarshalling request: unexpected EOF"),
+    ):
         with pytest.raises(grpc.RpcError) as caught:
             server.rpc(body)
-        assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+        assert (caught.value.code(), caught.value.details()) == (code, text)
     with pytest.raises(grpc.RpcError) as caught:
         server.rpc(bytes(17 * 1024 * 1024))
     assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -275,8 +287,32 @@ def test_an_absent_trace_is_404_in_version_1_and_empty_in_version_2(server: Serv
             "syntax error: unexpected END_ATTRIBUTE, expecting IDENTIFIER",
         ),
         ("/api/search", {"limit": "0"}, "invalid limit: must be a positive number"),
-        ("/api/search", {"limit": "x"}, 'invalid limit: strconv.ParseInt: parsing "x": invalid syntax'),
-        ("/api/search", {"start": 1}, "please provide non-zero values for http parameters start and end"),
+        ("/api/search", {"limit": "x"}, 'invalid limit: strconv.ParseUint: parsing "x": invalid syntax'),
+        ("/api/search", {"limit": "-1"}, 'invalid limit: strconv.ParseUint: parsing "-1": invalid syntax'),
+        (
+            "/api/search", {"limit": "9" * 20},
+            'invalid limit: strconv.ParseUint: parsing "99999999999999999999": value out of range',
+        ),
+        ("/api/search", {"limit": 262_145}, "limit 262145 exceeds max limit 262144"),
+        ("/api/search", {"spss": 101}, "spans per span set exceeds 100. received 101"),
+        ("/api/search", {"start": 1}, "http parameter start must be before end. received start=1 end=0"),
+        ("/api/search", {"start": 5, "end": 5}, "http parameter start must be before end. received start=5 end=5"),
+        (
+            "/api/search", {"end": 5},
+            "error parsing date range: only one of start and end provided: must provide both or neither",
+        ),
+        (
+            "/api/search", {"start": 1, "end": 604_802},
+            "range specified by start and end exceeds 168h0m0s. received start=1 end=604802",
+        ),
+        (
+            "/api/v2/search/tags", {"start": 1, "end": 604_802},
+            "range specified by start and end exceeds 168h0m0s. received start=1 end=604802",
+        ),
+        (
+            "/api/metrics/query_range", {"q": "{} | rate()", "start": 1, "end": 86_402, "step": "600s"},
+            "metrics query time range exceeds the maximum allowed duration of 24h0m0s",
+        ),
         (
             "/api/search", {"start": 9, "end": 3},
             "http parameter start must be before end. received start=9 end=3",
@@ -408,7 +444,8 @@ def test_rates_are_counted_by_step_and_attribute(server: Server) -> None:
     (series,) = got["series"]
     assert series["labels"] == [{"key": "__name__", "value": {"stringValue": "rate"}}]
     assert series["samples"][0]["timestampMs"] == "1795413720000"
-    assert [s["value"] for s in series["samples"] if "value" in s] == [3 / 60]
+    # A sample stands at the end of the step whose spans it counts.
+    assert [s for s in series["samples"] if "value" in s] == [{"timestampMs": "1795414080000", "value": 3 / 60}]
     got = server.get("/api/metrics/query_range", q="{} | count_over_time() by(status, name)", **params).json()
     assert len(got["series"]) == 3
     assert got["series"][0]["labels"] == [
@@ -416,6 +453,23 @@ def test_rates_are_counted_by_step_and_attribute(server: Server) -> None:
         {"key": "name", "value": {"stringValue": "db 2"}},
     ]
     assert sum(s.get("value", 0) for row in got["series"] for s in row["samples"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "expected"),
+    [
+        (START - 24, START - 4, {START - 24: 0, START - 14: 0, START - 4: 0}),
+        (START - 18, START + 1, {START - 24: 0, START - 14: 0, START - 4: 0, START + 6: 0.3}),
+        (START + 10, START + 16, {START + 6: 0.3, START + 16: 0}),
+    ],
+)
+def test_samples_stand_at_multiples_of_the_step_around_the_range(
+    server: Server, start: int, end: int, expected: dict[int, float]
+) -> None:
+    server.push()
+    got = server.get("/api/metrics/query_range", q="{} | rate()", start=start, end=end, step="10s").json()
+    found = {int(s["timestampMs"]) // 1000: s.get("value", 0) for s in got["series"][0]["samples"]}
+    assert found == pytest.approx(expected)
 
 
 def test_a_forced_flush_brings_the_trace_to_s3(server: Server) -> None:
