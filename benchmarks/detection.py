@@ -25,7 +25,10 @@ import fnmatch
 import json
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+import threading
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +37,7 @@ if not __package__:  # run as a file: make the project importable
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.detection_rows import KILLS, OMITTED, ROWS, Row
-from benchmarks.detection_run import Assessment, Bench, Came, RowError, Stop, assess, bench
+from benchmarks.detection_run import Assessment, Bench, Came, RowError, Stop, Tell, assess, bench
 from loadgen.lab.state import LabError
 from loadgen.orchestrate import RunError
 from loadgen.rundir import RunDirError
@@ -87,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stack.enter_context(stop.installed())
         folder = options.out or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="detection-")))
         try:
-            outcomes = list(_all(planned, folder, stop))
+            outcomes = run_all(planned, folder, options.jobs, stop)
         except LabError as problem:
             print(f"detection: {problem}", file=sys.stderr)
             return UNTOLD
@@ -102,6 +105,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", action="append", metavar="ROW", default=[], help="a row by name or pattern")
     parser.add_argument("--list", action="store_true", help="say what there is, and run nothing")
     parser.add_argument("--clean", type=int, default=0, metavar="N", help="make N runs without a defect")
+    parser.add_argument("--jobs", type=int, default=2, metavar="N", help="labs, and runs, at a time (default: 2)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the outcome as JSON")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table into a file too")
     parser.add_argument("--out", type=Path, metavar="DIR", help="keep the runs here; else they are removed at the end")
@@ -127,41 +131,46 @@ def _list(rows: Sequence[Row]) -> None:
         print(f"{omitted.name:28} {'(not planted)':40} {omitted.planted}: {omitted.why}")
 
 
-def _all(rows: Sequence[Row], folder: Path, stop: Stop) -> Iterator[Outcome]:
-    line = _Line()
-    with bench(folder, stop, line) as place:
-        for number, row in enumerate(rows, 1):
-            line.head = f"[{number}/{len(rows)}] {row.name}"
-            outcome = one(place, row, stop)
-            if stop.end_phase():
-                return
-            detail = "; ".join(
-                [
-                    *outcome.problems,
-                    *(f"alarm: {check}" for check in outcome.alarms),
-                    *(f"cannot tell: {check}" for check in outcome.doubts),
-                ]
-            )
-            _say(f"{line.head}: {outcome.verdict}, {outcome.took_s:.1f} s" + (f" ({detail})" if detail else ""))
-            yield outcome
+def run_all(rows: Sequence[Row], folder: Path, jobs: int, stop: Stop) -> list[Outcome]:
+    """Run rows, each worker on a lab of its own; the outcomes in the order of the rows. Raises LabError."""
+    waiting, line = deque(rows), _Line(len(rows))
+    outcomes: dict[str, Outcome] = {}
+
+    def work(number: int) -> None:
+        with bench(folder / f"lab{number}", folder / "runs", stop) as place:
+            while not stop.end_phase():
+                try:
+                    row = waiting.popleft()
+                except IndexError:
+                    return
+                outcome = one(place, row, stop, line.of(row.name))
+                if stop.end_phase():
+                    return
+                outcomes[row.name] = outcome
+                line.done(outcome)
+
+    with ThreadPoolExecutor(max(1, min(jobs, len(rows)))) as workers:
+        for done in [workers.submit(work, number) for number in range(1, max(1, min(jobs, len(rows))) + 1)]:
+            done.result()
+    return [outcomes[row.name] for row in rows if row.name in outcomes]
 
 
-def one(place: Bench, row: Row, stop: Stop) -> Outcome:
+def one(place: Bench, row: Row, stop: Stop, tell: Tell) -> Outcome:
     """Run a row, once more if this machine was too busy for it."""
     outcome = _outcome(row, None, None, "not run", ())
     for _ in range(TRIES):
         try:
-            came = place.run(row)
+            came = place.run(row, tell)
         except (RowError, RunError, RunDirError, LabError) as problem:
             outcome = _outcome(row, None, None, "not run", (str(problem),))
-            if stop.requested:
+            if stop.end_phase():
                 break
             continue
         found = assess(row, came)
         verdict = "ok" if found.ok else "WRONG"
         outcome = _outcome(row, came, found, verdict, found.problems)
         beside = [alarm for alarm in found.alarms if alarm != "loadgen.health"]
-        if not found.busy or beside or stop.requested:
+        if not found.busy or beside or stop.end_phase():
             break
         outcome = _outcome(row, came, found, "busy", found.problems)
     return outcome
@@ -236,14 +245,34 @@ def _say(text: str) -> None:
 
 
 class _Line:
-    """Shows what goes on in one moving line, where there is a terminal."""
+    """Shows what goes on: a line for every row that is over, and one that moves, where there is a terminal."""
 
-    def __init__(self) -> None:
-        self.head = "lab"
+    def __init__(self, total: int) -> None:
+        self._total, self._over = total, 0
+        self._doing: dict[str, str] = {}
+        self._lock = threading.Lock()
 
-    def __call__(self, text: str) -> None:
-        if sys.stderr.isatty():
-            print(f"\r\x1b[K{self.head}: {text}", end="", file=sys.stderr, flush=True)
+    def of(self, name: str) -> Tell:
+        """Takes what goes on in one row."""
+
+        def tell(text: str) -> None:
+            with self._lock:
+                self._doing[name] = text
+                if sys.stderr.isatty():
+                    now = "; ".join(f"{row} {doing}" for row, doing in self._doing.items())
+                    print(f"\r\x1b[K{now[:160]}", end="", file=sys.stderr, flush=True)
+
+        return tell
+
+    def done(self, outcome: Outcome) -> None:
+        """A row is over."""
+        beside = [*(f"alarm: {check}" for check in outcome.alarms), *(f"unsure: {check}" for check in outcome.doubts)]
+        detail = "; ".join([*outcome.problems, *beside])
+        with self._lock:
+            self._doing.pop(outcome.name, None)
+            self._over += 1
+            head = f"[{self._over}/{self._total}] {outcome.name}: {outcome.verdict}, {outcome.took_s:.1f} s"
+            _say(head + (f" ({detail})" if detail else ""))
 
 
 if __name__ == "__main__":

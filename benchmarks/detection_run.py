@@ -23,7 +23,7 @@ from loadgen.lab.manager import Lab
 from loadgen.lab.state import LabError
 from loadgen.lab.target import LabDisruptor, lab_target
 from loadgen.locate import LAB
-from loadgen.model import MS, NS, Result, Signal, Verdict
+from loadgen.model import MS, Result, Signal, Verdict
 from loadgen.orchestrate import Interrupt, Judgement, execute, verify_again
 from loadgen.plan import Plan, plan_of
 from loadgen.recorder import Progress, read_progress
@@ -47,9 +47,13 @@ class RowError(Exception):
 class Stop(Interrupt):
     """Once asked to stop, every phase of every run ends at once; what is under way is brought to an orderly end."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        # There is something to bring to an end from the start: a lab.
+        self._begun = True
+
     def next_phase(self) -> None:
         """A new phase begins; it ends at once if the person asked to stop."""
-        self._begun = True
         if not self.count:
             self.changed.clear()
 
@@ -82,8 +86,8 @@ class Came:
 class _Director:
     """Takes a row's steps when they are due, told of the run's progress as its display."""
 
-    def __init__(self, lab: Lab, row: Row, tell: Tell) -> None:
-        self._lab, self._row, self._tell = lab, row, tell
+    def __init__(self, lab: Lab, row: Row, path: Path, tell: Tell) -> None:
+        self._lab, self._path, self._tell = lab, path, tell
         self._waiting = sorted(row.steps, key=lambda step: step.at_s)
         self._ordered: set[str] = set()
         self._hits: dict[str, dict[str, None]] = {}
@@ -131,7 +135,7 @@ class _Director:
 
     def signal_load(self, number: int) -> None:
         for child in psutil.Process().children():
-            if "locust" in child.cmdline():
+            if str(self._path.resolve()) in child.cmdline():
                 self._signal(child, number)
 
     def _signal(self, process: psutil.Process, number: int) -> None:
@@ -162,16 +166,18 @@ class _Director:
 class Bench:
     """A running lab, on which runs follow one another; each run has a name and so data of its own."""
 
-    def __init__(self, lab: Lab, runs: Path, stop: Stop, tell: Tell) -> None:
-        self._lab, self._runs, self._stop, self._tell = lab, runs, stop, tell
+    def __init__(self, lab: Lab, runs: Path, stop: Stop) -> None:
+        self._lab, self._runs, self._stop = lab, runs, stop
+        self._tell: Tell = lambda _: None
 
-    def run(self, row: Row) -> Came:
-        """Plant, load, read back, judge. Raises RowError when the run could not be made."""
+    def run(self, row: Row, tell: Tell) -> Came:
+        """Plant, load, read back, judge; ``tell`` hears what goes on. RowError when the run could not be made."""
+        self._tell = tell
         began_s = time.monotonic()
         name = f"{new_run_name(time.time_ns())}-{row.name.replace('/', '-')}"
         path = self._runs / name
         self._heal()
-        director = _Director(self._lab, row, self._tell)
+        director = _Director(self._lab, row, path, self._tell)
         try:
             director.take(BEFORE)
             judgement = (self._killed if row.kills_loadgen else self._whole)(row, path, name, director)
@@ -247,14 +253,13 @@ class Bench:
 
 
 @contextmanager
-def bench(folder: Path, stop: Stop, tell: Tell) -> Iterator[Bench]:
+def bench(lab_folder: Path, runs: Path, stop: Stop) -> Iterator[Bench]:
     """A fresh lab in a folder, stopped and wiped at the end whatever happens. LabError when it cannot be started."""
-    lab = Lab.open(folder / "lab")
-    runs = folder / "runs"
+    lab = Lab.open(lab_folder)
     runs.mkdir(parents=True, exist_ok=True)
     try:
-        lab.up(tell, flush_age_s=FLUSH_AGE_S)
-        yield Bench(lab, runs, stop, tell)
+        lab.up(flush_age_s=FLUSH_AGE_S)
+        yield Bench(lab, runs, stop)
     finally:
         lab.wipe()
 
@@ -337,7 +342,7 @@ def assess(row: Row, came: Came) -> Assessment:
     return Assessment(
         tuple(sorted(failing | found)),
         tuple(sorted(failing - (mine if row.verdict is Result.FAIL else set()) - row.also.keys())),
-        tuple(sorted(open_ - (mine if row.verdict is Result.UNKNOWN else set()) - row.unsure.keys())),
+        tuple(sorted(open_ - mine - row.unsure.keys())),
         tuple(problems),
         HEALTH not in mine and results.get(HEALTH) is not Result.PASS,
     )
@@ -381,8 +386,3 @@ def toml_of(settings: dict[str, Any]) -> str:
 
 def _deep(value: object) -> bool:
     return isinstance(value, dict)
-
-
-def seconds(ns: int) -> float:
-    """Nanoseconds as seconds."""
-    return ns / NS

@@ -74,13 +74,16 @@ def s3_coverage(history: History, plan: Plan, signal: Signal) -> Coverage:
     objects = history.objects[history.objects["component"] == signal.component.value]
     objects = objects.assign(stored_ns=_stored_ns(objects))
     user, n, due_ns = (mine[name].to_numpy(np.int64) for name in ("user", "n", "due_ns"))
+    # The attempt that was accepted brought the data, unless an earlier one may have done so too.
+    pushed_ns = np.where(mine["ambiguous_attempts"] > 0, mine["sent_ns"], mine["last_sent_ns"]).astype(np.int64)
+    since_ns = (pushed_ns - OLDER_NS) // NS * NS
     if signal is Signal.LOGS:
-        stored = _logs(plan, user, due_ns, objects)
+        stored = _logs(plan, user, due_ns, since_ns, objects)
     elif signal is Signal.METRICS:
-        stored = _metrics(plan, user, due_ns, objects)
+        stored = _metrics(plan, user, due_ns, since_ns, objects)
     else:
         stored = _traces(plan, user, n, objects)
-    stored = np.where((stored >= NEVER) | (stored < mine["sent_ns"].to_numpy(np.int64) - OLDER_NS), 0, stored)
+    stored = np.where((stored >= NEVER) | (stored < since_ns), 0, stored)
     return Coverage(
         user=user,
         n=n,
@@ -157,7 +160,20 @@ def _steps(objects: pd.DataFrame) -> _Steps:
     return _Steps(edges, pieces)
 
 
-def _covered(steps: _Steps, due_ms: Times, offsets_ms: Times) -> Times:
+def _covered(objects: pd.DataFrame, due_ms: Times, since_ns: Times, offsets_ms: Times) -> Times:
+    """When the last item of each batch was in S3, in objects that are not older than its push.
+
+    What was pushed late, after a restart for example, may lie in the time range of an object that was there before.
+    """
+    stored = _first(_steps(objects), due_ms, offsets_ms)
+    stale = np.flatnonzero(stored < since_ns)
+    for since in np.unique(since_ns[stale]):
+        rows = stale[since_ns[stale] == since]
+        stored[rows] = _first(_steps(objects[objects["stored_ns"] >= since]), due_ms[rows], offsets_ms)
+    return stored
+
+
+def _first(steps: _Steps, due_ms: Times, offsets_ms: Times) -> Times:
     """When the last item of each batch was in S3; its items have the times ``due_ms + offsets_ms``."""
     begin, end = steps.piece(due_ms + offsets_ms[0]), steps.piece(due_ms + offsets_ms[-1])
     stored = steps.stored[begin].copy()
@@ -166,7 +182,7 @@ def _covered(steps: _Steps, due_ms: Times, offsets_ms: Times) -> Times:
     return stored
 
 
-def _logs(plan: Plan, user: Times, due_ns: Times, objects: pd.DataFrame) -> Times:
+def _logs(plan: Plan, user: Times, due_ns: Times, since_ns: Times, objects: pd.DataFrame) -> Times:
     stored = np.full(len(user), NEVER, np.int64)
     if objects.empty or not len(user):
         return stored
@@ -178,16 +194,16 @@ def _logs(plan: Plan, user: Times, due_ns: Times, objects: pd.DataFrame) -> Time
     for one, rows in _rows_by_user(user):
         chunks = streams.get(plan.logs.fingerprint(one))
         if chunks is not None:
-            stored[rows] = _covered(_steps(chunks), due_ns[rows] // MS, offsets_ms)
+            stored[rows] = _covered(chunks, due_ns[rows] // MS, since_ns[rows], offsets_ms)
     return stored
 
 
-def _metrics(plan: Plan, user: Times, due_ns: Times, objects: pd.DataFrame) -> Times:
+def _metrics(plan: Plan, user: Times, due_ns: Times, since_ns: Times, objects: pd.DataFrame) -> Times:
     if objects.empty or not len(user):
         return np.full(len(user), NEVER, np.int64)
     batch = plan.metrics.batch(int(user[0]), 0)
     offsets_ms = np.unique(np.asarray(plan.metrics.times_ms(batch), np.int64) - batch.due_ns // MS)
-    return _covered(_steps(objects), due_ns // MS, offsets_ms)
+    return _covered(objects, due_ns // MS, since_ns, offsets_ms)
 
 
 def _rows_by_user(user: Times) -> list[tuple[int, NDArray[np.intp]]]:

@@ -18,6 +18,7 @@ from loadgen.checks.case import (
     counted,
     nobody_sends,
     share_text,
+    touches,
     unknown,
 )
 from loadgen.checks.health import own_drops, own_lag_ns
@@ -96,6 +97,7 @@ class Intake:
         planned: pushes that fell due.
         handled: receipts among them.
         queued: pushes never tried because an earlier push of the same user waited until the end.
+        behind_restart: of them, behind a push that waited for a component that was being restarted.
         absent: pushes without a receipt: their user did not run.
         accepted_bytes: plain bytes accepted, however late.
         in_time_bytes: of them, answered before the window's end or soon after.
@@ -109,6 +111,7 @@ class Intake:
     planned: int
     handled: int
     queued: int
+    behind_restart: int
     absent: int
     accepted_bytes: float
     in_time_bytes: float
@@ -132,7 +135,7 @@ class Intake:
 def intake_of(case: Case, signal: Signal, window: Window) -> Intake:
     """Hold the receipts of the window against the plan."""
     receipts = _paced(case, signal)
-    planned, queued = _planned(case, signal, window, receipts)
+    planned, queued, behind_restart = _planned(case, signal, window, receipts)
     inside = receipts[(receipts["due_ns"] >= window.from_ns) & (receipts["due_ns"] < window.until_ns)]
     accepted = inside[inside["outcome"] == Outcome.ACCEPTED.value]
     sizes = accepted["plain_bytes"].to_numpy(np.float64)
@@ -145,6 +148,7 @@ def intake_of(case: Case, signal: Signal, window: Window) -> Intake:
         planned=planned,
         handled=len(inside),
         queued=queued,
+        behind_restart=behind_restart,
         absent=max(0, planned - len(inside) - queued),
         accepted_bytes=float(sizes.sum()),
         in_time_bytes=float(sizes[in_time].sum()),
@@ -168,19 +172,24 @@ def _patience_ns(case: Case, signal: Signal, window: Window) -> int:
     return max([window.until_ns, *ends]) + CATCH_UP_NS
 
 
-def _planned(case: Case, signal: Signal, window: Window, receipts: pd.DataFrame) -> tuple[int, int]:
-    """Pushes planned in the window, and those never tried because their user waited for the stack until the end."""
-    planned = queued = 0
-    last = receipts.groupby("user").agg(n=("n", "max"), done_ns=("done_ns", "max"))
-    for user, n, done_ns in zip(last.index, last["n"], last["done_ns"], strict=True):
+def _planned(case: Case, signal: Signal, window: Window, receipts: pd.DataFrame) -> tuple[int, int, int]:
+    """Pushes planned in the window; those never tried because their user waited for the stack until the end; and of
+    these the ones for which it waited because of a restart."""
+    planned = queued = behind_restart = 0
+    last = receipts.groupby("user").agg(n=("n", "max"), sent_ns=("sent_ns", "max"), done_ns=("done_ns", "max"))
+    sent_ns, ended_ns = last["sent_ns"].to_numpy(np.int64), last["done_ns"].to_numpy(np.int64)
+    waited = touches(sent_ns, ended_ns, case.outages(signal.component))
+    for user, n, done_ns, restarted in zip(last.index, last["n"], last["done_ns"], waited, strict=True):
         pace = case.plan.pace(signal, int(user))
         first, after = pace.first_at(window.from_ns), pace.first_at(window.until_ns)
         planned += max(0, after - first)
-        queued += max(0, min(after, pace.first_at(int(done_ns))) - max(first, int(n) + 1))
+        behind = max(0, min(after, pace.first_at(int(done_ns))) - max(first, int(n) + 1))
+        queued += behind
+        behind_restart += behind if restarted else 0
     never_ran = case.users(signal) - len(last)
     if never_ran > 0:
         planned += round(never_ran * window.length_s * NS / case.plan.pace(signal, 0).interval_ns)
-    return planned, queued
+    return planned, queued, behind_restart
 
 
 def _push_bytes(case: Case, signal: Signal) -> float:
@@ -238,6 +247,10 @@ def _judge(case: Case, signal: Signal) -> Finding:
     if kept(took.in_time_bytes + took.own_bytes, took.not_accepted - took.own_dropped):
         evidence.insert(0, f"{bytes_text(took.own_bytes)} were not sent, or too late, by the generator's own fault")
         return finding(Result.UNKNOWN, _OWN)
+    excused = took.own_bytes + took.behind_restart * took.push_bytes
+    if kept(took.in_time_bytes + excused, took.not_accepted - took.own_dropped - took.behind_restart):
+        evidence.insert(0, "the load ended before what had queued up during a restart was sent")
+        return finding(Result.UNKNOWN, f"{RUN_LONGER}, or restart earlier (faults.at)")
     planned_per_s = took.planned_bytes / window.length_s
     if asked is not None and planned_per_s < (1 - RATE_TOLERANCE) * asked and kept_by_plan(case, signal, took):
         evidence.insert(0, f"only {bytes_text(planned_per_s)}/s were asked for, so the objective was never tried")

@@ -10,6 +10,8 @@ from loadgen.faults import Disruptor, DisruptorError, fault_of
 from loadgen.model import NS, Component, FaultWindow
 
 PING_EVERY_S = 0.1
+# A recovery that takes longer than it may is still worth knowing: how long it took, and when the component was back.
+GIVE_UP_FACTOR = 3
 
 
 class Timeline:
@@ -21,6 +23,7 @@ class Timeline:
         ping: a small query of a component through the way that people use; returns an empty text when it worked.
         sleep: waits; may return early when the run is being ended.
         stop: the run is being ended: no new fault begins, a begun one is healed.
+        give_up_s: a recovery may take so long; three times that is waited for, or until the run is ended.
         on_window: told of every fault right before it is injected, with an unfinished window, and once more when the
             window is complete. Whatever ends loadgen in between, the queries that fail then have their reason.
     """
@@ -68,7 +71,7 @@ class Timeline:
             healed_ns = self._clock()
         except DisruptorError as problem:
             error = str(problem)
-        give_up_ns = began_ns + round(self._give_up_s * NS)
+        give_up_ns = began_ns + round(GIVE_UP_FACTOR * self._give_up_s * NS)
         # The component is pinged even when healing was reported as failed: somebody else may have healed it.
         while not answered_ns and self._clock() < give_up_ns and not (self._stop() and failed > 50):
             if self._ping(component) == "":

@@ -286,3 +286,28 @@ def test_batches_that_are_not_in_s3_are_named() -> None:
     verdict = made.verdict("logs.s3_delay")
     assert verdict.result is Result.FAIL
     assert any("not in S3: user 1, batch 0" in text for text in verdict.evidence)
+
+
+def test_what_was_pushed_late_is_looked_for_in_objects_that_are_not_older_than_the_push() -> None:
+    made = good_run({"faults": []})
+    # The push waited through a restart, while a block with its time range came from another user.
+    late_ns = BEGAN_NS + 45 * NS
+    made.change(
+        "receipts",
+        lambda r: (r.signal, r.user, r.n) == ("metrics", 1, 20),
+        last_sent_ns=late_ns,
+        done_ns=late_ns + MS,
+        attempts=5,
+    )
+    coverage = s3_coverage(made.history(), made.plan, Signal.METRICS)
+    (place,) = np.flatnonzero((coverage.user == 1) & (coverage.n == 20))
+    assert coverage.stored_ns[place] == 0
+    template = next(o for o in made.objects if o.component == "mimir")
+    modified_ns = BEGAN_NS + 50 * NS
+    made.objects.append(
+        replace(template, key="later", from_ns=BEGAN_NS + 10 * NS, through_ns=BEGAN_NS + 48 * NS,
+                modified_ns=modified_ns, first_seen_ns=modified_ns)
+    )  # fmt: skip
+    coverage = s3_coverage(made.history(), made.plan, Signal.METRICS)
+    assert coverage.stored_ns[place] == modified_ns
+    assert (coverage.delay_ns <= 20 * NS).all()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from made_history import BEGAN_NS, Made, empty_run, good_run
 
@@ -146,6 +148,23 @@ def test_a_run_cut_short_is_judged_over_what_ran() -> None:
     verdict = made.verdict("logs.throughput")
     assert verdict.result is Result.PASS
     assert any("of the planned 60 s" in text for text in verdict.evidence)
+
+
+def test_pushes_queued_behind_a_restart_until_the_end_cannot_be_judged() -> None:
+    made = good_run({"faults": [{"component": "loki", "at": 55}]})
+    fault = made.faults[0]
+    end_ns = BEGAN_NS + 62 * NS
+    made.faults[0] = replace(fault, healed_ns=end_ns - 2 * NS, query_ok_ns=end_ns - 2 * NS)
+    hung = {
+        user: min(r.n for r in made.receipts if (r.signal, r.user) == ("logs", user) and r.done_ns > fault.began_ns)
+        for user in (0, 1)
+    }
+    made.drop("receipts", lambda r: r.signal == "logs" and r.n > hung[r.user])
+    made.change("receipts", lambda r: r.signal == "logs" and r.n == hung[r.user], done_ns=end_ns, attempts=6)
+    verdict = made.verdict("logs.throughput")
+    assert verdict.result is Result.UNKNOWN
+    assert "queued up during a restart" in verdict.evidence[0]
+    assert "longer" in verdict.remedy
 
 
 def test_a_run_cut_short_during_the_warm_up_is_unknown() -> None:

@@ -108,6 +108,11 @@ def test_a_component_that_never_answers_again_ends_the_wait():
     assert window.query_ok_ns == 0
 
 
+def test_a_recovery_that_takes_longer_than_it_may_is_still_measured():
+    (window,) = World(answers_after_s=25).run(Fault(at=1, component="loki", down=1), give_up_s=10)
+    assert 26 * NS <= window.query_ok_ns - window.began_ns <= 26.2 * NS
+
+
 def test_without_a_way_to_disturb_the_window_says_so():
     (window,) = World().run(Fault(at=1, component="loki"), disturb=False)
     assert "may stop this component" in window.error
