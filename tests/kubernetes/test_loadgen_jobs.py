@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import typer
-from manifests import TREE, Doc, build
+from built_tree import TREE, Doc, build
 
 from loadgen.archive import place_of
 from loadgen.cli import app
