@@ -120,7 +120,7 @@ def held_data(readers: Readers, query: OwnQuery, end_ns: int, stop: Callable[[],
     The range is looked at in pieces, each by a question that is quick to answer: is there anything at all?
     """
     component = Component(query.component)
-    start_ns, length_s = end_ns - round(query.range * NS), max(_PIECES, round(query.range))
+    start_ns, length_s = end_ns - round(query.range * NS), max(1, round(query.range))
     if component is Component.MIMIR:
         step = -(-length_s // _PIECES)
         reply = readers.mimir.range(query.query, start_ns + step * NS, end_ns, step)

@@ -164,7 +164,7 @@ def test_what_is_told_is_at_most_two_pieces_off(component, text, share, back, ra
     from_ns = until_ns - round(share * length_ns)
     told = held_data(having(from_ns, until_ns), query(component, text, range_s), NOW_NS)
     true = max(0, until_ns - max(from_ns, NOW_NS - length_ns)) / length_ns
-    pieces = min({"tempo": 12}.get(component, 96), max(1, int(range_s)))
+    pieces = min({"tempo": 12}.get(component, 96), max(1, int(range_s) // 2))
     assert told is not None and 0 <= told <= 1
     assert abs(told - true) <= 2.5 / pieces + 1e-6
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loadgen.reading.edges import free_range, rhythm_of
@@ -19,6 +19,7 @@ rhythms = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(rhythm=rhythms, at=st.integers(10_000, 20_000))
 def test_distance_is_that_of_the_nearest_possible_item(rhythm, at):  # type: ignore[no-untyped-def]
     items = [
@@ -31,6 +32,7 @@ def test_distance_is_that_of_the_nearest_possible_item(rhythm, at):  # type: ign
     assert distance == min(abs(at - item) for item in items)
 
 
+@settings(deadline=None)
 @given(rhythm=rhythms, first=st.integers(10_000, 20_000), length=st.integers(0, 5_000))
 def test_free_range_holds_what_it_must_and_has_no_item_on_its_edges(rhythm, first, length):  # type: ignore[no-untyped-def]
     span = free_range(rhythm, first, first + length, 1_000)
@@ -41,6 +43,7 @@ def test_free_range_holds_what_it_must_and_has_no_item_on_its_edges(rhythm, firs
     assert (rhythm.distance(np.array([start, end], dtype=np.int64)) > 0).all()
 
 
+@settings(deadline=None)
 @given(rhythm=rhythms, ns=st.sets(st.integers(0, 40)), start=st.integers(0, 9_000), length=st.integers(1, 9_000))
 def test_the_items_between_are_counted_and_told_apart(rhythm, ns, start, length):  # type: ignore[no-untyped-def]
     first, size = int(rhythm.firsts[0]), len(rhythm.offsets)

@@ -49,21 +49,22 @@ class OwnFacts:
 
     @property
     def held_text(self) -> str:
-        """How much of its range held data."""
+        """How much of its range held data, e.g. ``at most 3 h of 24 h``; empty if that is not known."""
         ranged = range_text(self.query.range)
         if self.share is None:
-            return f"how much of {ranged} held data is not known"
+            return ""
         if not self.share:
-            return f"0 of {ranged} held data"
+            return f"0 of {ranged}"
         most = "at most " if self.share < 1 else ""
-        return f"{most}{amount_text(self.share * self.query.range)} of {ranged} held data"
+        return f"{most}{amount_text(self.share * self.query.range)} of {ranged}"
 
     @property
     def text(self) -> str:
         """All of it in one sentence."""
-        name = f"own query {self.query.title}"
+        name, ranged = f"own query {self.query.title}", range_text(self.query.range)
+        filled = f"{self.held_text} held data" if self.held_text else f"how much of {ranged} held data is not known"
         if not self.asked:
-            return f"{name}: was not asked; {self.held_text}"
+            return f"{name}: was not asked; {filled}"
         parts = [f"asked {self.asked:,} ×"]
         slowest_s, p99_s = (float(self.took_s.max()) if len(self.took_s) else None), self.quantile_s(0.99)
         if p99_s is not None and slowest_s is not None:
@@ -72,7 +73,7 @@ class OwnFacts:
         parts += [f"{count:,} {what}" for count, what in ((self.refused, "refused"), (self.failed, "failed")) if count]
         if len(self.took_s):
             parts.append(f"returned up to {self.items:,} items" if self.items else "returned nothing")
-        return f"{name}: {', '.join(parts)}; {self.held_text}"
+        return f"{name}: {', '.join(parts)}; {filled}"
 
 
 def own_facts(case: Case, query: OwnQuery, queries: pd.DataFrame) -> OwnFacts:

@@ -28,7 +28,7 @@ class Held:
         range_s: the longest range that people asked a component for.
         held_s: the most of any of their ranges that held data, as far as is known.
         own: that was a range of the user's own query, not of the run's panels.
-        promised_s: the range that the promise speaks of, or the longest that was asked for.
+        promised_s: the range that the promise speaks of; 0 if it speaks of none.
     """
 
     range_s: float
@@ -74,7 +74,7 @@ def held(case: Case, component: Component, queries: pd.DataFrame, promised_s: fl
     longest_s = float(queries["range_s"].max()) if len(queries) else 0.0
     if not longest_s:
         return None
-    promised_s = promised_s or PROMISED_S.get(component, longest_s)
+    promised_s = promised_s or PROMISED_S.get(component, 0.0)
     found = [Held(longest_s, run_held_s(case, component, queries[queries["source"] == "viewer"]), False, promised_s)]
     shares = own_shares(case)
     answered = set(queries.loc[(queries["source"] == "own") & queries["ok"], "kind"])

@@ -58,7 +58,9 @@ def test_panels_of_a_young_run_say_how_little_of_their_range_held_data(check: st
 
 
 def test_a_promise_without_a_range_says_how_much_of_what_was_asked_held_data() -> None:
-    assert "over ranges up to 1 h, of which" in good_run({"faults": []}).verdict("traces.query").measured
+    verdict = good_run({"faults": []}).verdict("traces.query")
+    assert "over ranges up to 1 h, of which" in verdict.measured and "s held data of this run" in verdict.measured
+    assert not any("tested on" in text for text in verdict.evidence), "there is no range that it falls short of"
 
 
 def test_the_time_before_the_first_accepted_push_held_no_data() -> None:

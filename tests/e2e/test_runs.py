@@ -41,7 +41,7 @@ def test_a_clean_run_keeps_every_promise_and_can_be_verified_and_reported_again(
     assert (own.groupby("kind").size() >= 6).all() and (own.groupby("kind")["items"].max() > 0).all()
     held = history.stack[history.stack["metric"] == HELD_DATA]
     assert len(held) == 3 and held["value"].between(0, 0.5, inclusive="left").all()
-    assert "Own queries" in html and "of 24 h held data" in html
+    assert "Own queries" in html and "of 24 h held data" in html and "of 7 d only" in html
     before = (lab.path / "clean" / "verdicts.json").read_text()
     again = lab.run("loadgen", "report", "clean")
     assert again.returncode == 0

@@ -306,10 +306,10 @@ def test_own_queries_have_a_table_with_all_that_is_known_of_them() -> None:
     assert [row["query"] for row in rows] == ['{a="b"}', "up", "down", "{ nonsense"]
     assert rows[0] == {
         "component": "loki", "name": "–", "query": '{a="b"}', "range": "24 h",
-        "held data": "at most 6 h of 24 h held data", "asked": "100", "refused": "0", "failed": "0", "p50": "50 ms",
+        "held data": "at most 6 h of 24 h", "asked": "100", "refused": "0", "failed": "0", "p50": "50 ms",
         "p99": "99 ms", "slowest": "100 ms", "items": "up to 250",
     }  # fmt: skip
-    assert (rows[1]["name"], rows[1]["held data"], rows[1]["items"]) == ("targets", "0 of 7 d held data", "nothing")
+    assert (rows[1]["name"], rows[1]["held data"], rows[1]["items"]) == ("targets", "0 of 7 d", "nothing")
     assert (rows[2]["asked"], rows[2]["p99"], rows[2]["items"], rows[2]["held data"]) == ("0", "–", "–", "not known")
     assert (rows[3]["refused"], rows[3]["failed"], rows[3]["p50"]) == ("100", "0", "–")
     texts = [block.text for block in part.blocks if isinstance(block, Text)]

@@ -49,7 +49,7 @@ def _row(one: OwnFacts) -> tuple[str, ...]:
         one.query.name or "–",
         one.query.query,
         range_text(one.query.range),
-        one.held_text if one.share is not None else "not known",
+        one.held_text or "not known",
         f"{one.asked:,}",
         f"{one.refused:,}",
         f"{one.failed:,}",
