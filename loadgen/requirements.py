@@ -286,6 +286,16 @@ class Traced:
     judged: tuple[tuple[str, Result], ...]
     elsewhere: tuple[str, ...]
 
+    @property
+    def shown(self) -> int:
+        """How many of those that show it did so here; what was skipped shows nothing."""
+        return sum(result is not Result.SKIPPED for _, result in self.judged)
+
+    @property
+    def whole(self) -> bool:
+        """All of them did."""
+        return self.shown == len(self.requirement.names)
+
 
 def traced(verdicts: Sequence[Verdict], requirements: Iterable[Requirement] = REQUIREMENTS) -> tuple[Traced, ...]:
     """Every requirement with what these verdicts say of it."""

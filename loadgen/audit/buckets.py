@@ -21,7 +21,14 @@ def _judge(stack: Stack) -> Remarks:
         if not releases:
             yield absent(component)
         for release in releases:
-            for storage in storages(release):
+            found = storages(release)
+            if not found or (component == "mimir" and found[0].name != "blocks_storage"):
+                yield wrong(
+                    release,
+                    f"{component} does not store in S3",
+                    f"set its storage to s3 and its bucket to {NAMES[component]}",
+                )
+            for storage in found:
                 for setting in storage.buckets:
                     yield from _bucket(stack, release, storage, setting, buckets)
             yield from _secrets(release, secrets)

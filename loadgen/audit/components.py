@@ -58,14 +58,17 @@ def all_sources(release: Release) -> tuple[Source, ...]:
 
 
 def storages(release: Release) -> tuple[Storage, ...]:
-    """Its S3 settings."""
+    """Its S3 settings; none when it is known not to store in S3."""
     if release.component == "loki":
-        return (_loki(release),)
+        return () if _elsewhere(release.effective("loki.storage.type", server=True)) else (_loki(release),)
     if release.component == "tempo":
-        return (_tempo(release),)
-    return tuple(
-        _mimir(release, store) for store in mimir_stores(release) if mimir_backend(release, store).value == "s3"
-    )
+        return () if _elsewhere(release.effective("tempo.storage.trace.backend", server=True)) else (_tempo(release),)
+    stores = mimir_stores(release)
+    return tuple(_mimir(release, store) for store in stores if not _elsewhere(mimir_backend(release, store)))
+
+
+def _elsewhere(backend: Effective) -> bool:
+    return backend.known and backend.value != "s3"
 
 
 def mimir_stores(release: Release) -> tuple[str, ...]:
@@ -86,16 +89,27 @@ def mimir_backend(release: Release, store: str) -> Effective:
 
 
 def _loki(release: Release) -> Storage:
-    s3 = "loki.storage.s3"
-    aws = "loki.structuredConfig.storage_config.aws"
+    def setting(name: str, chart_name: str, raw: bool = True) -> Effective:
+        paths = (
+            f"loki.structuredConfig.storage_config.aws.{name}",
+            f"loki.structuredConfig.common.storage.s3.{name}",
+            f"loki.storage_config.aws.{name}",
+            f"loki.storage.{chart_name}",
+        )
+        found = release.effective(*paths, server=True, raw=raw)
+        if release.values.dotted("loki.storage.use_thanos_objstore") is not None:
+            why = "use_thanos_objstore takes the settings of another section"
+            return Effective(found.path, False, None, found.node, found.place, why, True)
+        return found
+
     return Storage(
         "storage",
-        release.effective(f"{aws}.endpoint", f"{s3}.endpoint", server=True, raw=True),
-        release.effective(f"{aws}.access_key_id", f"{s3}.accessKeyId", server=True, raw=True),
-        release.effective(f"{aws}.secret_access_key", f"{s3}.secretAccessKey", server=True, raw=True),
-        release.effective(f"{aws}.insecure", f"{s3}.insecure", server=True),
+        setting("endpoint", "s3.endpoint"),
+        setting("access_key_id", "s3.accessKeyId"),
+        setting("secret_access_key", "s3.secretAccessKey"),
+        setting("insecure", "s3.insecure", raw=False),
         (
-            release.effective(f"{aws}.bucketnames", "loki.storage.bucketNames.chunks", server=True, raw=True),
+            setting("bucketnames", "bucketNames.chunks"),
             release.effective("loki.storage.bucketNames.ruler", server=True, raw=True),
         ),
     )

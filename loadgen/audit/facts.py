@@ -104,7 +104,7 @@ FACTS: tuple[Fact, ...] = (
     ),
     Fact("loki", "6.0.0", "12.0.0", "deploymentMode", "SimpleScalable", "values.yaml of chart loki, 6.0.0 to 11.7.0"),
     Fact("loki", "12.0.0", "19.0.0", "deploymentMode", "Monolithic", "values.yaml of chart loki, 12.0.0 to 18.11.0"),
-    Fact("loki", "6.19.0", "19.0.0", "gateway.nginxConfig.clientMaxBodySize", "4M", "values.yaml of chart loki"),
+    Fact("loki", "6.0.0", "19.0.0", "gateway.nginxConfig.clientMaxBodySize", "4M", "gateway of chart loki"),
     *_facts(
         "loki",
         "6.0.0",

@@ -46,7 +46,11 @@ def _files(stack: Stack, release: Release) -> Iterator[Remark]:
             release.document.place, f"{component}: the HelmRelease is in {file.name}, not helmrelease.yaml", _SHAPE
         )
     flux = flux_of(stack, file.folder)
-    if not flux:
+    if not flux and not file.folder:
+        yield unsure(
+            release.document.place, f"{component}: what applies this folder is not in it", "audit the folder above it"
+        )
+    elif not flux:
         yield wrong(
             release.document.place,
             f"{component}: no Flux Kustomization (ks.yaml) applies {file.folder or 'its folder'}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from loadgen.audit.amounts import bytes_of, duration_s, number
@@ -13,6 +14,7 @@ LOKI_S3_S = 300.0
 TEMPO_S3_S = 600.0
 RETENTION_S = 30 * 86400.0
 RATE_BYTES = 10_000_000
+PUSH_BYTES = 900_000
 # What 10 MB/s of plain bytes are when loadgen sends them: samples of about 135 bytes, traces of eight spans of 143.
 SAMPLES_PER_S = 74_000
 TRACES_PER_S = 8_800
@@ -51,6 +53,10 @@ def _loki(release: Release) -> Iterator[Remark]:
     )
     yield from _at_least(limit("ingestion_rate_mb"), RATE_BYTES / 1e6, "loki: ingestion_rate_mb", "16")
     yield from _at_least(limit("ingestion_burst_size_mb"), RATE_BYTES / 1e6, "loki: ingestion_burst_size_mb", "32")
+    # One of the eight streams that send 10 MB/s together.
+    yield from _at_least(limit("per_stream_rate_limit"), RATE_BYTES / 8, "loki: per_stream_rate_limit", "8MB")
+    if release.effective("gateway.enabled").value is not False:
+        yield from _body(release.effective("gateway.nginxConfig.clientMaxBodySize"), "loki: the gateway")
     enabled = release.effective(
         "loki.structuredConfig.compactor.retention_enabled", "loki.compactor.retention_enabled", server=True
     )
@@ -121,6 +127,8 @@ def _mimir(release: Release) -> Iterator[Remark]:
     yield from _on(
         release.effective("ingester.persistentVolume.enabled"), "mimir: a volume for the ingester's write-ahead log"
     )
+    if release.effective("gateway.enabledNonEnterprise").value is False:
+        yield from _body(_nginx_limit(release), "mimir: nginx")
     minio = release.effective("minio.enabled")
     if not minio.known:
         yield unknown_value(minio, "mimir: whether the chart's own MinIO runs")
@@ -128,6 +136,16 @@ def _mimir(release: Release) -> Iterator[Remark]:
         yield wrong(
             minio, f"mimir: the chart's own MinIO runs: {minio.text}; blocks go there", "set minio.enabled to false"
         )
+
+
+def _nginx_limit(release: Release) -> Effective:
+    """The largest body that Mimir's nginx takes: what a snippet of its configuration says, or nginx's own limit."""
+    for path in ("nginx.nginxConfig.serverSnippet", "nginx.nginxConfig.httpSnippet"):
+        node = release.values.dotted(path)
+        found = re.search(r"client_max_body_size\s+(\w+)\s*;", str(node.scalar)) if node is not None else None
+        if node is not None and found is not None:
+            return Effective(path, True, found[1], node, node.place, "set")
+    return release.effective("(body limit of nginx)")
 
 
 # -- what they share -----------------------------------------------------------------------------------------------
@@ -163,11 +181,26 @@ def _at_least(setting: Effective, least: float, what: str, example: str) -> Iter
     elif value < least:
         yield wrong(
             setting,
-            f"{what} {setting.text}: less than the {least:,.0f} that 10 MB/s need, so pushes are refused",
+            f"{what} {setting.text}: less than the {least:,.0f} that 10 MB/s take, so pushes are refused",
             f"set {setting.path}, e.g. to {example}",
         )
     else:
         yield fine(setting, f"{what} {setting.text}")
+
+
+def _body(setting: Effective, what: str) -> Iterator[Remark]:
+    """A push may have 900 kB; nginx takes 0 for no limit."""
+    size = bytes_of(str(setting.value).upper().removesuffix("B"))
+    if not setting.known:
+        yield unknown_value(setting, f"{what}: the largest body that it takes")
+    elif size is not None and 0 < size < PUSH_BYTES:
+        yield wrong(
+            setting,
+            f"{what} refuses bodies over {setting.text}, pushes have up to 900 kB",
+            f"set {setting.path} to 16M",
+        )
+    else:
+        yield fine(setting, f"{what} takes bodies up to {setting.text}")
 
 
 def _kept(setting: Effective, component: str) -> Iterator[Remark]:

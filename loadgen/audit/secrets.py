@@ -49,6 +49,11 @@ def names_secret(key: str) -> bool:
     return _SECRET_KEY.search(key) is not None
 
 
+def looks_random(text: str) -> bool:
+    """Not the name of something: ``S3_SECRET_ACCESS_KEY``, ``access-key`` and ``admin`` are names."""
+    return re.fullmatch(r"[A-Z][A-Z0-9_]*|[a-z][a-z0-9]*([-_./][a-z0-9]+)*", text) is None or len(text) > 40
+
+
 def variable(text: str) -> str:
     """The environment variable that a text consists of; empty when it is something else."""
     found = _VARIABLE.fullmatch(text.strip())

@@ -179,3 +179,18 @@ def test_a_chart_belongs_to_its_registry():
     assert new in published("loki", "oci://ghcr.io/grafana-community/helm-charts/loki")
     assert new not in published("loki", "oci://ghcr.io/grafana/helm-charts/loki")
     assert new in published("loki", "oci://registry.example.com/mirror/loki")
+
+
+def test_the_folder_of_a_release_alone_leaves_open_who_applies_it(tmp_path, good):
+    files = {path.removeprefix(f"{LOKI}/"): text for path, text in good.items() if path.startswith(f"{LOKI}/")}
+    found = results(tmp_path, files)
+    assert found["flux_pattern"] is Result.UNKNOWN
+    assert Result.FAIL not in found.values()
+
+
+def test_another_client_of_s3_leaves_its_settings_unknown(tmp_path, good):
+    path = f"{LOKI}/helmrelease.yaml"
+    files = {**good, path: good[path].replace("type: s3\n", "type: s3\n        use_thanos_objstore: true\n", 1)}
+    found = results(tmp_path, files)
+    assert {found[rule] for rule in ("https_s3", "buckets", "secret_from_env")} == {Result.UNKNOWN}
+    assert Result.FAIL not in found.values()

@@ -86,6 +86,14 @@ VARIANTS = (
         f"  # AGE-SECRET-KEY-1{'Q' * 58}\n  values:\n",
         "private key",
     ),
+    Variant(
+        "a random token in a ConfigMap",
+        "sops",
+        f"{BASE}/extra/config.yaml",
+        "",
+        f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: x}}\ndata: {{client_secret: {SECRET_KEY}}}\n",
+        "data.client_secret: a secret in ConfigMap x",
+    ),
     # -- secret_keys
     Variant(
         "missing key",
@@ -311,6 +319,15 @@ VARIANTS = (
         "",
         "loki.storage.bucketNames.ruler is not set",
     ),
+    Variant(
+        "tempo on its disk",
+        "buckets",
+        TEMPO,
+        "backend: s3",
+        "backend: local",
+        "tempo does not store in S3",
+        "tempo-traces",
+    ),
     # -- modes
     Variant(
         "loki in one process, as well",
@@ -420,6 +437,15 @@ VARIANTS = (
     ),
     Variant("live traces", "promises_possible", TEMPO, "max_traces_per_user: 0", "x: 1", "10000 (default", "176,000"),
     Variant("samples", "promises_possible", MIMIR, "ingestion_rate: 300000", "x: 1", "10000 (default of chart mimir"),
+    Variant(
+        "small bodies",
+        "promises_possible",
+        LOKI,
+        "    gateway:\n",
+        "    gateway:\n      nginxConfig: {clientMaxBodySize: 512K}\n",
+        "loki: the gateway refuses bodies over 512K",
+        "16M",
+    ),
     Variant(
         "chart's minio",
         "promises_possible",

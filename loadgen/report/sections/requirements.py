@@ -10,6 +10,16 @@ from loadgen.report.parts import Facts, Part, Table, Text
 from loadgen.report.words import SIGN, WORD
 from loadgen.requirements import Requirement, Traced, traced
 
+_MANUAL, _ELSEWHERE, _SO_FAR = "manual", "not judged here", "pass so far"
+_ORDER = (
+    WORD[Result.FAIL],
+    WORD[Result.UNKNOWN],
+    WORD[Result.PASS],
+    _SO_FAR,
+    WORD[Result.SKIPPED],
+    _ELSEWHERE,
+    _MANUAL,
+)
 _COLUMNS = ("requirement", "what", "outcome", "shown here by", "shown elsewhere by")
 
 
@@ -21,12 +31,10 @@ def section(facts: Facts) -> Part | None:
 def matrix(verdicts: Sequence[Verdict]) -> Part:
     """One row a requirement, folded away; what stands out is said above it."""
     rows = traced(verdicts)
-    counts = Counter(row.result for row in rows)
-    judged = len(rows) - counts[None]
-    told = ", ".join(f"{counts[result]} {WORD[result]}" for result in Result if counts[result])
-    text = f"{judged} of {len(rows)} requirements are judged in this report"
+    counts = Counter(_told(row) for row in rows)
+    said = ", ".join(f"{counts[words]} {words}" for words in _ORDER if counts[words])
+    sentence = f"Of {len(rows)} requirements, {said}."
     broken = [row.requirement.id for row in rows if row.result is Result.FAIL]
-    sentence = f"{text}: {told}." if judged else f"{text}."
     if broken:
         sentence += f" Broken: {', '.join(broken)}."
     table = Table(_COLUMNS, tuple(_row(row) for row in rows), folded=f"all {len(rows)}, and what shows each of them")
@@ -39,21 +47,29 @@ def _row(row: Traced) -> tuple[str, ...]:
     return requirement.id, requirement.title, _outcome(row), here, _elsewhere(requirement, row.elsewhere)
 
 
-def _outcome(row: Traced) -> str:
-    """The worst result; how much of what could show it stands behind it, if that is not all."""
+def _told(row: Traced) -> str:
+    """The outcome in words: a pass counts as one only when all that shows the requirement was judged here."""
     if row.result is None:
-        return "manual" if row.requirement.manual else "not judged here"
-    part = f" ({len(row.judged)} of {len(row.requirement.names)})" if row.elsewhere else ""
-    return f"{SIGN[row.result]} {WORD[row.result]}{part}"
+        return _MANUAL if row.requirement.manual else _ELSEWHERE
+    return _SO_FAR if row.result is Result.PASS and not row.whole else WORD[row.result]
+
+
+def _outcome(row: Traced) -> str:
+    told = _told(row)
+    if row.result is None:
+        return told
+    count = len(row.requirement.names)
+    return f"{SIGN[row.result]} {told}" + ("" if row.whole else f" ({row.shown} of {count})")
 
 
 def _elsewhere(requirement: Requirement, names: Sequence[str]) -> str:
-    """What is not judged here, by command; and what only a person can do."""
+    """What is not judged here, by command; and what only a person can do, which these prove afterwards."""
     texts = []
     for command, all_names in (("run", requirement.run), ("check", requirement.check), ("audit", requirement.audit)):
         mine = [name for name in all_names if name in names]
         if mine:
             texts.append(f"loadgen {command}: {', '.join(mine)}")
     if requirement.manual:
-        texts.append(f"by hand: {requirement.manual}, which {', '.join(requirement.names)} prove afterwards")
+        proof = "; ".join(texts) or "what is shown here"
+        return f"by hand: {requirement.manual}; proven by {proof}"
     return "; ".join(texts) or "–"
