@@ -89,6 +89,7 @@ class Row:
         names_batch: the evidence must name a batch that was hit.
         stalls: the signal whose push latency must show a stall of three seconds in its p99.
         kills_loadgen: loadgen itself is killed while a fault lasts.
+        blind: the watcher of S3 has a wrong credential.
     """
 
     name: str
@@ -104,6 +105,7 @@ class Row:
     names_batch: bool = False
     stalls: Signal | None = None
     kills_loadgen: bool = False
+    blind: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +204,18 @@ _ITEMS = (
         unsure={"metrics.freshness": "every batch has lost a sample, so none was seen complete"},
     ),
 )  # fmt: skip
+
+_COUNTED = {"verify": {"sample": 0}}
+_NOT_COMPARED = "nothing is compared in content when verify.sample is 0"
+
+
+def _by_count(one: Signal, what: str) -> Row:
+    content = [f"{one_}.altered" for one_ in SIGNALS] + ["logs.order", "metrics.order"]
+    return _of(
+        one, "lost-by-count", f"one {what} lost, and nothing compared in content but only counted", DefectKind.LOSE,
+        "loss", profile=_COUNTED, unsure=dict.fromkeys(content, _NOT_COMPARED),
+    )  # fmt: skip
+
 
 OMITTED = (
     Omitted(
@@ -324,8 +338,30 @@ def _stalled(one: Signal) -> Row:
     )
 
 
+def _broken(one: Signal) -> Row:
+    return Row(
+        f"{one}/unclear",
+        "six pushes stored and answered with a server error, then repeated: copies and all, as at-least-once has it",
+        (),
+        (order(one.component.value, DefectKind.BREAK, 2.0, count=6),),
+    )
+
+
+def _given_up(one: Signal) -> Row:
+    return Row(
+        f"{one}/given-up",
+        "twelve pushes stored, answered with a server error and given up: neither accepted nor lost",
+        (f"{one}.throughput",),
+        (order(one.component.value, DefectKind.BREAK, 2.0, count=12),),
+        {"run": {"retry_for": 0}},
+        points_to=("unknown, status",),
+    )
+
+
 _PUSHES = (
     *map(_refused, SIGNALS),
+    *map(_broken, SIGNALS),
+    _given_up(Signal.LOGS),
     Row(
         "logs/refused-once",
         "two pushes answered with 429 and accepted when they were repeated",
@@ -478,6 +514,16 @@ _OWN = (
         unsure={f"{one}.throughput": "what came too late was the generator's own fault" for one in SIGNALS},
     ),
     Row(
+        "loadgen/may-not-look-at-s3",
+        "the credential of the S3 watcher is wrong",
+        tuple(f"{one}.s3_delay" for one in SIGNALS),
+        (),
+        {"verify": {"s3_wait": 2}},
+        verdict=Result.UNKNOWN,
+        points_to=("no listing of the buckets",),
+        blind=True,
+    ),
+    Row(
         "loadgen/killed-during-a-kill",
         "loadgen is killed while a killed Loki is down; later the run is verified",
         ("loki.recovery",),
@@ -492,6 +538,7 @@ _OWN = (
 
 ROWS: tuple[Row, ...] = (
     *_ITEMS,
+    *(_by_count(one, what) for one, what in zip(SIGNALS, ("line", "span", "sample"), strict=True)),
     *_S3,
     *(row for one in SIGNALS for row in _restarts(one)),
     *_PUSHES,

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from pydantic import SecretStr
 
 from benchmarks.detection_rows import BASE, BEFORE, READING, Hit, Row, merged, stalled_p99_s
 from loadgen.config import Target, parse_profile
@@ -197,12 +198,15 @@ class Bench:
             time.monotonic() - began_s,
         )
 
-    def _target(self) -> Target:
+    def _target(self, row: Row) -> Target:
         state = self._lab.state
         if state is None:
             raise RowError("the lab has gone")
         target = lab_target(state)
-        return target.model_copy(update={"s3": target.s3.model_copy(update={"poll": LISTING_EVERY_S})})
+        changes: dict[str, object] = {"poll": LISTING_EVERY_S}
+        if row.blind:
+            changes["secret_access_key"] = SecretStr("wrong")
+        return target.model_copy(update={"s3": target.s3.model_copy(update=changes)})
 
     def _heal(self) -> None:
         """What an earlier row left stopped runs again."""
@@ -213,7 +217,7 @@ class Bench:
     def _whole(self, row: Row, path: Path, name: str, director: _Director) -> Judgement:
         profile = parse_profile(merged(BASE, row.profile), row.name)
         environment = {"LOADGEN_LAB_DIR": str(self._lab.directory)}
-        target, disruptor = self._target(), LabDisruptor(self._lab)
+        target, disruptor = self._target(row), LabDisruptor(self._lab)
         return execute(profile, target, LAB, path, name, director, self._stop, disruptor, environment)
 
     def _killed(self, row: Row, path: Path, name: str, director: _Director) -> Judgement:
@@ -241,7 +245,7 @@ class Bench:
                 with suppress(psutil.Error):
                     child.kill()
         self._lab.up()
-        return verify_again(RunDir.open(path), self._target(), director, self._stop)
+        return verify_again(RunDir.open(path), self._target(row), director, self._stop)
 
     def _wait(self, condition: Callable[[], bool], otherwise: str, within_s: float = 90.0) -> None:
         give_up_s = time.monotonic() + within_s

@@ -265,8 +265,8 @@ def defect(
     (read twice), alter (content changed), reorder (neighbours swapped; loki only), delay (not readable before --delay),
     forget (not in the write-ahead log: a kill loses it).
 
-    loki, tempo and mimir, for the next pushes: refuse (429). For the next chunks or blocks: withhold (not in S3 before
-    --delay, though readable).
+    loki, tempo and mimir, for the next pushes: refuse (429), break (stored, and answered with a server error); for the
+    next chunks or blocks: withhold (not in S3 before --delay, though readable).
 
     grafana, for the next queries through it: slow (answered after --delay), empty (success, and nothing in it), page
     (status 200 and an HTML page), unavailable (status 502 and an HTML page).

@@ -42,6 +42,8 @@ class DefectKind(StrEnum):
     """A chunk or block that does not go to S3 before ``delay_s`` after it was due; it can be read all the time."""
     REFUSE = "refuse"
     """A push answered with 429; nothing of it is stored."""
+    BREAK = "break"
+    """A push that is stored, and answered with 500 (Tempo: 503) as if nobody knew."""
     SLOW = "slow"
     """A query answered after ``delay_s``."""
     EMPTY = "empty"
@@ -61,7 +63,7 @@ ITEM_KINDS = (
     DefectKind.FORGET,
 )
 """Defects of single items (lines, samples, traces) on their arrival."""
-STORE_KINDS = (*ITEM_KINDS, DefectKind.WITHHOLD, DefectKind.REFUSE)
+STORE_KINDS = (*ITEM_KINDS, DefectKind.WITHHOLD, DefectKind.REFUSE, DefectKind.BREAK)
 """What a server that stores can do; some cannot reorder."""
 QUERY_KINDS = (DefectKind.SLOW, DefectKind.EMPTY, DefectKind.PAGE, DefectKind.UNAVAILABLE)
 """What Grafana can do to the queries that go through it."""

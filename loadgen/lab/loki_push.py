@@ -108,6 +108,8 @@ class Distributor:
             self._store.ingest(_detected(forgotten), None, now_ns)
         if position is not None:
             await asyncio.to_thread(self._wal.sync, position)
+        if self._defects.claim("a push", DefectKind.BREAK) is not None:
+            raise PushError(500, "context deadline exceeded")
         self._answer(outcome, errors)
 
     def replay(self) -> int:

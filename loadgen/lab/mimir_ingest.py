@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import cramjam
 import numpy as np
@@ -133,6 +133,8 @@ class Ingester:
                 self._known_slots = 0
                 self._slot_refusals.clear()
         self._store.wait(written)
+        if self._defects.claim("a push", DefectKind.BREAK) is not None:
+            return replace(result, refusal=Refusal(500, "context deadline exceeded", ""))
         return result
 
     def _learn(self) -> None:

@@ -128,6 +128,8 @@ class TraceStore:
                 self._metrics.add("tempo_distributor_bytes_received_total", len(data), tenant=self.tenant)
             if position is not None:
                 self._wal.sync(position)
+            if self.defects.claim("a push", DefectKind.BREAK) is not None:
+                raise IngestError(UNAVAILABLE, "context deadline exceeded")
         except OSError as error:
             _LOG.error("the write-ahead log cannot be written: %s", error)
             raise IngestError(UNAVAILABLE, f"write-ahead log: {error.strerror}; free some disk space") from error

@@ -80,7 +80,7 @@ def test_orders_can_be_listed_and_withdrawn(tmp_path: Path) -> None:
 
 
 def test_an_order_that_makes_no_sense_is_a_400_that_says_why(tmp_path: Path) -> None:
-    wrong = ['"break"', '"lose","count":0', '"lose","cuont":1', '"lose","count":true', '"delay","delay_s":"x"']
+    wrong = ['"shatter"', '"lose","count":0', '"lose","cuont":1', '"lose","count":true', '"delay","delay_s":"x"']
     with loki(tmp_path) as client:
         for body in (*(f'{{"kind":{w}}}' for w in wrong), "[]", "{", "[" * 100_000):
             answer = client.session.post(f"{client.url}/lab/defects", data=body)
@@ -125,6 +125,15 @@ def test_a_refused_push_is_a_429_and_stores_nothing(tmp_path: Path) -> None:
         assert client.total() == 0
         push(client)
         assert client.texts('{app="a"}') == LINES
+
+
+def test_a_broken_push_is_a_500_and_stores_everything(tmp_path: Path) -> None:
+    with loki(tmp_path) as client:
+        client.defect("break")
+        values = [(str(NOW_NS - NS), "line")]
+        client.push(({"app": "a"}, values), status=500)
+        client.push(({"app": "a"}, values))
+        assert client.texts('{app="a"}') == ["line"]
 
 
 def test_a_withheld_chunk_stays_readable_and_goes_to_s3_when_its_time_has_come(tmp_path: Path) -> None:

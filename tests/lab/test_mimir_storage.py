@@ -303,5 +303,13 @@ def test_a_refused_push_is_a_429_that_says_when_to_come_again(tmp_path: Path) ->
         assert client.push(up((NOW_MS, 1.0))).status_code == 200
 
 
+def test_a_broken_push_is_a_500_and_stores_everything(tmp_path: Path) -> None:
+    with served(tmp_path) as client:
+        client.defect("break")
+        assert client.push(up((NOW_MS, 1.0))).status_code == 500
+        assert client.push(up((NOW_MS, 1.0))).status_code == 200
+        assert client.only("up", NOW_MS + 10) == [(NOW_MS, 1.0)]
+
+
 def blocks(directory: Path) -> int:
     return len(list((directory / "bucket").glob("*meta.json")))

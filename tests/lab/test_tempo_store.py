@@ -403,3 +403,13 @@ def test_a_withheld_block_is_read_and_kept_in_the_log_until_it_goes_to_s3(lab: L
     lab.store.flush(force=True)
     assert len(lab.keys("meta.json")) == 2
     assert lab.spans(1) == ["span 1", "span 2", "span 3"]
+
+
+def test_a_broken_export_is_unavailable_and_stores_everything(lab: Lab) -> None:
+    lab.store.defects.place({"kind": "break"})
+    with pytest.raises(IngestError, match="deadline"):
+        lab.store.ingest(export((1, 1)))
+    lab.store.ingest(export((1, 1)))
+    lab.restart()
+    # Copies of a span from different exports are one, as in the real one.
+    assert lab.spans(1) == ["span 1"]
