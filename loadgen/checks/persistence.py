@@ -26,16 +26,18 @@ from loadgen.checks.case import (
 from loadgen.checks.loss import count_of, examples, gaps_text
 from loadgen.checks.restart_losses import lost_by_restart
 from loadgen.checks.s3_match import s3_coverage
-from loadgen.model import Component, FaultWindow, Objective, Outcome, Result, Signal
+from loadgen.model import NS, Component, FaultWindow, Objective, Outcome, Result, Signal
+from loadgen.units import duration_text
 
 _ADVICE = {
     Component.LOKI: "what was not yet in S3 was lost with the pod: give Loki a persistent volume and keep the "
     "write-ahead log "
     "on it (ingester.wal.enabled: true, write.persistence in the chart); flush_on_shutdown helps only for orderly "
     "stops",
-    Component.TEMPO: "what was not yet in S3 was lost with the pod: the chart's persistence.enabled is off by "
-    "default; turn it "
-    "on, so that the write-ahead log survives on a persistent volume",
+    Component.TEMPO: "the chart's persistence.enabled is off by default: turn it on, so that the write-ahead log "
+    "survives on a persistent volume. Where only the last seconds before a kill are lost, the log is there, but traces "
+    "reach it only when they have been idle (live_store.max_trace_idle 5s and flush_check_period 5s in Tempo 3, "
+    "ingester.trace_idle_period in Tempo 2): shorter times lose less, none loses nothing",
     Component.MIMIR: "what was not yet in S3 was lost with the pod: give the ingesters persistent volumes "
     "(ingester.persistentVolume.enabled), where their TSDB and write-ahead log survive",
 }
@@ -98,6 +100,13 @@ def _judge(case: Case, component: Component) -> Finding:
         f"judged: {counted(len(concerned), 'batches')} accepted before or during a restart, {during:,} of "
         "them during one"
     )
+    ages_s = (by_restart[by_restart > 0] - hurt["done_ns"].to_numpy(np.int64)) / NS
+    before_s = ages_s[ages_s > 0]
+    if len(before_s):
+        evidence.append(
+            f"what the restart lost was acknowledged {duration_text(float(before_s.min()))} to "
+            f"{duration_text(float(before_s.max()))} before it"
+        )
     evidence += examples(case, signal, hurt, "missing")
     otherwise = int(concerned["missing"].sum()) - int(concerned.loc[concerned.index.isin(hurt.index), "missing"].sum())
     if otherwise:

@@ -73,6 +73,7 @@ def test_the_newest_data_accepted_before_the_kill_and_missing_after_it_fails(com
     verdict = made.verdict(f"{component}.persistence")
     assert verdict.result is Result.FAIL
     assert (verdict.value, "persist" in verdict.remedy) == (1, True)
+    assert any("what the restart lost was acknowledged" in text and "before it" in text for text in verdict.evidence)
     assert any(f"user 0, batch {newest}" in text for text in verdict.evidence)
     loss = made.verdict(f"{SIGNAL[component]}.loss")
     assert (loss.result, loss.value) == (Result.FAIL, 1)
