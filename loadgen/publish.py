@@ -69,6 +69,8 @@ def annotate(target: Target, info: RunInfo, verdicts: Sequence[Verdict], outcome
     """Mark the time of the run in Grafana; gives why that failed, or an empty text. Needs the role Editor."""
     if not target.grafana.url:
         return "the target has no url of [grafana]"
+    if not info.key.began_ns:
+        return "its load never began"
     began_ms = info.key.began_ns // MS
     body = {
         "time": began_ms,
@@ -118,7 +120,7 @@ def publish(
     info = run.info()
     if settings.metrics and verdicts:
         notes += _failed("the verdicts are not in Mimir", lambda: push_verdicts(target, info.key.run, verdicts, now_ns))
-    if settings.annotation:
+    if settings.annotation and verified is None:  # the run itself was marked already
         notes += _failed("the run is not marked in Grafana", lambda: annotate(target, info, verdicts, outcome))
     if notes:
         run.write_info(replace(info, notes=(*info.notes, *notes)))

@@ -86,6 +86,22 @@ def test_by_default_nobody_is_told(tmp_path: Path) -> None:
     assert (told.url, told.notes, server.requests) == ("", (), [])
 
 
+def test_a_later_verification_tells_its_verdicts_and_marks_nothing_twice(tmp_path: Path) -> None:
+    with scripted(Reply(200)) as server:
+        target = target_of(server, endpoint="http://127.0.0.1:1", access_key_id="me", secret_access_key="x")
+        publish(run_in(tmp_path / "run"), VERDICTS, Result.PASS, BOTH, target, NOW_NS, Place("reports", "run1/"))
+    assert [request.path for request in server.requests] == ["/api/v1/push"]
+
+
+def test_a_run_that_never_began_is_not_marked_in_1970(tmp_path: Path) -> None:
+    run = run_in(tmp_path / "run")
+    run.write_info(replace(run.info(), key=replace(run.info().key, began_ns=0)))
+    with scripted(Reply(200)) as server:
+        told = publish(run, VERDICTS, Result.UNKNOWN, Publish(annotation=True), target_of(server), NOW_NS)
+    assert told.notes == ("the run is not marked in Grafana: its load never began",)
+    assert server.requests == []
+
+
 def test_a_refusal_is_a_note_that_says_what_is_needed(tmp_path: Path) -> None:
     run = run_in(tmp_path / "run")
     with scripted(Reply(403, b'{"message":"forbidden"}')) as server:
