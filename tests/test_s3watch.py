@@ -210,6 +210,15 @@ def test_a_configured_tenant_is_the_only_one_looked_at(tmp_path: Path) -> None:
     assert asked.count("") == 3 and all(prefix.startswith("mine/") for prefix in asked if prefix)
 
 
+def test_data_is_found_though_the_component_does_without_the_configured_tenant(tmp_path: Path) -> None:
+    bench = made(tmp_path, {name: {"tenant": "mine"} for name in ("loki", "tempo", "mimir")})
+    bench.put_chunk(tenant="fake")
+    bench.put_traces()
+    bench.put_metrics()
+    bench.watcher.poll_once()
+    assert len(bench.objects()) == 3
+
+
 @pytest.mark.parametrize("tenant", ["", "mine"])
 def test_blocks_are_found_under_a_storage_prefix_that_nobody_told(tmp_path: Path, tenant: str) -> None:
     bench = made(tmp_path, {name: {"tenant": tenant} for name in ("tempo", "mimir")})

@@ -12,7 +12,7 @@ class Tenants:
 
     Args:
         asking: the bucket.
-        tenant: the configured one; empty: whatever is there.
+        tenant: the configured one; empty, or not there: whatever is there.
         prefix: what comes before tenants; empty: nothing, or a prefix that shows up by itself.
         never: names in the root that are no tenants.
     """
@@ -40,7 +40,8 @@ class Tenants:
         elif f"{self._prefix}{self._tenant}" in names:
             self.settle(f"{self._prefix}{self._tenant}")
         else:
-            self.names = tuple(f"{name}/{self._tenant}" for name in names)
+            # Under a prefix, or a component without tenants keeps everybody's data in one place.
+            self.names = (*names, *(f"{name}/{self._tenant}" for name in names))
 
     def deeper(self, tenant: str, name: str) -> None:
         """Under what was taken for a tenant lies something that may be one: the first was a prefix."""

@@ -53,8 +53,8 @@ _LATER = {
 }
 
 _OTHER_LABELS = (
-    'compare the labels of the run\'s streams in Loki ({run="…"}) with those in README.md; an agent or gateway in '
-    "between may add some. Push to Loki itself, or take the labels out there"
+    'compare the labels that Loki shows for {run="…"} with app, job, pod, run and service_name, which are pushed; an '
+    "agent or gateway in between may add some. Push to Loki itself, or take the labels out there"
 )
 _WATCH_EARLIER = (
     "let loadgen watch S3 from the beginning of the load until its data is there (verify.s3_wait), so that it sees "
