@@ -251,7 +251,11 @@ class StoredObject:
         stream: Loki's stream fingerprint in hex, else empty.
         from_ns, through_ns: range of the data in it, both inclusive (0: not known).
         items: traces or samples in it as its own metadata says, 0 if it does not.
-        ids: trace ids in it, 16 bytes each, in one string; empty for other components.
+        ids: in one string, of Tempo the trace ids in it, 16 bytes each; of Mimir the numbers of the run's users whose
+            series are in it, 4 bytes each, little-endian; empty for Loki.
+        compacted: made of older objects, so its time is only an upper bound for what is in it.
+        cut_ns: Mimir: when the block was cut from the ingester's memory, by the ingester's clock (0: not known).
+            Nothing that was acknowledged later is proven by it.
         detail: why it could not be read, if so.
     """
 
@@ -266,6 +270,8 @@ class StoredObject:
     through_ns: int
     items: int
     ids: bytes
+    compacted: bool
+    cut_ns: int
     detail: str
 
 

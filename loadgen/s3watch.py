@@ -1,7 +1,9 @@
-"""Watches the three buckets while a run goes on: which objects with telemetry appear, and when.
+"""Watches the three buckets while a run goes on: which objects with telemetry of the run appear, and when.
 
-Each new object is stored once, as a `StoredObject`, with what it holds. An object's LastModified is the S3 server's
-clock in whole seconds, so that clock is compared with ours by the Date headers of the answers.
+Each new object is stored once, as a `StoredObject`, with what it holds. How it is found is in ``buckets``: at each poll
+a bounded number of requests to each bucket go on with a cycle, and a complete cycle tells that nothing else was there
+when it began. An object's LastModified is the S3 server's clock in whole seconds, so that clock is compared with ours
+by the Date headers of the answers.
 """
 
 from __future__ import annotations
@@ -9,79 +11,53 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from datetime import datetime
-from email.utils import parsedate_to_datetime
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
+import pandas as pd
+
+from loadgen.buckets.asking import Asking, ServerClock
+from loadgen.buckets.blocks import BlockSweep, MimirBlocks, TempoBlocks
+from loadgen.buckets.streams import StreamSweep
+from loadgen.buckets.tenants import Tenants
+from loadgen.buckets.wanted import Wanted, wanted_of
 from loadgen.config import ConfigError, S3Target
-from loadgen.model import NS, Component, StackSample, StoredObject
+from loadgen.model import NS, Component, Signal, StackSample, StoredObject
 from loadgen.rundir import RunDir, RunDirError
-from loadgen.targets.blocks import (
-    BlockError,
-    Content,
-    is_mimir_meta,
-    is_tempo_meta,
-    loki_chunk,
-    mimir_block,
-    tempo_block,
-    trace_ids,
-)
-from loadgen.targets.s3 import explain_s3, list_page, s3_client
+from loadgen.targets.blocks import BlockError
+from loadgen.targets.s3 import error_code, explain_s3, s3_client
 
-WATCHED = (Component.LOKI, Component.TEMPO, Component.MIMIR)
-# LastModified is in whole seconds, and clocks differ a little: what seems this much too old is still looked at.
-_GRACE_NS = 5 * NS
-_TRIES = 3
+MAX_REQUESTS = 60
+"""Requests to one bucket in one poll, while the load goes on. Opening a block counts as one."""
+
 _STORE_EVERY_NS = 5 * NS
 _MAX_PROBLEMS = 20
-_DETAIL_CHARS = 300
 _NOT_SET = "no [s3] endpoint is set in the target, so nobody can tell when data is in S3"
 
 
-@dataclass(slots=True)
-class _Clock:
-    """How far the server's clock is ahead of ours: each answer narrows it down.
+class Sweep(Protocol):
+    """Finds what is new in one bucket."""
 
-    A Date header has whole seconds, so the server's time at the answer was in [date, date + 1 s), and ours between
-    sending and receiving.
-    """
+    undecided: int
 
-    low_ns: int | None = None
-    high_ns: int | None = None
+    def recall(self, wanted: Wanted, stored: pd.DataFrame) -> None:
+        """What an earlier watcher of the run stored."""
 
-    def note(self, date_ns: int, sent_ns: int, done_ns: int) -> None:
-        low, high = date_ns - done_ns, date_ns + NS - sent_ns
-        if self.low_ns is None or self.high_ns is None or low > self.high_ns or high < self.low_ns:
-            # The first answer, or a clock was set: begin anew.
-            self.low_ns, self.high_ns = low, high
-            return
-        self.low_ns, self.high_ns = max(self.low_ns, low), min(self.high_ns, high)
-
-    @property
-    def ahead_ns(self) -> int:
-        """0 as long as equal clocks explain all answers."""
-        if self.low_ns is None or self.high_ns is None or self.low_ns <= 0 <= self.high_ns:
-            return 0
-        return (self.low_ns + self.high_ns) // 2
+    def cycle(self, wanted: Wanted) -> Iterator[int]:
+        """Look for everything once; yields rows after each request."""
 
 
 @dataclass(slots=True)
 class _Bucket:
-    """What is known of one bucket."""
+    """One bucket and how far it was looked through."""
 
     component: Component
     name: str
-    seen: set[str] = field(default_factory=set)
-    tries: dict[str, int] = field(default_factory=dict)
+    sweep: Sweep
+    cycle: Iterator[int] | None = None
+    cycle_began_ns: int = 0
+    rows: int = 0
     last_listing_ns: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Listed:
-    key: str
-    size_bytes: int
-    modified_ns: int
 
 
 class S3Watcher:
@@ -109,20 +85,21 @@ class S3Watcher:
         self._began_ns = began_ns
         self._make_client = client
         self._client: Any = None
-        self._buckets = [_Bucket(component, s3.bucket(component)) for component in WATCHED]
-        self._server = _Clock()
-        self._problems: dict[str, int] = {}
+        self._buckets: list[_Bucket] = []
+        self._streams: StreamSweep | None = None
+        self._wanted: Wanted | None = None
+        self._server = ServerClock()
+        self._problems: dict[str, tuple[str, int]] = {}
         self._objects: list[StoredObject] = []
         self._looks: list[StackSample] = []
         self._stored_ns = 0
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
-        self._known = False
 
     @property
     def last_listing_ns(self) -> dict[str, int]:
-        """By bucket, when its last complete listing began; 0 if there was none."""
+        """By bucket, when the last complete cycle began; 0 if there was none."""
         return {bucket.name: bucket.last_listing_ns for bucket in self._buckets}
 
     @property
@@ -134,7 +111,7 @@ class S3Watcher:
     def problems(self) -> tuple[str, ...]:
         """What went wrong, each kind once, with how often."""
         with self._lock:
-            return tuple(f"{text} ({times} times)" if times > 1 else text for text, times in self._problems.items())
+            return tuple(f"{text} ({times} times)" if times > 1 else text for text, times in self._problems.values())
 
     def start(self) -> None:
         """Begin to watch."""
@@ -156,12 +133,13 @@ class S3Watcher:
             self.poll_once()
 
     def poll_once(self) -> None:
-        """List all buckets once, and store what is new."""
+        """Look through all buckets once from the beginning to the end, and store what is new."""
         if not self._s3.endpoint:
             self._problem(_NOT_SET)
             return
         with self._lock:
-            self._poll()
+            self._poll(whole=True)
+            self._count_strangers()
             self._store(force=True)
 
     # -- inside ----------------------------------------------------------------------------------------------------
@@ -170,143 +148,110 @@ class S3Watcher:
         while not self._over.is_set():
             began_s = time.monotonic()
             with self._lock:
-                self._poll()
+                self._poll(whole=False)
                 self._store(force=False)
             took_s = time.monotonic() - began_s
-            # A bucket with very many objects must not be listed all the time.
+            # S3 must not be asked all the time.
             self._over.wait(max(self._s3.poll - took_s, took_s))
 
-    def _poll(self) -> None:
-        if self._client is None:
-            try:
-                self._client = self._make_client(self._s3)
-            except ConfigError as problem:
-                self._problem(str(problem))
-                return
-            except Exception as problem:  # botocore's errors have no common base class
-                self._problem(explain_s3(problem, self._s3, ""))
-                return
-        if not self._known:
-            self._recall()
+    def _poll(self, whole: bool) -> None:
+        wanted = self._prepare()
+        if wanted is None:
+            return
         for bucket in self._buckets:
             if self._over.is_set() and self._thread is not None:
                 return
-            self._look(bucket)
+            self._look(bucket, wanted, whole)
 
-    def _recall(self) -> None:
-        """Objects that an earlier watcher of the same run stored are not stored again."""
-        self._known = True
+    def _prepare(self) -> Wanted | None:
+        """What to look for, with a client to do it; None if that cannot be."""
+        try:
+            if self._wanted is None or not self._wanted.ended_ns:
+                self._wanted = wanted_of(self._run.info(), self._began_ns)
+            if self._client is None:
+                self._client = self._make_client(self._s3)
+            if not self._buckets:
+                self._buckets = self._open(self._wanted)
+        except (ConfigError, RunDirError) as problem:
+            self._problem(str(problem))
+            return None
+        except Exception as problem:  # botocore's errors have no common base class
+            self._problem(explain_s3(problem, self._s3, ""))
+            return None
+        return self._wanted
+
+    def _open(self, wanted: Wanted) -> list[_Bucket]:
+        """A sweep for the bucket of every signal that is sent. What an earlier watcher stored is not stored again."""
         earlier, _ = self._run.rows("objects")
-        for bucket in self._buckets:
-            bucket.seen.update(earlier[earlier["bucket"] == bucket.name]["key"])
+        buckets = []
+        for signal in Signal:
+            if not wanted.users[signal]:
+                continue
+            component = signal.component
+            asking = Asking(self._client, self._s3.bucket(component), self._clock, self._server)
+            tenant = wanted.tenants[component]
+            sweep: Sweep
+            if component is Component.LOKI:
+                sweep = self._streams = StreamSweep(asking, self._clock, tenant, self._objects.append)
+            else:
+                kind = TempoBlocks() if component is Component.TEMPO else MimirBlocks()
+                prefix = self._s3.mimir_prefix if component is Component.MIMIR else ""
+                tenants = Tenants(asking, tenant, prefix)
+                sweep = BlockSweep(asking, self._clock, kind, tenants, self._objects.append, self._unreadable)
+            sweep.recall(wanted, earlier[earlier["bucket"] == asking.bucket])
+            buckets.append(_Bucket(component, asking.bucket, sweep))
+        return buckets
 
-    def _look(self, bucket: _Bucket) -> None:
-        began_ns = self._clock()
-        count = 0
-        fresh: list[_Listed] = []
-        sizes: dict[str, int] = {}
+    def _look(self, bucket: _Bucket, wanted: Wanted, whole: bool) -> None:
+        if whole or bucket.cycle is None:
+            bucket.cycle, bucket.cycle_began_ns, bucket.rows = bucket.sweep.cycle(wanted), self._clock(), 0
+        asked = 0
         try:
-            for listed in self._list(bucket.name):
-                count += 1
-                if listed.modified_ns - self._server.ahead_ns < self._began_ns - _GRACE_NS:
-                    continue
-                if listed.key.endswith("/data.parquet"):
-                    sizes[listed.key] = listed.size_bytes
-                elif listed.key not in bucket.seen and _holds_telemetry(bucket.component, listed.key):
-                    fresh.append(listed)
-        except Exception as problem:  # whatever goes wrong with one listing, the watching goes on
-            self._problem(explain_s3(problem, self._s3, bucket.name))
+            for rows in bucket.cycle:
+                bucket.rows += rows
+                asked += 1
+                if asked >= MAX_REQUESTS and not whole:
+                    return
+        except Exception as problem:  # whatever goes wrong with one bucket, the watching goes on
+            bucket.cycle = None
+            self._problem(explain_s3(problem, self._s3, bucket.name), f"{bucket.name} {error_code(problem)}")
             return
-        # What a block holds is read after the listing, which tells when it was there.
-        seen_ns = self._clock()
-        for listed in fresh:
-            self._take(bucket, listed, seen_ns, sizes)
-        bucket.last_listing_ns = began_ns
+        bucket.cycle = None
+        if bucket.sweep.undecided:
+            return
+        bucket.last_listing_ns = bucket.cycle_began_ns
+        self._sample("last_listing", bucket, bucket.cycle_began_ns, bucket.rows)
+
+    def _count_strangers(self) -> None:
+        """If nothing of the run shows up in Loki's bucket: are there chunks of other streams of that time?"""
+        bucket = next((one for one in self._buckets if one.sweep is self._streams), None)
+        if bucket is None or self._streams is None or self._wanted is None or not bucket.last_listing_ns:
+            return
+        try:
+            count = max(self._streams.strangers(self._wanted), default=0)
+        except Exception as problem:  # as in _look
+            self._problem(explain_s3(problem, self._s3, bucket.name), f"{bucket.name} {error_code(problem)}")
+            return
+        self._sample("other_streams", bucket, self._clock(), count)
+
+    def _sample(self, metric: str, bucket: _Bucket, at_ns: int, value: float) -> None:
         labels = f"component={bucket.component},bucket={bucket.name}"
-        self._looks.append(StackSample(Component.S3.value, "last_listing", labels, began_ns, float(count)))
+        self._looks.append(StackSample(Component.S3.value, metric, labels, at_ns, float(value)))
 
-    def _list(self, bucket: str) -> Iterator[_Listed]:
-        token: dict[str, str] = {}
-        while True:
-            sent_ns = self._clock()
-            page = list_page(self._client, bucket, **token)
-            self._compare_clock(page, sent_ns, self._clock())
-            for item in page.get("Contents", ()):
-                modified: datetime = item["LastModified"]
-                yield _Listed(str(item["Key"]), int(item["Size"]), round(modified.timestamp() * 1e6) * 1000)
-            if not page.get("IsTruncated"):
-                return
-            following = page.get("NextContinuationToken")
-            if not following:
-                raise BlockError("the listing says that there is more, but not where; it is incomplete")
-            token = {"ContinuationToken": str(following)}
+    def _unreadable(self, problem: Exception, bucket: str, key: str) -> str:
+        """Why an object cannot be read, in words. The same cause is one problem, however many objects it hits."""
+        if isinstance(problem, BlockError):
+            self._problem(f"{bucket}/{key}: {problem}")
+            return str(problem)
+        text = explain_s3(problem, self._s3, bucket, key)
+        self._problem(text, f"{bucket} read {error_code(problem)}")
+        return text
 
-    def _compare_clock(self, page: dict[str, Any], sent_ns: int, done_ns: int) -> None:
-        date = page.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
-        if not date:
-            return
-        try:
-            date_ns = int(parsedate_to_datetime(str(date)).timestamp()) * NS
-        except (ValueError, TypeError, OverflowError):
-            return
-        self._server.note(date_ns, sent_ns, done_ns)
-
-    def _take(self, bucket: _Bucket, listed: _Listed, seen_ns: int, sizes: dict[str, int]) -> None:
-        """Store one new object; one that cannot be read yet is tried again at the next listings."""
-        detail = ""
-        content = Content()
-        try:
-            content = self._content(bucket, listed, sizes)
-        except Exception as problem:  # an object that cannot be read must not end the watching
-            said = str(problem) if isinstance(problem, BlockError) else ""
-            detail = said or explain_s3(problem, self._s3, bucket.name, listed.key)
-            bucket.tries[listed.key] = bucket.tries.get(listed.key, 0) + 1
-            if bucket.tries[listed.key] < _TRIES:
-                return
-            self._problem(f"{bucket.name}/{listed.key}: {said}" if said else detail)
-        bucket.seen.add(listed.key)
-        bucket.tries.pop(listed.key, None)
-        self._objects.append(
-            StoredObject(
-                component=bucket.component.value,
-                bucket=bucket.name,
-                key=listed.key,
-                size_bytes=sizes.get(_data_key(listed.key), listed.size_bytes),
-                modified_ns=listed.modified_ns - self._server.ahead_ns,
-                first_seen_ns=seen_ns,
-                stream=content.stream,
-                from_ns=content.from_ns,
-                through_ns=content.through_ns,
-                items=content.items,
-                ids=content.ids,
-                detail=detail[:_DETAIL_CHARS],
-            )
-        )
-
-    def _content(self, bucket: _Bucket, listed: _Listed, sizes: dict[str, int]) -> Content:
-        if bucket.component is Component.LOKI:
-            return loki_chunk(listed.key) or Content()
-        meta = self._read(bucket.name, listed.key)
-        if bucket.component is Component.MIMIR:
-            return mimir_block(meta)
-        data = _data_key(listed.key)
-        if data not in sizes:
-            raise BlockError("there is a meta.json without a data.parquet beside it")
-        ids = trace_ids(sizes[data], lambda offset, length: self._read(bucket.name, data, offset, length))
-        return tempo_block(meta, ids)
-
-    def _read(self, bucket: str, key: str, offset: int = 0, length: int = 0) -> bytes:
-        part = {"Range": f"bytes={offset}-{offset + length - 1}"} if length else {}
-        body = self._client.get_object(Bucket=bucket, Key=key, **part)["Body"]
-        try:
-            content: bytes = body.read()
-            return content
-        finally:
-            body.close()
-
-    def _problem(self, text: str) -> None:
-        if text in self._problems or len(self._problems) < _MAX_PROBLEMS:
-            self._problems[text] = self._problems.get(text, 0) + 1
+    def _problem(self, text: str, kind: str = "") -> None:
+        kind = kind or text
+        if kind in self._problems or len(self._problems) < _MAX_PROBLEMS:
+            first, times = self._problems.get(kind, (text, 0))
+            self._problems[kind] = (first, times + 1)
 
     def _store(self, force: bool) -> None:
         """Hand rows to the run: objects at once, because others wait for them, the rest now and then."""
@@ -314,20 +259,17 @@ class S3Watcher:
         try:
             if self._objects:
                 self._run.append(self._objects)
-                self._objects = []
+                self._objects.clear()
             if self._looks and (force or now_ns - self._stored_ns >= _STORE_EVERY_NS):
-                self._run.append(self._looks)
+                self._run.append([*self._looks, *self._clock_samples(now_ns)])
                 self._looks, self._stored_ns = [], now_ns
         except RunDirError as problem:
             # The rows are kept for the next attempt.
             self._problem(str(problem))
 
-
-def _holds_telemetry(component: Component, key: str) -> bool:
-    if component is Component.LOKI:
-        return loki_chunk(key) is not None
-    return is_tempo_meta(key) if component is Component.TEMPO else is_mimir_meta(key)
-
-
-def _data_key(key: str) -> str:
-    return key.removesuffix("meta.json") + "data.parquet" if key.endswith("/meta.json") else ""
+    def _clock_samples(self, now_ns: int) -> list[StackSample]:
+        """Between which bounds the server's clock is ahead of ours."""
+        if not self._server.compared:
+            return []
+        bounds = {"clock_ahead_min_s": self._server.low_ns, "clock_ahead_max_s": self._server.high_ns}
+        return [StackSample(Component.S3.value, name, "", now_ns, value / NS) for name, value in bounds.items()]

@@ -19,7 +19,7 @@ from loadgen.checks.case import (
     share_text,
     unknown,
 )
-from loadgen.checks.s3_match import Coverage, s3_coverage
+from loadgen.checks.s3_match import CLOCK_MAX, CLOCK_MIN, Coverage, s3_coverage
 from loadgen.model import NS, Component, Objective, Result, Signal
 from loadgen.units import bytes_text, duration_text
 
@@ -52,6 +52,15 @@ _LATER = {
     ),
 }
 
+_OTHER_LABELS = (
+    'compare the labels that Loki shows for {run="…"} with app, job, pod, run and service_name, which are pushed; an '
+    "agent or gateway in between may add some. Push to Loki itself, or take the labels out there"
+)
+_WATCH_EARLIER = (
+    "let loadgen watch S3 from the beginning of the load until its data is there (verify.s3_wait), so that it sees "
+    "objects before they are compacted"
+)
+
 
 def _judge(case: Case, signal: Signal) -> Finding:
     component, limit_s = signal.component, case.bounds(signal).s3_delay_max
@@ -66,41 +75,60 @@ def _judge(case: Case, signal: Signal) -> Finding:
         return _not_listed(case, objective, coverage.accepted)
     delay_s = coverage.delay_ns / NS
     worst_s = float(delay_s.max()) if len(delay_s) else None
-    evidence = _evidence(case, coverage, delay_s)
+    exact = coverage.exact[coverage.stored_ns > 0]
+    late = delay_s > limit_s
     # What was lost cannot come any more, but it may have waited too long before.
     until_ns = np.where(coverage.lost_ns > 0, coverage.lost_ns, coverage.listed_ns)
-    late = (coverage.stored_ns == 0) & (until_ns - coverage.done_ns > limit_s * NS)
-    absent = (coverage.stored_ns == 0) & ((coverage.lost_ns == 0) | late)
-    waiting, overdue = coverage.done_ns[absent], int(late.sum())
+    too_long = (coverage.stored_ns == 0) & (until_ns - coverage.done_ns > limit_s * NS)
+    absent = (coverage.stored_ns == 0) & ((coverage.lost_ns == 0) | too_long)
     gone = int(((coverage.stored_ns == 0) & ~absent).sum())
+    waiting, overdue, unsure = coverage.done_ns[absent], too_long[absent], coverage.maybe[absent]
+    evidence = _evidence(case, coverage, delay_s)
+    measured = ""
+    if worst_s is not None:
+        at_most = "" if exact[delay_s == worst_s].any() else "at most "
+        measured = f"slowest {at_most}{duration_text(worst_s)}"
     if gone:
         evidence.append(f"{counted(gone, 'batches')} left out, because something of each is lost: see {signal}.loss")
-    measured = f"slowest {duration_text(worst_s)}" if worst_s is not None else ""
     if len(waiting):
-        missing = (
-            f"{len(waiting):,} of {counted(coverage.accepted, 'batches')} not there "
-            f"({share_text(len(waiting), coverage.accepted)})"
-        )
-        measured = f"{measured}, {missing}" if measured else missing
+        share = share_text(len(waiting), coverage.accepted)
+        lacking = f"{len(waiting):,} of {counted(coverage.accepted, 'batches')} not there ({share})"
+        measured = f"{measured}, {lacking}" if measured else lacking
         evidence += _absent_texts(case, coverage, absent)
+    waited = duration_text((coverage.listed_ns - int(waiting.min())) / NS) if len(waiting) else ""
 
     def finding(result: Result, remedy: str = "", *first: str) -> Finding:
         return Finding(result, objective, measured, worst_s, len(delay_s), (*first, *evidence), remedy)
 
-    if overdue and coverage.unreadable:
-        why = f"{counted(overdue, 'batches')} were not seen in S3 within the bound, but not every object could be read"
+    missed = counted(int(overdue.sum()), "batches")
+    if (late & exact).any():
+        return finding(Result.FAIL, _ADVICE[component])
+    if coverage.strangers and not len(delay_s) and len(waiting):
+        why = (
+            f"no chunk of the run's streams is there, but chunks of {counted(coverage.strangers, 'other streams')} "
+            "from the time of the run are: either the run's lines are not in S3, or Loki keeps them under other labels "
+            "than were pushed, and chunks are named by the labels"
+        )
+        return finding(Result.UNKNOWN, _OTHER_LABELS, why)
+    if overdue.any() and coverage.unreadable:
+        why = f"{missed} were not seen in S3 within the bound, but not every object could be read"
         remedy = "see that the credential may read the buckets, not only list them; then run `loadgen verify RUN`"
         return finding(Result.UNKNOWN, remedy, why)
-    if overdue:
-        waited = duration_text((coverage.listed_ns - int(waiting.min())) / NS)
-        why = f"{counted(overdue, 'batches')} not in S3 after the bound; the oldest waited {waited} at the last listing"
+    if (overdue & ~unsure).any():
+        why = f"{missed} not in S3 after the bound; the oldest waited {waited} at the last listing"
         return finding(Result.FAIL, _ADVICE[component], why)
-    if worst_s is not None and worst_s > limit_s:
-        return finding(Result.FAIL, _ADVICE[component])
+    if late.any():
+        why = (
+            f"of {counted(int(late.sum()), 'batches')} only an upper bound beyond {duration_text(limit_s)} is known: "
+            "the objects that held them first were compacted before anybody saw them"
+        )
+        return finding(Result.UNKNOWN, _WATCH_EARLIER, why)
+    if overdue.any():
+        why = f"{missed} were pushed while a block was being made that may hold them, and no other block does"
+        return finding(Result.UNKNOWN, _LATER[component], why)
     if not len(delay_s) and not len(waiting):
         return unknown(objective, "everything that was accepted is lost", f"see {signal}.loss", 0, evidence)
     if len(waiting):
-        waited = duration_text((coverage.listed_ns - int(waiting.min())) / NS)
         why = (
             f"{counted(len(waiting), 'batches')} not in S3 yet; the oldest had waited {waited} of "
             f"{duration_text(limit_s)}"
@@ -151,12 +179,38 @@ def _evidence(case: Case, coverage: Coverage, delay_s: NDArray[np.float64]) -> l
             "acknowledged "
             f"{case.at(int(coverage.done_ns[slowest]))}"
         )
+    bounds = int((~coverage.exact[coverage.stored_ns > 0]).sum())
+    if bounds:
+        texts.append(
+            f"{counted(bounds, 'batches')} were first seen in compacted objects: their delay is an upper bound, "
+            "because compaction gives data a new object with a later time"
+        )
+    maybe = int(coverage.maybe.sum())
+    if maybe:
+        texts.append(
+            f"{counted(maybe, 'batches')} were acknowledged after a block was cut that covers their time, but before "
+            "it was in S3: it does not prove them"
+        )
     texts.append("from acknowledgement to the object's LastModified, which S3 gives in whole seconds: exact to 1 s")
+    texts.append(_clocks(case))
     if coverage.unreadable:
         texts.append(f"{counted(coverage.unreadable, 'objects')} could not be read; what they hold counts as not there")
     if case.profile.verify.flush:
         texts.append("forced by a flush: the components were asked to write after the load")
     return texts
+
+
+def _clocks(case: Case) -> str:
+    """What is known of the S3 server's clock."""
+    stack = case.history.stack
+    mine = stack[stack["component"] == Component.S3.value].sort_values("at_ns")
+    low, high = (mine.loc[mine["metric"] == name, "value"].tolist() for name in (CLOCK_MIN, CLOCK_MAX))
+    if not low or not high:
+        return "the clock of the S3 server could not be compared: its answers have no Date"
+    between = f"between {low[-1]:+.2f} s and {high[-1]:+.2f} s"
+    if low[-1] <= 0 <= high[-1]:
+        return f"the clock of the S3 server is right, as far as whole seconds tell (ahead of this one by {between})"
+    return f"the clock of the S3 server is ahead of this one by {between}; the middle is taken out"
 
 
 _REQUIREMENTS = {

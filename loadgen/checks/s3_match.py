@@ -1,7 +1,8 @@
-"""When each accepted batch reached S3: receipts held against the objects that were listed. Pure.
+"""When each accepted batch reached S3: receipts held against the objects that were found. Pure.
 
 Loki names a chunk's stream and time range in its key, so the match is exact. Tempo's blocks list their trace ids, exact
-too. Mimir's blocks give their time range only: a block that covers the samples' times is taken to hold them.
+too. A block of Mimir tells its time range and whose series are in it, and proves what was acknowledged before it was
+cut. What compaction made of older objects proves that data is there, but not since when: an upper bound.
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ from loadgen.rundir import History
 OLDER_NS = 2 * NS
 NEVER = np.int64(2**62)
 LISTING = "last_listing"
+STRANGERS = "other_streams"
+CLOCK_MIN, CLOCK_MAX = "clock_ahead_min_s", "clock_ahead_max_s"
+
+Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +37,13 @@ class Coverage:
         user, n, done_ns: the batch and its acknowledgement.
         stored_ns: when the last part of it was in S3; 0: not seen there.
         lost_ns: when something of it was lost, so that it cannot reach S3 any more; 0: nothing was.
+        exact: ``stored_ns`` is the moment itself; else it was there by then, perhaps earlier.
+        maybe: not proven, but an object may hold it: it was pushed while the object was being made.
         listed_ns: the last moment that the bucket is known to have been listed; 0: never.
         objects: objects of the component.
         unreadable: objects whose content could not be told.
         size_bytes: of all these objects.
+        strangers: Loki: streams that are not the run's, with chunks of its time; 0 if nobody had to count them.
     """
 
     user: Times
@@ -43,10 +51,13 @@ class Coverage:
     done_ns: Times
     stored_ns: Times
     lost_ns: Times
+    exact: Flags
+    maybe: Flags
     listed_ns: int
     objects: int
     unreadable: int
     size_bytes: int
+    strangers: int
 
     @property
     def accepted(self) -> int:
@@ -72,28 +83,29 @@ def s3_coverage(history: History, plan: Plan, signal: Signal) -> Coverage:
     mine = receipts[(receipts["signal"] == signal.value) & (receipts["outcome"] == Outcome.ACCEPTED.value)]
     mine = mine.drop_duplicates(["user", "n"])
     objects = history.objects[history.objects["component"] == signal.component.value]
-    objects = objects.assign(stored_ns=_stored_ns(objects))
-    user, n, due_ns = (mine[name].to_numpy(np.int64) for name in ("user", "n", "due_ns"))
+    # What could not be read at first may have been read later.
+    objects = objects.assign(stored_ns=_stored_ns(objects), unreadable=objects["detail"] != "")
+    objects = objects.sort_values(["unreadable", "stored_ns"], kind="stable").drop_duplicates(["bucket", "key"])
+    user, n, due_ns, done_ns = (mine[name].to_numpy(np.int64) for name in ("user", "n", "due_ns", "done_ns"))
     # The attempt that was accepted brought the data, unless an earlier one may have done so too.
     pushed_ns = np.where(mine["ambiguous_attempts"] > 0, mine["sent_ns"], mine["last_sent_ns"]).astype(np.int64)
-    since_ns = (pushed_ns - OLDER_NS) // NS * NS
-    if signal is Signal.LOGS:
-        stored = _logs(plan, user, due_ns, since_ns, objects)
-    elif signal is Signal.METRICS:
-        stored = _metrics(plan, user, due_ns, since_ns, objects)
-    else:
-        stored = _traces(plan, user, n, objects)
-    stored = np.where((stored >= NEVER) | (stored < since_ns), 0, stored)
+    batches = _Batches(user, n, due_ns, (pushed_ns - OLDER_NS) // NS * NS, done_ns)
+    places = _Places.nowhere(len(mine))
+    if len(objects) and len(mine):
+        places = _MATCHES[signal](plan, batches, objects)
     return Coverage(
-        user=user,
-        n=n,
-        done_ns=mine["done_ns"].to_numpy(np.int64),
-        stored_ns=stored,
-        lost_ns=_lost_ns(Case(history, plan, plan.profile), signal, user, n),
+        user=batches.user,
+        n=batches.n,
+        done_ns=batches.done_ns,
+        stored_ns=np.where(places.stored_ns >= NEVER, 0, places.stored_ns),
+        lost_ns=_lost_ns(Case(history, plan, plan.profile), signal, batches.user, batches.n),
+        exact=places.exact,
+        maybe=places.maybe & (places.stored_ns >= NEVER),
         listed_ns=_listed_ns(history, signal.component),
         objects=len(objects),
-        unreadable=int((objects["detail"] != "").sum()),
+        unreadable=int(objects["unreadable"].sum()),
         size_bytes=int(objects["size_bytes"].sum()),
+        strangers=_strangers(history, signal.component),
     )
 
 
@@ -129,81 +141,170 @@ def _listed_ns(history: History, component: Component) -> int:
     return max(int(looks["at_ns"].max()) if len(looks) else 0, int(seen.max()) if len(seen) else 0)
 
 
+def _strangers(history: History, component: Component) -> int:
+    stack = history.stack
+    counts = stack[(stack["component"] == Component.S3.value) & (stack["metric"] == STRANGERS)]
+    counts = counts[counts["labels"].str.split(",").str[0] == f"component={component}"]
+    return int(counts.sort_values("at_ns")["value"].iloc[-1]) if len(counts) else 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Batches:
+    """Accepted batches; the arrays are aligned. An object from before ``since_ns`` cannot hold the batch."""
+
+    user: Times
+    n: Times
+    due_ns: Times
+    since_ns: Times
+    done_ns: Times
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    def at(self, rows: NDArray[np.intp]) -> _Batches:
+        """Some of them."""
+        return _Batches(self.user[rows], self.n[rows], self.due_ns[rows], self.since_ns[rows], self.done_ns[rows])
+
+
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """Where batches, or parts of them, are: fields as in `Coverage`, with NEVER for what was not seen."""
+
+    stored_ns: Times
+    exact: Flags
+    maybe: Flags
+
+    @classmethod
+    def nowhere(cls, count: int) -> _Places:
+        """Nothing was seen."""
+        return cls(np.full(count, NEVER, np.int64), np.zeros(count, np.bool_), np.zeros(count, np.bool_))
+
+    def put(self, rows: NDArray[np.intp], places: _Places) -> None:
+        """Set some of them."""
+        self.stored_ns[rows], self.exact[rows], self.maybe[rows] = places.stored_ns, places.exact, places.maybe
+
+
+def _all_of(stored_ns: NDArray[np.int64], exact: Flags, maybe: Flags) -> tuple[Times, Flags, Flags]:
+    """From a row of parts to the batch: it is there when its last part is, and that may be known exactly."""
+    last: Times = stored_ns.max(axis=1)
+    missing = stored_ns >= NEVER
+    known: Flags = np.logical_or.reduce((stored_ns == last[:, None]) & exact, axis=1) & (last < NEVER)
+    possible: Flags = (last >= NEVER) & np.logical_and.reduce(maybe | ~missing, axis=1)
+    return last, known, possible
+
+
 # -- by time range -------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class _Steps:
-    """A function of time that is constant between steps: when data of that time was first in S3."""
+class _Ranges:
+    """Objects with the ranges of their data, both ends inclusive, the earliest in S3 first.
 
-    edges_ms: Times
-    stored: Times
-
-    def at(self, times_ms: Times) -> Times:
-        return self.stored[np.searchsorted(self.edges_ms, times_ms, "right")]
-
-    def piece(self, times_ms: Times) -> NDArray[np.intp]:
-        return np.searchsorted(self.edges_ms, times_ms, "right")
-
-
-def _steps(objects: pd.DataFrame) -> _Steps:
-    """The earliest time in S3 as a function of the data's time; objects cover their ranges, both ends inclusive."""
-    known = objects[objects["through_ns"] > 0]
-    first = known["from_ns"].to_numpy(np.int64) // MS
-    after = known["through_ns"].to_numpy(np.int64) // MS + 1
-    stored = known["stored_ns"].to_numpy(np.int64)
-    edges = np.unique(np.concatenate([first, after]))
-    pieces = np.full(len(edges) + 1, NEVER, np.int64)
-    begins, ends = np.searchsorted(edges, first) + 1, np.searchsorted(edges, after) + 1
-    for begin, end, at_ns in zip(begins, ends, stored, strict=True):
-        np.minimum(pieces[begin:end], at_ns, out=pieces[begin:end])
-    return _Steps(edges, pieces)
-
-
-def _covered(objects: pd.DataFrame, due_ms: Times, since_ns: Times, offsets_ms: Times) -> Times:
-    """When the last item of each batch was in S3, in objects that are not older than its push.
-
-    What was pushed late, after a restart for example, may lie in the time range of an object that was there before.
+    ``holds`` has a row an object and a column a user; None: the objects were chosen by stream.
     """
-    stored = _first(_steps(objects), due_ms, offsets_ms)
-    stale = np.flatnonzero(stored < since_ns)
-    for since in np.unique(since_ns[stale]):
-        rows = stale[since_ns[stale] == since]
-        stored[rows] = _first(_steps(objects[objects["stored_ns"] >= since]), due_ms[rows], offsets_ms)
-    return stored
+
+    first_ms: Times
+    last_ms: Times
+    stored_ns: Times
+    compacted: Flags
+    cut_ns: Times
+    holds: Flags | None
+
+    @classmethod
+    def of(cls, objects: pd.DataFrame, users: int = 0) -> _Ranges:
+        """The objects of which the range is known; ``users`` if it matters whose data they hold."""
+        known = objects[objects["through_ns"] > 0].sort_values("stored_ns", kind="stable")
+        holds = np.zeros((len(known), users), np.bool_) if users else None
+        if holds is not None:
+            for row, ids in enumerate(known["ids"]):
+                mine = np.frombuffer(ids[: len(ids) // 4 * 4], "<u4")
+                holds[row, mine[mine < users]] = True
+        return cls(
+            known["from_ns"].to_numpy(np.int64) // MS,
+            known["through_ns"].to_numpy(np.int64) // MS,
+            known["stored_ns"].to_numpy(np.int64),
+            known["compacted"].to_numpy(np.bool_),
+            known["cut_ns"].to_numpy(np.int64),
+            holds,
+        )
+
+    def proof(self, one: NDArray[np.intp] | int, user: Times, since_ns: Times, done_ns: Times) -> tuple[Flags, Flags]:
+        """Whether objects that cover a time must hold what was pushed then; and whether they may, but need not.
+
+        What was acknowledged when the object was cut is in it. What came between that and its appearance in S3 is not
+        in it if all clocks agree, but nobody compares the clock of the component.
+        """
+        cut_ns, stored_ns = self.cut_ns[one], self.stored_ns[one]
+        young = stored_ns >= since_ns
+        if self.holds is not None:
+            young &= self.holds[one, user]
+        before = (cut_ns == 0) | (done_ns <= cut_ns)
+        return young & before, young & ~before
 
 
-def _first(steps: _Steps, due_ms: Times, offsets_ms: Times) -> Times:
-    """When the last item of each batch was in S3; its items have the times ``due_ms + offsets_ms``."""
-    begin, end = steps.piece(due_ms + offsets_ms[0]), steps.piece(due_ms + offsets_ms[-1])
-    stored = steps.stored[begin].copy()
-    for index in np.flatnonzero(begin != end):  # few batches lie across the edge of an object
-        stored[index] = steps.at(due_ms[index] + offsets_ms).max()
-    return stored
+def _covered(ranges: _Ranges, batches: _Batches, offsets_ms: Times) -> _Places:
+    """Where batches are whose items have the times ``due + offsets_ms``."""
+    order = np.argsort(batches.due_ns, kind="stable")
+    sorted_ = batches.at(order)
+    due_ms = sorted_.due_ns // MS
+    begins, ends = due_ms + offsets_ms[0], due_ms + offsets_ms[-1]
+    places = _Places.nowhere(len(batches))
+    across = np.zeros(len(batches), np.bool_)
+    for one, (first, last) in enumerate(zip(ranges.first_ms.tolist(), ranges.last_ms.tolist(), strict=True)):
+        low, high = np.searchsorted(begins, first), np.searchsorted(ends, last, "right")
+        touched = slice(np.searchsorted(ends, first), np.searchsorted(begins, last, "right"))
+        across[touched.start : min(low, touched.stop)] = True
+        across[max(high, touched.start) : touched.stop] = True
+        rows = np.arange(low, max(low, high))
+        rows = rows[places.stored_ns[rows] >= NEVER]
+        if not len(rows):
+            continue
+        must, may = ranges.proof(one, sorted_.user[rows], sorted_.since_ns[rows], sorted_.done_ns[rows])
+        places.stored_ns[rows[must]] = ranges.stored_ns[one]
+        # It may have been in an object that was there before.
+        places.exact[rows[must]] = ~places.maybe[rows[must]] & ~ranges.compacted[one]
+        places.maybe[rows] |= may
+    for row in np.flatnonzero(across):  # few batches lie across the edge of an object
+        places.put(np.array([row]), _part_by_part(ranges, sorted_, int(row), due_ms[row] + offsets_ms))
+    found = _Places.nowhere(len(batches))
+    found.put(order, places)
+    return found
 
 
-def _logs(plan: Plan, user: Times, due_ns: Times, since_ns: Times, objects: pd.DataFrame) -> Times:
-    stored = np.full(len(user), NEVER, np.int64)
-    if objects.empty or not len(user):
-        return stored
-    batch = plan.logs.batch(int(user[0]), 0)
+def _part_by_part(ranges: _Ranges, batches: _Batches, row: int, times_ms: Times) -> _Places:
+    """Where one batch is of which several objects hold parts."""
+    near = np.flatnonzero((ranges.first_ms <= times_ms[-1]) & (ranges.last_ms >= times_ms[0]))
+    covers = (ranges.first_ms[near] <= times_ms[:, None]) & (ranges.last_ms[near] >= times_ms[:, None])
+    user, since_ns, done_ns = (np.full(len(near), a[row]) for a in (batches.user, batches.since_ns, batches.done_ns))
+    must, may = ranges.proof(near, user, since_ns, done_ns)
+    proven, possible = covers & must, covers & may
+    place = proven.argmax(axis=1)  # objects are in the order of their times, so the first is the earliest
+    there = proven.any(axis=1)
+    stored = np.where(there, ranges.stored_ns[near][place], NEVER)
+    earlier = possible & (np.arange(len(near)) < place[:, None])
+    exact = there & ~ranges.compacted[near][place] & ~earlier.any(axis=1)
+    maybe: Flags = np.logical_or.reduce(possible, axis=1)
+    return _Places(*_all_of(stored[None, :], exact[None, :], maybe[None, :]))
+
+
+def _logs(plan: Plan, batches: _Batches, objects: pd.DataFrame) -> _Places:
+    batch = plan.logs.batch(int(batches.user[0]), 0)
     offsets_ns = plan.logs.line_times(batch) - batch.due_ns
     # Lines lie a fixed distance after the due time, which is a whole millisecond, and chunks are named by milliseconds.
     offsets_ms = np.unique(offsets_ns // MS)
+    places = _Places.nowhere(len(batches))
     streams = dict(iter(objects.groupby("stream")))
-    for one, rows in _rows_by_user(user):
+    for one, rows in _rows_by_user(batches.user):
         chunks = streams.get(plan.logs.fingerprint(one))
         if chunks is not None:
-            stored[rows] = _covered(chunks, due_ns[rows] // MS, since_ns[rows], offsets_ms)
-    return stored
+            places.put(rows, _covered(_Ranges.of(chunks), batches.at(rows), offsets_ms))
+    return places
 
 
-def _metrics(plan: Plan, user: Times, due_ns: Times, since_ns: Times, objects: pd.DataFrame) -> Times:
-    if objects.empty or not len(user):
-        return np.full(len(user), NEVER, np.int64)
-    batch = plan.metrics.batch(int(user[0]), 0)
+def _metrics(plan: Plan, batches: _Batches, objects: pd.DataFrame) -> _Places:
+    batch = plan.metrics.batch(int(batches.user[0]), 0)
     offsets_ms = np.unique(np.asarray(plan.metrics.times_ms(batch), np.int64) - batch.due_ns // MS)
-    return _covered(objects, due_ns // MS, since_ns, offsets_ms)
+    return _covered(_Ranges.of(objects, int(batches.user.max()) + 1), batches, offsets_ms)
 
 
 def _rows_by_user(user: Times) -> list[tuple[int, NDArray[np.intp]]]:
@@ -215,19 +316,26 @@ def _rows_by_user(user: Times) -> list[tuple[int, NDArray[np.intp]]]:
 # -- by trace id ---------------------------------------------------------------------------------------------------
 
 
-def _traces(plan: Plan, user: Times, n: Times, objects: pd.DataFrame) -> Times:
+def _traces(plan: Plan, batches: _Batches, objects: pd.DataFrame) -> _Places:
     known = objects[objects["ids"].map(len) > 0].sort_values("stored_ns", kind="stable")
-    if known.empty or not len(user):
-        return np.full(len(user), NEVER, np.int64)
+    if known.empty:
+        return _Places.nowhere(len(batches))
     lengths = known["ids"].map(len).to_numpy(np.int64) // 16
     text = b"".join(ids[: 16 * count] for ids, count in zip(known["ids"], lengths, strict=True))
     ids, first = np.unique(np.frombuffer(text, "S16"), return_index=True)  # the first is the earliest
-    at_ns = np.repeat(known["stored_ns"].to_numpy(np.int64), lengths)[first]
+    block = np.repeat(np.arange(len(known)), lengths)[first]
+    at_ns, compacted = known["stored_ns"].to_numpy(np.int64)[block], known["compacted"].to_numpy(np.bool_)[block]
     source = plan.traces
-    wanted = np.stack([source.trace_ids(source.batch(int(u), int(k))) for u, k in zip(user, n, strict=True)])
-    traces = wanted.shape[1]
+    pairs = zip(batches.user, batches.n, strict=True)
+    wanted = np.stack([source.trace_ids(source.batch(int(user), int(n))) for user, n in pairs])
     flat = np.ascontiguousarray(wanted, np.uint8).reshape(-1, 16).view("S16").ravel()
     place = np.minimum(np.searchsorted(ids, flat), len(ids) - 1)
-    found = np.where(ids[place] == flat, at_ns[place], NEVER)
-    latest: Times = found.reshape(-1, traces).max(axis=1)
-    return latest
+    found = ids[place] == flat
+    shape = wanted.shape[:2]
+    stored = np.where(found, at_ns[place], NEVER).reshape(shape)
+    stored = np.where(stored < batches.since_ns[:, None], NEVER, stored)
+    exact = ~compacted[place].reshape(shape)
+    return _Places(*_all_of(stored, exact, np.zeros(shape, np.bool_)))
+
+
+_MATCHES = {Signal.LOGS: _logs, Signal.METRICS: _metrics, Signal.TRACES: _traces}

@@ -132,6 +132,10 @@ class MetricSource:
             self._series[user] = tuple(row.labels for row in self._rows(user))
         return self._series[user]
 
+    def instance(self, user: int) -> str:
+        """The value of the label ``instance``, which tells the series of one user from those of others."""
+        return f"host-{user:05d}"
+
     def times_ms(self, batch: Batch) -> NDArray[np.int64]:
         """The times of the batch's samples, ascending, the same for every series."""
         return expect(batch, self.signal).due_ns // MS - self._back_ms
@@ -228,7 +232,7 @@ class MetricSource:
         bound = (("le", le),) if le else ()
         return (
             ("__name__", name),
-            ("instance", f"host-{user:05d}"),
+            ("instance", self.instance(user)),
             ("job", "loadgen"),
             *bound,
             ("run", self.key.run),

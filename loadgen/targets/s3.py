@@ -53,6 +53,22 @@ class NotAListing(Exception):
     """Something else answered in place of S3."""
 
 
+def error_code(problem: BaseException) -> str:
+    """S3's code of a failed request, or the kind of the error; the same for the same cause."""
+    response = getattr(problem, "response", None)
+    code = str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
+    return code or type(problem).__name__
+
+
+def is_about_object(problem: BaseException) -> bool:
+    """Whether a failed request tells something of its object, and not that S3 is away or busy."""
+    response = getattr(problem, "response", None)
+    if not isinstance(response, dict):
+        return False
+    status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    return 400 <= status < 500 and status not in (408, 429)
+
+
 MAY_NOT_READ = "this credential may not list or read here; give it List and Read on the bucket"
 
 
@@ -61,8 +77,7 @@ def explain_s3(
 ) -> str:
     """One sentence for a failed S3 request: where, what, and what to do. The secret key is never in it."""
     where = f"{url_without_secrets(target.endpoint) or 's3'}/{bucket}" + (f"/{key}" if key else "")
-    response = getattr(problem, "response", None)
-    code = str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
+    code = error_code(problem)
     hint = {
         "AccessDenied": if_denied,
         "403": if_denied,
@@ -72,7 +87,6 @@ def explain_s3(
         "404": "not there",
     }.get(code)
     said = " ".join(str(problem).split())[:200]
-    name = type(problem).__name__
     if hint is None:
         hint = {
             "EndpointConnectionError": "check the endpoint and that S3 runs",
@@ -85,5 +99,5 @@ def explain_s3(
                 else "the certificate cannot be verified; set ca_file to the authority's PEM file"
             ),
             "NotAListing": "a proxy or another program answered, not S3; check the endpoint",
-        }.get(name, "check endpoint, credentials and S3's log")
-    return f"{where}: {code or name}, {said!r}; {hint}"
+        }.get(code, "check endpoint, credentials and S3's log")
+    return f"{where}: {code}, {said!r}; {hint}"

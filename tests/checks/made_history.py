@@ -279,6 +279,7 @@ def _store(made: Made, signal: Signal, accepted: list[tuple[Batch, Receipt]]) ->
             ids = b"".join(plan.traces.trace_ids(batch).tobytes() for batch, _ in members)
         else:
             first_ns = min(int(plan.metrics.times_ms(batch)[0]) * MS for batch, _ in members)
+            ids = b"".join(user.to_bytes(4, "little") for user in sorted({batch.user for batch, _ in members}))
         made.objects.append(
             StoredObject(
                 component=str(signal.component),
@@ -292,6 +293,8 @@ def _store(made: Made, signal: Signal, accepted: list[tuple[Batch, Receipt]]) ->
                 through_ns=last_ns // MS * MS,
                 items=len(members),
                 ids=ids,
+                compacted=False,
+                cut_ns=modified_ns - NS if signal is Signal.METRICS else 0,
                 detail="",
             )
         )

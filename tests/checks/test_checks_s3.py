@@ -142,7 +142,12 @@ def test_a_batch_across_two_chunks_is_there_when_both_are() -> None:
     made.objects += [
         replace(first, through_ns=cut_ns - MS, modified_ns=early, first_seen_ns=early + NS),
         replace(
-            first, from_ns=cut_ns, through_ns=first.through_ns + 60 * NS, modified_ns=late, first_seen_ns=late + NS
+            first,
+            key="late",
+            from_ns=cut_ns,
+            through_ns=first.through_ns + 60 * NS,
+            modified_ns=late,
+            first_seen_ns=late + NS,
         ),
     ]
     coverage = s3_coverage(made.history(), made.plan, Signal.LOGS)
@@ -217,6 +222,8 @@ def test_a_hundred_thousand_batches_are_matched_in_seconds(signal: Signal) -> No
             if signal is Signal.TRACES:
                 mine = [(r.user, r.n) for r in receipts if begin <= r.due_ns < begin + step_ns]
                 ids = b"".join(source.trace_ids(source.batch(u, n)).tobytes() for u, n in mine)  # type: ignore[union-attr]
+            elif signal is Signal.METRICS:
+                ids = b"".join(u.to_bytes(4, "little") for u in range(users))
             stream = plan.logs.fingerprint(user) if signal is Signal.LOGS else ""
             at = begin + step_ns + 5 * NS
             objects.append(
@@ -232,6 +239,8 @@ def test_a_hundred_thousand_batches_are_matched_in_seconds(signal: Signal) -> No
                     begin + step_ns,
                     1,
                     ids,
+                    False,
+                    0,
                     "",
                 )
             )
@@ -306,7 +315,7 @@ def test_what_was_pushed_late_is_looked_for_in_objects_that_are_not_older_than_t
     modified_ns = BEGAN_NS + 50 * NS
     made.objects.append(
         replace(template, key="later", from_ns=BEGAN_NS + 10 * NS, through_ns=BEGAN_NS + 48 * NS,
-                modified_ns=modified_ns, first_seen_ns=modified_ns)
+                cut_ns=modified_ns - NS, modified_ns=modified_ns, first_seen_ns=modified_ns)
     )  # fmt: skip
     coverage = s3_coverage(made.history(), made.plan, Signal.METRICS)
     assert coverage.stored_ns[place] == modified_ns

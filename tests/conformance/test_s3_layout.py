@@ -72,19 +72,19 @@ def test_a_recorded_chunk_tells_its_stream_and_its_time_and_nothing_else_is_a_ch
 
 
 def test_every_recorded_meta_of_tempo_is_understood_and_nothing_else_is_one() -> None:
-    metas = [one for one in RECORDED["tempo-traces"] if blocks.is_tempo_meta(one["key"])]
-    assert [one["key"] for one in RECORDED["tempo-traces"] if one["key"].endswith("/meta.json")] == [
-        one["key"] for one in metas
-    ]
-    contents = [blocks.tempo_block(json.dumps(one["content"]).encode(), b"") for one in metas]
-    assert [content.items for content in contents] == [1, 1, 2]
+    metas = [one for one in RECORDED["tempo-traces"] if one["key"].endswith("/meta.json")]
+    named = [one["key"].split("/")[1] for one in RECORDED["tempo-traces"] if one["key"].count("/") == 2]
+    assert {name for name in named if blocks.TEMPO_BLOCK.fullmatch(name)} == {one["key"].split("/")[1] for one in metas}
+    contents = [blocks.tempo_block(json.dumps(one["content"]).encode()) for one in metas]
+    assert [content.items for content in contents] == [1, 1, 2] and not any(one.compacted for one in contents)
     # 2026-11-23T06:07:04Z, a whole second.
     assert (contents[2].from_ns, contents[2].through_ns) == (1_795_414_024 * NS, 1_795_414_025 * NS - 1)
 
 
 def test_every_recorded_meta_of_mimir_is_understood_and_nothing_else_is_one() -> None:
-    metas = [one for one in RECORDED["mimir-blocks"] if blocks.is_mimir_meta(one["key"])]
-    assert [one["key"] for one in RECORDED["mimir-blocks"] if "content" in one] == [one["key"] for one in metas]
+    metas = [one for one in RECORDED["mimir-blocks"] if "content" in one]
+    named = {one["key"].split("/")[1] for one in RECORDED["mimir-blocks"]}
+    assert {name for name in named if blocks.MIMIR_BLOCK.fullmatch(name)} == {one["key"].split("/")[1] for one in metas}
     contents = [blocks.mimir_block(json.dumps(one["content"]).encode()) for one in metas]
     assert [content.items for content in contents] == [5000, 5004]
     assert (contents[1].from_ns, contents[1].through_ns) == (1_795_413_600_000 * MS, 1_795_414_024_093 * MS - 1)

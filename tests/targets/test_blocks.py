@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,15 +12,20 @@ import pytest
 
 from loadgen.model import MS, NS
 from loadgen.targets.blocks import (
+    MIMIR_BLOCK,
+    TEMPO_BLOCK,
     BlockError,
     Content,
-    is_mimir_meta,
-    is_tempo_meta,
+    index_symbols,
     loki_chunk,
     mimir_block,
     tempo_block,
     trace_ids,
+    ulid_at,
+    ulid_ms,
 )
+
+ULID = "01M83G9HFWS8TCMKY5WNGV68RM"
 
 
 def test_loki_chunk_key_names_stream_and_range() -> None:
@@ -41,20 +47,50 @@ def test_other_keys_of_lokis_bucket_are_no_chunks(key: str) -> None:
     assert loki_chunk(key) is None
 
 
-def test_only_metadata_of_live_blocks_counts() -> None:
-    block = "single-tenant/31c02576-dc82-45d2-9619-d7c4039f0667"
-    assert is_tempo_meta(f"{block}/meta.json")
-    assert not any(is_tempo_meta(f"{block}/{name}") for name in ("meta.compacted.json", "data.parquet", "bloom-0"))
-    assert not is_tempo_meta("single-tenant/index.json.gz") and not is_tempo_meta("work.json")
-    assert is_mimir_meta("fake/01M83G9HFWS8TCMKY5WNGV68RM/meta.json")
-    assert not is_mimir_meta("fake/markers/01M83G9HFWS8TCMKY5WNGV68RM-deletion-mark.json")
-    assert not is_mimir_meta("fake/bucket-index.json.gz")
+def test_only_names_of_blocks_are_taken_for_blocks() -> None:
+    assert TEMPO_BLOCK.fullmatch("31c02576-dc82-45d2-9619-d7c4039f0667")
+    assert not any(TEMPO_BLOCK.fullmatch(name) for name in ("index.json.gz", "work.json", "-" * 36, ULID))
+    assert MIMIR_BLOCK.fullmatch(ULID)
+    assert not any(
+        MIMIR_BLOCK.fullmatch(name) for name in ("markers", "bucket-index.json.gz", ULID[:-1], "8" + ULID[1:])
+    )
 
 
-def test_mimir_block_ends_before_its_max_time() -> None:
-    meta = {"minTime": 1795412993391, "maxTime": 1795413600000, "stats": {"numSamples": 5000}}
-    content = mimir_block(json.dumps(meta).encode())
-    assert content == Content("", 1795412993391 * MS, 1795413599999 * MS + MS - 1, 5000)
+def test_ulids_sort_by_their_time() -> None:
+    ms = ulid_ms(ULID)
+    assert ms == 1795414083068  # its objects were modified in this second
+    assert ulid_at(ms) == ULID[:10]
+    assert ulid_at(ms - 1) < ulid_at(ms) <= ULID < ulid_at(ms + 1)
+    assert ulid_at(-5) == "0" * 10
+
+
+@pytest.mark.parametrize("name", ["", "x" * 26, ULID[:-1], ULID.lower()])
+def test_other_names_are_no_ulids(name: str) -> None:
+    with pytest.raises(BlockError, match="no ULID"):
+        ulid_ms(name)
+
+
+def mimir_meta(**compaction: object) -> bytes:
+    meta = {"ulid": ULID, "minTime": 1795412993391, "maxTime": 1795413600000, "stats": {"numSamples": 5000}}
+    return json.dumps({**meta, "compaction": {"level": 1, "sources": [ULID], **compaction}}).encode()
+
+
+def test_mimir_block_ends_before_its_max_time_and_was_cut_when_it_was_named() -> None:
+    cut_ns = ulid_ms(ULID) * MS + MS - 1
+    expected = Content("", 1795412993391 * MS, 1795413599999 * MS + MS - 1, 5000, cut_ns=cut_ns)
+    assert mimir_block(mimir_meta()) == expected
+    assert mimir_block(mimir_meta(sources=[])) == expected
+
+
+def test_a_compacted_mimir_block_was_cut_when_its_last_source_was() -> None:
+    early, late = (ulid_at(ulid_ms(ULID) + ms) + "0" * 16 for ms in (1000, 2000))
+    content = mimir_block(mimir_meta(level=2, sources=[late, early]))
+    assert content.compacted and content.cut_ns == ulid_ms(late) * MS + MS - 1
+
+
+def test_a_block_of_samples_out_of_order_proves_nothing_of_the_others() -> None:
+    assert not mimir_block(mimir_meta(hints=["from-out-of-order"])).proves
+    assert mimir_block(mimir_meta(hints=["other"])).proves
 
 
 @pytest.mark.parametrize(
@@ -67,9 +103,10 @@ def test_mimir_block_ends_before_its_max_time() -> None:
 )
 def test_tempo_block_times_have_up_to_nanoseconds(text: str, ns: int) -> None:
     meta = {"startTime": text, "endTime": text, "totalObjects": 2}
-    content = tempo_block(json.dumps(meta).encode(), b"i" * 32)
+    content = tempo_block(json.dumps(meta).encode())
     assert content.from_ns == 1795412939 * NS + ns and content.through_ns == content.from_ns + NS - 1
-    assert (content.items, content.ids) == (2, b"i" * 32)
+    assert content.items == 2 and not content.compacted
+    assert tempo_block(json.dumps({**meta, "compactionLevel": 1}).encode()).compacted
 
 
 @pytest.mark.parametrize("meta", [b"", b"{", b"[]", b"{}", b'{"minTime": "x", "maxTime": 1}', b'{"startTime": 3}'])
@@ -77,7 +114,7 @@ def test_damaged_metadata_is_an_error_with_a_reason(meta: bytes) -> None:
     with pytest.raises(BlockError, match=r"meta\.json"):
         mimir_block(meta)
     with pytest.raises(BlockError, match=r"meta\.json"):
-        tempo_block(meta, b"")
+        tempo_block(meta)
 
 
 def parquet(ids: list[bytes], ballast: int) -> bytes:
@@ -110,8 +147,60 @@ def test_damaged_data_is_an_error_with_a_reason(content: bytes) -> None:
         trace_ids(len(content), lambda offset, length: content[offset : offset + length])
 
 
-def test_blocks_are_known_under_a_storage_prefix_too() -> None:
-    assert is_mimir_meta("blocks/anonymous/01M83G9HFWS8TCMKY5WNGV68RM/meta.json")
-    assert is_tempo_meta("traces/single-tenant/31c02576-dc82-45d2-9619-d7c4039f0667/meta.json")
-    assert not is_mimir_meta("01M83G9HFWS8TCMKY5WNGV68RM/meta.json")
-    assert not is_mimir_meta("ruler/anonymous/rules")
+def tsdb_index(symbols: list[bytes]) -> bytes:
+    body = b""
+    for symbol in symbols:
+        length, prefix = len(symbol), b""
+        while length > 0x7F:
+            prefix, length = prefix + bytes([length & 0x7F | 0x80]), length >> 7
+        body += prefix + bytes([length]) + symbol
+    head = b"\xba\xaa\xd7\x00\x02" + (4 + len(body)).to_bytes(4, "big") + len(symbols).to_bytes(4, "big")
+    return head + body + b"crc!" + b"series" * 1000
+
+
+def parts(content: bytes, fetched: list[int] | None = None) -> Callable[[int, int], bytes]:
+    def read(offset: int, length: int) -> bytes:
+        if fetched is not None:
+            fetched.append(length)
+        return content[offset : offset + length]
+
+    return read
+
+
+@pytest.mark.parametrize("count", [0, 1, 60, 60_000])
+def test_symbols_are_read_from_the_head_of_an_index(count: int) -> None:
+    symbols = sorted(b"host-%05d" % i + b"x" * (i % 300) for i in range(count))
+    content = tsdb_index(symbols)
+    assert list(index_symbols(len(content), parts(content))) == symbols
+
+
+def test_symbols_are_fetched_only_as_far_as_they_are_wanted() -> None:
+    content = tsdb_index([b"%07d" % i for i in range(500_000)])
+    fetched: list[int] = []
+    symbols = index_symbols(len(content), parts(content, fetched))
+    assert [next(symbols) for _ in range(3)] == [b"0000000", b"0000001", b"0000002"]
+    assert sum(fetched) < len(content) // 20
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"LGINDEX1 and more",
+        tsdb_index([b"a"])[:11],
+        b"\xba\xaa\xd7\x00\x01" + tsdb_index([b"a"])[5:],
+        b"\xba\xaa\xd7\x00\x02\x7f" + tsdb_index([b"a"])[6:],
+        b"\xba\xaa\xd7\x00\x02\x00\x00\x00\x06\x00\x00\x00\x02\x01a",
+        b"\xba\xaa\xd7\x00\x02\x00\x00\x00\x0a\x00\x00\x00\x02\xff\xff\xff\xff\xff\xff",
+    ],
+)
+def test_a_damaged_index_is_an_error_with_a_reason(content: bytes) -> None:
+    with pytest.raises(BlockError, match="index"):
+        list(index_symbols(len(content), parts(content)))
+
+
+@pytest.mark.parametrize("cut", [2, 30_000, 200_000])
+def test_an_index_that_ends_early_is_an_error_with_a_reason(cut: int) -> None:
+    content = tsdb_index([b"%07d" % i for i in range(50_000)])
+    with pytest.raises(BlockError, match="index"):
+        list(index_symbols(len(content), parts(content[: len(content) - 6000 - 4 - cut])))

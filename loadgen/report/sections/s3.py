@@ -39,8 +39,8 @@ def section(facts: Facts) -> Part | None:
     if not table:
         return None
     how = (
-        "Blocks of Mimir are matched by their time range, chunks of Loki by stream and time, blocks of Tempo by "
-        "trace id."
+        "Chunks of Loki are matched by stream and time, blocks of Tempo by trace id, blocks of Mimir by time, the "
+        "run's series in them and when they were cut. What was first seen compacted counts with its upper bound."
     )
     forced = " The components were asked to flush after the load." if facts.profile.verify.flush else ""
     blocks: list[Chart | Table | Text] = [

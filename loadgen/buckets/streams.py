@@ -1,0 +1,208 @@
+"""Loki's bucket: the chunks of the run's streams, found by the keys alone.
+
+The fingerprints of the run's streams follow from the plan, and under ``<tenant>/<fingerprint>/`` keys begin with the
+time of the chunk's first line. So each stream that still lacks data is listed from where its data is complete. With
+many streams, a page that begins at one of them is read as far as it reaches, and the next one begins at the next stream
+of ours: never more requests than streams, nor more than the pages of the whole bucket.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pandas as pd
+
+from loadgen.buckets.asking import Asking, Page
+from loadgen.buckets.tenants import Tenants
+from loadgen.buckets.wanted import GRACE_NS, Wanted
+from loadgen.model import MS, NS, Component, Signal, StoredObject
+from loadgen.targets.blocks import Content, loki_chunk
+
+# So few streams are listed one by one, which brings nothing but their own keys.
+_FEW = 32
+_NO_TENANTS = frozenset({"index"})
+_MAX_STRANGERS = 10_000
+# A chunk may have begun so long before its last line; Loki's max_chunk_age is 2 h unless it is set shorter.
+_LONGEST_CHUNK_NS = 9_000 * NS
+
+
+@dataclass(slots=True)
+class _Stream:
+    """One stream of the run.
+
+    Attributes:
+        user: whose it is.
+        covered_ns: every line that was planned up to here lies in a known chunk; 0: none.
+        ahead: ranges of known chunks that reach beyond that.
+        start: what the last parts of the keys sort after that this cycle looks at.
+        seen: the last parts of such keys of known chunks.
+    """
+
+    user: int
+    covered_ns: int = 0
+    ahead: tuple[tuple[int, int], ...] = ()
+    start: str = ""
+    seen: tuple[str, ...] = ()
+
+
+class StreamSweep:
+    """The chunks of the run's streams in one bucket.
+
+    Args:
+        asking: the bucket.
+        clock: epoch nanoseconds.
+        tenant: as configured; empty: whatever the bucket shows.
+        found: takes every chunk once.
+    """
+
+    def __init__(
+        self, asking: Asking, clock: Callable[[], int], tenant: str, found: Callable[[StoredObject], None]
+    ) -> None:
+        self._asking = asking
+        self._clock = clock
+        self._tenants = Tenants(asking, tenant, never=_NO_TENANTS)
+        self._found = found
+        self._streams: dict[str, _Stream] = {}
+        self._order: list[str] = []
+        self._any = False
+        self.undecided = 0
+
+    def recall(self, wanted: Wanted, stored: pd.DataFrame) -> None:
+        """Chunks that an earlier watcher of the run stored."""
+        self._know(wanted)
+        columns = (stored[name].tolist() for name in ("stream", "key", "from_ns", "through_ns"))
+        for name, key, from_ns, through_ns in zip(*columns, strict=True):
+            if name in self._streams:
+                self._add(wanted, self._streams[name], key, from_ns, through_ns)
+
+    def cycle(self, wanted: Wanted) -> Iterator[int]:
+        """Look through the streams that lack data once; yields after each request how many rows it brought."""
+        self._know(wanted)
+        waiting = [name for name in self._order if not self._complete(wanted, self._streams[name])]
+        if not waiting:
+            return
+        for name in waiting:
+            self._begin(wanted, self._streams[name])
+        yield from self._tenants.look()
+        for tenant in self._tenants.names:
+            yield from (self._one_by_one if len(waiting) <= _FEW else self._across)(wanted, tenant, waiting)
+
+    def strangers(self, wanted: Wanted) -> Iterator[int]:
+        """As long as no chunk of the run's streams is known: count other streams with chunks of the run's time.
+
+        Reads the whole listing. Yields after each request how many such streams are known; stops at some thousands.
+        """
+        names: set[str] = set()
+        for tenant in () if self._any else self._tenants.names:
+            for page in self._asking.pages(f"{tenant}/"):
+                for listed in page.objects:
+                    content = loki_chunk(listed.key)
+                    if content is None or listed.modified_ns - self._asking.server.ahead_ns < wanted.began_ns:
+                        continue
+                    if wanted.began_ns <= content.through_ns and content.from_ns <= (wanted.ended_ns or self._clock()):
+                        names.add(content.stream)
+                yield len(names)
+                if len(names) >= _MAX_STRANGERS:
+                    return
+
+    # -- inside ----------------------------------------------------------------------------------------------------
+
+    def _know(self, wanted: Wanted) -> None:
+        """The fingerprints of the run's streams; more users may come while it goes on."""
+        for user in range(len(self._streams), wanted.users[Signal.LOGS]):
+            self._streams[wanted.plan.logs.fingerprint(user)] = _Stream(user)
+        if len(self._order) != len(self._streams):
+            self._order = sorted(self._streams)
+
+    def _one_by_one(self, wanted: Wanted, tenant: str, names: list[str]) -> Iterator[int]:
+        for name in names:
+            for page in self._asking.pages(f"{tenant}/{name}/", f"{tenant}/{name}/{self._streams[name].start}"):
+                self._take(wanted, tenant, page)
+                yield page.rows
+
+    def _across(self, wanted: Wanted, tenant: str, names: list[str]) -> Iterator[int]:
+        at, after = 0, ""
+        while at < len(names):
+            start = f"{tenant}/{names[at]}/{self._streams[names[at]].start}"
+            page = self._asking.page(f"{tenant}/", max(after, start))
+            self._take(wanted, tenant, page)
+            yield page.rows
+            if not page.token or not page.objects:
+                return
+            # All keys of the streams before the last one of the page are known now, and it may have more.
+            after = page.objects[-1].key
+            at = bisect_left(names, after.split("/")[1], at)
+
+    @staticmethod
+    def _begin(wanted: Wanted, stream: _Stream) -> None:
+        """From where a cycle looks at a stream: a line may come late, and its chunk may have begun long before."""
+        from_ns = max(wanted.began_ns, stream.covered_ns - wanted.late_ns - _LONGEST_CHUNK_NS) - GRACE_NS
+        stream.start = f"{max(0, from_ns) // MS:x}"
+        stream.seen = tuple(one for one in stream.seen if one > stream.start)
+
+    def _take(self, wanted: Wanted, tenant: str, page: Page) -> None:
+        seen_ns = self._clock()
+        ahead_ns = self._asking.server.ahead_ns
+        for listed in page.objects:
+            _, name, *rest = listed.key.split("/")
+            stream = self._streams.get(name)
+            if stream is None or not rest or rest[0] <= stream.start or rest[0] in stream.seen:
+                continue
+            content = loki_chunk(listed.key)
+            if content is None or listed.modified_ns - ahead_ns < wanted.began_ns - GRACE_NS:
+                continue
+            self._tenants.settle(tenant)
+            self._found(self._object(listed.key, content, listed.size_bytes, listed.modified_ns - ahead_ns, seen_ns))
+            self._add(wanted, stream, listed.key, content.from_ns, content.through_ns)
+
+    def _object(self, key: str, content: Content, size_bytes: int, modified_ns: int, seen_ns: int) -> StoredObject:
+        return StoredObject(
+            component=Component.LOKI.value,
+            bucket=self._asking.bucket,
+            key=key,
+            size_bytes=size_bytes,
+            modified_ns=modified_ns,
+            first_seen_ns=seen_ns,
+            stream=content.stream,
+            from_ns=content.from_ns,
+            through_ns=content.through_ns,
+            items=0,
+            ids=b"",
+            compacted=False,
+            cut_ns=0,
+            detail="",
+        )
+
+    def _add(self, wanted: Wanted, stream: _Stream, key: str, from_ns: int, through_ns: int) -> None:
+        """A chunk of a stream is known: see how far its data is complete now."""
+        self._any = True
+        stream.seen = (*stream.seen, key.rsplit("/", 1)[1])
+        stream.ahead = (*stream.ahead, (from_ns, through_ns))
+        if not wanted.plan.key.began_ns:
+            return
+        while True:
+            _, next_ns = self._next_line(wanted, stream)
+            reach_ns = max((end for begin, end in stream.ahead if begin <= next_ns <= end), default=0)
+            if not reach_ns:
+                break
+            stream.covered_ns = reach_ns
+        stream.ahead = tuple(one for one in stream.ahead if one[1] > stream.covered_ns)
+
+    def _complete(self, wanted: Wanted, stream: _Stream) -> bool:
+        """Nothing more can come: the load is over, and the next planned push would have been after it."""
+        if not wanted.ended_ns or not stream.covered_ns:
+            return False
+        due_ns, _ = self._next_line(wanted, stream)
+        return due_ns > wanted.ended_ns
+
+    def _next_line(self, wanted: Wanted, stream: _Stream) -> tuple[int, int]:
+        """The first planned line after what is covered: the due time of its push, and its own."""
+        load, pace = wanted.plan.logs.load, wanted.plan.logs.pace(stream.user)
+        n = max(0, pace.last_at(stream.covered_ns))
+        due_ns = pace.due(n)
+        line = (stream.covered_ns - due_ns) // load.gap_ns + 1 if stream.covered_ns >= due_ns else 0
+        if line >= load.lines_per_batch:
+            due_ns, line = pace.due(n + 1), 0
+        return due_ns, due_ns + line * load.gap_ns
