@@ -90,6 +90,8 @@ class Row:
         stalls: the signal whose push latency must show a stall of three seconds in its p99.
         kills_loadgen: loadgen itself is killed while a fault lasts.
         blind: the watcher of S3 has a wrong credential.
+        powerless: nobody may stop a component.
+        deletes: a block of the metrics is deleted from S3 after the run, which is then read back once more.
     """
 
     name: str
@@ -106,6 +108,8 @@ class Row:
     stalls: Signal | None = None
     kills_loadgen: bool = False
     blind: bool = False
+    powerless: bool = False
+    deletes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +264,20 @@ _S3 = (
         {"verify": {"s3_wait": 4}},
         verdict=Result.UNKNOWN,
         points_to=("not in S3 yet",),
+    ),
+)
+
+
+_LATER = (
+    Row(
+        "metrics/deleted-later",
+        "one block deleted from S3 after the run, which is read back again when it counts as old",
+        ("history.reach",),
+        (),
+        {"objectives": {"all": {"history_after": 1}}},
+        also={"metrics.loss": "counts what is missing whenever it is read back"},
+        points_to=("missing of 24 samples",),
+        deletes=True,
     ),
 )
 
@@ -524,6 +542,16 @@ _OWN = (
         blind=True,
     ),
     Row(
+        "loadgen/may-not-kill",
+        "the profile kills Loki where loadgen may not do so",
+        ("loki.persistence", "loki.recovery"),
+        (),
+        _fault(Signal.LOGS, 3.0),
+        verdict=Result.UNKNOWN,
+        points_to=("none was injected",),
+        powerless=True,
+    ),
+    Row(
         "loadgen/killed-during-a-kill",
         "loadgen is killed while a killed Loki is down; later the run is verified",
         ("loki.recovery",),
@@ -540,6 +568,7 @@ ROWS: tuple[Row, ...] = (
     *_ITEMS,
     *(_by_count(one, what) for one, what in zip(SIGNALS, ("line", "span", "sample"), strict=True)),
     *_S3,
+    *_LATER,
     *(row for one in SIGNALS for row in _restarts(one)),
     *_PUSHES,
     *_QUERIES,

@@ -19,9 +19,12 @@ from pydantic import SecretStr
 
 from benchmarks.detection_rows import BASE, BEFORE, READING, Hit, Row, merged, stalled_p99_s
 from loadgen.config import Target, parse_profile
+from loadgen.lab import seaweed
 from loadgen.lab.defects import DefectOrder
 from loadgen.lab.manager import Lab
-from loadgen.lab.state import LabError
+from loadgen.lab.objectstore import ObjectStore
+from loadgen.lab.settings import ServerSettings
+from loadgen.lab.state import LabError, LabState
 from loadgen.lab.target import LabDisruptor, lab_target
 from loadgen.locate import LAB
 from loadgen.model import MS, Result, Signal, Verdict
@@ -182,6 +185,9 @@ class Bench:
         try:
             director.take(BEFORE)
             judgement = (self._killed if row.kills_loadgen else self._whole)(row, path, name, director)
+            if row.deletes:
+                self._delete_block(judgement.run)
+                judgement = verify_again(judgement.run, self._target(row), director, self._stop)
             hits = director.hits
         finally:
             director.end()
@@ -199,10 +205,7 @@ class Bench:
         )
 
     def _target(self, row: Row) -> Target:
-        state = self._lab.state
-        if state is None:
-            raise RowError("the lab has gone")
-        target = lab_target(state)
+        target = lab_target(self._need_state())
         changes: dict[str, object] = {"poll": LISTING_EVERY_S}
         if row.blind:
             changes["secret_access_key"] = SecretStr("wrong")
@@ -217,7 +220,7 @@ class Bench:
     def _whole(self, row: Row, path: Path, name: str, director: _Director) -> Judgement:
         profile = parse_profile(merged(BASE, row.profile), row.name)
         environment = {"LOADGEN_LAB_DIR": str(self._lab.directory)}
-        target, disruptor = self._target(row), LabDisruptor(self._lab)
+        target, disruptor = self._target(row), None if row.powerless else LabDisruptor(self._lab)
         return execute(profile, target, LAB, path, name, director, self._stop, disruptor, environment)
 
     def _killed(self, row: Row, path: Path, name: str, director: _Director) -> Judgement:
@@ -246,6 +249,33 @@ class Bench:
                     child.kill()
         self._lab.up()
         return verify_again(RunDir.open(path), self._target(row), director, self._stop)
+
+    def _delete_block(self, run: RunDir) -> None:
+        """Delete one of the run's blocks from S3, as a lifecycle rule does, so that Mimir knows nothing of it."""
+        state = self._need_state()
+        objects = run.history().objects
+        blocks = objects[objects["component"] == "mimir"].sort_values("from_ns")["key"].tolist()
+        if len(blocks) < 3:
+            raise RowError("the run left too few blocks in S3 to delete one")
+        folder = blocks[len(blocks) // 2].rpartition("/")[0]
+        admin = state.credential(seaweed.ADMIN)
+        bucket = ObjectStore(
+            ServerSettings(
+                "mimir", "", s3_endpoint=state.url("s3"), s3_bucket=dict(state.buckets)["mimir"],
+                s3_access_key=admin.access_key, s3_secret_key=admin.secret_key,
+            )
+        )  # fmt: skip
+        self._lab.kill("mimir", signal.SIGTERM)
+        for one in [*bucket.list(f"{folder}/")]:
+            bucket.delete(one.key)
+        bucket.delete(f"{folder.rpartition('/')[0]}/bucket-index.json.gz")
+        self._lab.start("mimir")
+
+    def _need_state(self) -> LabState:
+        state = self._lab.state
+        if state is None:
+            raise RowError("the lab has gone")
+        return state
 
     def _wait(self, condition: Callable[[], bool], otherwise: str, within_s: float = 90.0) -> None:
         give_up_s = time.monotonic() + within_s

@@ -196,6 +196,8 @@ def _load(
         with contextlib.suppress(RunDirError):  # written once more after the load, and told then
             run.write_faults(windows)
 
+    if profile.faults and disruptor is None:
+        display.note("nobody may stop a component here, so the restarts of the profile do not happen")
     interrupt.next_phase()
     with (run.path / "locust.log").open("wb") as log:
         child = subprocess.Popen(

@@ -16,6 +16,7 @@ from loadgen.panels import Panel, Shows, step_s
 
 # How far an instant query of a metric looks back when it names no range.
 _LOOKBACK_S = 300.0
+FOREVER_NS = 2**62
 
 
 class Shown:
@@ -29,7 +30,7 @@ class Shown:
     def __init__(self, began_ns: int, interval_s: Mapping[Component, float]) -> None:
         self._began_ns = began_ns
         self._interval_s = interval_s
-        self._shown: set[tuple[Component, str, float]] = set()
+        self._shown_ns: dict[tuple[Component, str, float], int] = {}
         self._visible_ns: dict[tuple[Component, bool], int] = {}
 
     def seen(self, component: Component, where: str, at_ns: int) -> None:
@@ -40,7 +41,7 @@ class Shown:
         """The timing, as of a failed query if it succeeded with nothing although data must be there."""
         key = (panel.component, panel.name, panel.range_s)
         if timing.items:
-            self._shown.add(key)
+            self._shown_ns[key] = min(timing.done_ns, self._shown_ns.get(key, timing.done_ns))
         if not timing.ok or timing.items or panel.shows is Shows.MAYBE:
             return timing
         reach_s = panel.range_s or (_LOOKBACK_S if panel.kind == "instant" else inf)
@@ -50,7 +51,8 @@ class Shown:
         flowing_s = (timing.sent_ns - visible_ns) / NS if visible_ns else -1.0
         if panel.shows is Shows.ALWAYS and flowing_s >= self._needs_s(panel):
             return replace(timing, ok=False, detail="success and nothing in it, although a probe had seen data before")
-        if key in self._shown:
+        # An answer that was still on its way says nothing about a query that was sent before it came.
+        if timing.sent_ns >= self._shown_ns.get(key, FOREVER_NS):
             return replace(timing, ok=False, detail="success and nothing in it, although it had shown data before")
         return timing
 

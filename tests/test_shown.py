@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 from fake_stack import BEGAN_NS, small_plan
@@ -41,6 +42,12 @@ def test_what_a_panel_showed_once_it_must_show_again(shown: Shown, shows: Shows)
     empty = shown.judged(panel(shows=shows), timing(6))
     assert (empty.ok, "had shown data before" in empty.detail) == (False, True)
     assert shown.judged(panel(shows=shows, name="another"), timing(6)).ok
+
+
+def test_a_query_that_was_sent_before_another_was_answered_need_not_show_the_same(shown: Shown) -> None:
+    shown.judged(panel(), replace(timing(5, items=3), done_ns=BEGAN_NS + 7 * NS))
+    assert shown.judged(panel(), timing(6)).ok
+    assert not shown.judged(panel(), timing(7)).ok
 
 
 def test_what_a_probe_saw_a_panel_must_show_unless_it_asks_for_a_part_only(shown: Shown) -> None:

@@ -50,7 +50,8 @@ def no_faults(case: Case, component: Component, objective: Objective) -> Finding
         return None
     if planned:
         remedy = (
-            "faults are injected where loadgen can restart the component (the local lab); let the load run to its end"
+            "faults are injected where loadgen may stop the component: in the local lab, and in a cluster with "
+            "--allow-disruption; let the load run to its end"
         )
         return unknown(objective, f"{counted(len(planned), 'restarts')} planned, none was injected", remedy)
     remedy = f'add [[faults]] with component = "{component}" to the profile to judge this promise'
