@@ -210,7 +210,7 @@ class S3Watcher:
             for rows in bucket.cycle:
                 bucket.rows += rows
                 asked += 1
-                if asked >= MAX_REQUESTS and not whole:
+                if not whole and (asked >= MAX_REQUESTS or self._over.is_set()):
                     return
         except Exception as problem:  # whatever goes wrong with one bucket, the watching goes on
             bucket.cycle = None

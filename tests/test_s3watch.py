@@ -328,6 +328,19 @@ def test_many_users_take_no_more_requests_than_the_pages_of_the_bucket(tmp_path:
     assert len(bench.objects()) == 500
 
 
+def test_few_users_among_very_many_streams_bring_few_rows_after_the_first_cycle(tmp_path: Path) -> None:
+    bench = made(tmp_path, logs={"users": 50}, metrics={"users": 0}, traces={"users": 0})
+    fill(bench.s3, 30_000)
+    for user in range(50):
+        bench.put_chunk(user)
+    for _ in range(3):
+        assert bench.requests() <= MAX_REQUESTS
+    rows, _ = bench.run.rows("stack")
+    first, *later = rows.loc[rows["metric"] == "last_listing", "value"].tolist()
+    assert first > 5_000 and later == [50, 50]
+    assert len(bench.objects()) == 50
+
+
 def test_streams_whose_data_is_complete_are_asked_for_no_more(bench: Bench) -> None:
     for user in range(3):
         bench.put_chunk(user, 0, 20)

@@ -22,6 +22,8 @@ from loadgen.targets.blocks import Content, loki_chunk
 
 # So few streams are listed one by one, which brings nothing but their own keys.
 _FEW = 32
+# A full page takes as long as so many requests that bring next to nothing.
+_PAGE_COST = 25
 _NO_TENANTS = frozenset({"index"})
 _MAX_STRANGERS = 10_000
 # A chunk may have begun so long before its last line; Loki's max_chunk_age is 2 h unless it is set shorter.
@@ -67,6 +69,7 @@ class StreamSweep:
         self._streams: dict[str, _Stream] = {}
         self._order: list[str] = []
         self._any = False
+        self._across_requests = 0
         self.undecided = 0
 
     def recall(self, wanted: Wanted, stored: pd.DataFrame) -> None:
@@ -85,9 +88,10 @@ class StreamSweep:
             return
         for name in waiting:
             self._begin(wanted, self._streams[name])
+        one_by_one = len(waiting) <= max(_FEW, _PAGE_COST * self._across_requests)
         yield from self._tenants.look()
         for tenant in self._tenants.names:
-            yield from (self._one_by_one if len(waiting) <= _FEW else self._across)(wanted, tenant, waiting)
+            yield from (self._one_by_one if one_by_one else self._across)(wanted, tenant, waiting)
 
     def strangers(self, wanted: Wanted) -> Iterator[int]:
         """As long as no chunk of the run's streams is known: count other streams with chunks of the run's time.
@@ -124,9 +128,11 @@ class StreamSweep:
 
     def _across(self, wanted: Wanted, tenant: str, names: list[str]) -> Iterator[int]:
         at, after = 0, ""
+        self._across_requests = 0
         while at < len(names):
             start = f"{tenant}/{names[at]}/{self._streams[names[at]].start}"
             page = self._asking.page(f"{tenant}/", max(after, start))
+            self._across_requests += 1
             self._take(wanted, tenant, page)
             yield page.rows
             if not page.token or not page.objects:

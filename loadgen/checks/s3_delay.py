@@ -52,6 +52,7 @@ _LATER = {
     ),
 }
 
+_MAY_READ = "see that the credential may read the buckets, not only list them; then run `loadgen verify RUN`"
 _OTHER_LABELS = (
     'compare the labels that Loki shows for {run="…"} with app, job, pod, run and service_name, which are pushed; an '
     "agent or gateway in between may add some. Push to Loki itself, or take the labels out there"
@@ -112,8 +113,7 @@ def _judge(case: Case, signal: Signal) -> Finding:
         return finding(Result.UNKNOWN, _OTHER_LABELS, why)
     if overdue.any() and coverage.unreadable:
         why = f"{missed} were not seen in S3 within the bound, but not every object could be read"
-        remedy = "see that the credential may read the buckets, not only list them; then run `loadgen verify RUN`"
-        return finding(Result.UNKNOWN, remedy, why)
+        return finding(Result.UNKNOWN, _MAY_READ, why)
     if (overdue & ~unsure).any():
         why = f"{missed} not in S3 after the bound; the oldest waited {waited} at the last listing"
         return finding(Result.FAIL, _ADVICE[component], why)
@@ -133,7 +133,7 @@ def _judge(case: Case, signal: Signal) -> Finding:
             f"{counted(len(waiting), 'batches')} not in S3 yet; the oldest had waited {waited} of "
             f"{duration_text(limit_s)}"
         )
-        return finding(Result.UNKNOWN, _LATER[component], why)
+        return finding(Result.UNKNOWN, _MAY_READ if coverage.unreadable else _LATER[component], why)
     return finding(Result.PASS)
 
 
