@@ -52,6 +52,10 @@ _LATER = {
     ),
 }
 
+_NOT_EXACT = (
+    "first seen in a compacted object, which is younger than what it was made of, or pushed while an earlier block "
+    "was on its way"
+)
 _MAY_READ = "see that the credential may read the buckets, not only list them; then run `loadgen verify RUN`"
 _OTHER_LABELS = (
     'compare the labels that Loki shows for {run="…"} with app, job, pod, run and service_name, which are pushed; an '
@@ -120,7 +124,7 @@ def _judge(case: Case, signal: Signal) -> Finding:
     if late.any():
         why = (
             f"of {counted(int(late.sum()), 'batches')} only an upper bound beyond {duration_text(limit_s)} is known: "
-            "the objects that held them first were compacted before anybody saw them"
+            f"{_NOT_EXACT}"
         )
         return finding(Result.UNKNOWN, _WATCH_EARLIER, why)
     if overdue.any():
@@ -181,15 +185,12 @@ def _evidence(case: Case, coverage: Coverage, delay_s: NDArray[np.float64]) -> l
         )
     bounds = int((~coverage.exact[coverage.stored_ns > 0]).sum())
     if bounds:
-        texts.append(
-            f"{counted(bounds, 'batches')} were first seen in compacted objects: their delay is an upper bound, "
-            "because compaction gives data a new object with a later time"
-        )
+        texts.append(f"only an upper bound is known of {counted(bounds, 'batches')}: {_NOT_EXACT}")
     maybe = int(coverage.maybe.sum())
     if maybe:
         texts.append(
-            f"{counted(maybe, 'batches')} were acknowledged after a block was cut that covers their time, but before "
-            "it was in S3: it does not prove them"
+            f"not proven: {counted(maybe, 'batches')} acknowledged after a block was cut that covers their time, but "
+            "before it was in S3"
         )
     texts.append("from acknowledgement to the object's LastModified, which S3 gives in whole seconds: exact to 1 s")
     texts.append(_clocks(case))
