@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint format bench clean
+.PHONY: demo test lint format bench detect clean
 .DEFAULT_GOAL := help
 
 help:
@@ -11,6 +11,7 @@ help:
 	@echo "make test    style, types and all tests"
 	@echo "make lint    style and types only"
 	@echo "make bench   throughput of the generators on one core"
+	@echo "make detect  plant every defect in the local stack and see which check finds it (some minutes)"
 
 # One marker a set of dependencies: the demo installs what it needs and no more.
 $(VENV)/.lab: pyproject.toml
@@ -41,6 +42,9 @@ format: $(VENV)/.dev
 
 bench: $(VENV)/.lab
 	@$(BIN)/python -m benchmarks.encode
+
+detect: $(VENV)/.lab
+	@$(BIN)/python -m benchmarks.detection
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -58,11 +58,11 @@ def lost_by_restart(case: Case, signal: Signal, accepted: pd.DataFrame) -> Times
     known = bad | (accepted["seen"] & ~accepted["unreadable"]).to_numpy(bool)
     probes = probes_of(case, signal)
     users, ns, done_ns = (accepted[name].to_numpy(np.int64) for name in ("user", "n", "done_ns"))
-    for user in np.unique(users[bad]):
-        mine = np.flatnonzero((users == user) & known)
-        mine = mine[np.argsort(ns[mine], kind="stable")]
-        history = _Stream(int(user), ns[mine], done_ns[mine], bad[mine], probes, _margin_ns(case, probes))
-        lost_ns[mine] = history.blamed(spans)
+    order = np.lexsort((ns, users))
+    order = order[known[order] & np.isin(users[order], np.unique(users[bad]))]
+    for mine in np.split(order, np.flatnonzero(np.diff(users[order])) + 1):
+        stream = _Stream(int(users[mine[0]]), ns[mine], done_ns[mine], bad[mine], probes, _margin_ns(case, probes))
+        lost_ns[mine] = stream.blamed(spans)
     return lost_ns
 
 

@@ -111,6 +111,8 @@ def s3_coverage(history: History, plan: Plan, signal: Signal) -> Coverage:
 
 def _lost_ns(case: Case, signal: Signal, user: Times, n: Times) -> Times:
     """When each batch was lost: with the restart that took it, else as soon as it was acknowledged."""
+    if not (case.sightings(signal, "verify")["missing"] > 0).any():
+        return np.zeros(len(user), np.int64)
     both = case.verified(signal)
     accepted = both[both["outcome"] == Outcome.ACCEPTED.value]
     by_restart = lost_by_restart(case, signal, accepted)

@@ -19,6 +19,8 @@ def appeared(case: Case, signal: Signal) -> tuple[pd.DataFrame, NDArray[np.bool_
     """What reading back found only when it asked again, and for which of these rows the answer before was wrong."""
     rows = case.sightings(signal, "verify")
     rows = rows[rows["late"] > 0]
+    if rows.empty:
+        return rows, np.zeros(0, np.bool_)
     absent_ns = rows["late_absent_ns"].to_numpy(np.int64)
     seen = probes_of(case, signal).first_seen_ns
     keys = zip(rows["user"].tolist(), rows["n"].tolist(), strict=True)
