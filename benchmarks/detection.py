@@ -36,8 +36,10 @@ from typing import Any
 if not __package__:  # run as a file: make the project importable
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.detection_rows import KILLS, OMITTED, ROWS, Row
-from benchmarks.detection_run import Assessment, Bench, Came, RowError, Stop, Tell, assess, bench
+from benchmarks.detection_assess import Assessment, Came, assess
+from benchmarks.detection_row import Row
+from benchmarks.detection_rows import KILLS, OMITTED, ROWS
+from benchmarks.detection_run import Bench, RowError, Stop, Tell, bench
 from loadgen.lab.state import LabError
 from loadgen.orchestrate import RunError
 from loadgen.rundir import RunDirError
@@ -104,7 +106,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--only", action="append", metavar="ROW", default=[], help="a row by name or pattern")
     parser.add_argument("--list", action="store_true", help="say what there is, and run nothing")
-    parser.add_argument("--clean", type=int, default=0, metavar="N", help="make N runs without a defect")
+    parser.add_argument(
+        "--clean", type=int, nargs="?", default=0, const=20, metavar="N", help="make N runs without a defect (20)"
+    )
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="labs, and runs, at a time (default: 2)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the outcome as JSON")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table into a file too")
@@ -197,7 +201,8 @@ def table(outcomes: Sequence[Outcome]) -> str:
     rows = ["| row | planted | expected | found by | false alarms | verdict |", "| --- | --- | --- | --- | --- | --- |"]
     for one_ in outcomes:
         beside = [*one_.alarms, *(f"{doubt} cannot tell" for doubt in one_.doubts)]
-        verdict = one_.verdict + (": " + "; ".join(one_.problems) if one_.problems else "")
+        reasons = [f"{check} too: {one_.explained[check]}" for check in one_.found_by if check in one_.explained]
+        verdict = "; ".join([one_.verdict, *one_.problems, *reasons])
         expected = ", ".join(one_.expected) or "no alarm"
         cells = (one_.name, one_.planted, expected, ", ".join(one_.found_by) or "–", ", ".join(beside) or "–", verdict)
         rows.append("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")

@@ -1,143 +1,29 @@
-"""The rows of the detection matrix: which defect is planted how, and which check must find it.
-
-All bounds that are about time are generous, so that a slow machine raises no alarm, except where a row tests them.
-"""
+"""The rows of the detection matrix: which defect is planted how, and which check must find it."""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
-from loadgen.lab.defects import DefectKind, DefectOrder
-from loadgen.model import NS, Component, Result, Signal
-from loadgen.rundir import History
-
-BEFORE, READING = -1.0, float("inf")
-"""Moments of a step: before the load, and when reading back begins. Others are seconds of the load."""
-MANY = 1_000_000
-HOUR_S = 3_600.0
-
-BASE: dict[str, Any] = {
-    "run": {"name": "detection", "duration": 6, "warmup": 1, "max_late": 30},
-    "logs": {"users": 3, "lines_per_s": 20, "push_every": 0.5},
-    "metrics": {"users": 3, "series": 24, "push_every": 0.5},
-    "traces": {"users": 3, "traces_per_s": 4, "push_every": 0.5, "sdk_every": 2},
-    "dashboards": {"users": 3, "refresh": 0.2},
-    "freshness": {"every": 1, "poll": 0.2, "give_up": 60},
-    "verify": {"settle": 0.3, "patience": 4, "s3_wait": 30},
-    "objectives": {
-        "all": {"query_max": 20},
-        **{
-            one.value: {
-                "query_p99": 10, "freshness_p99": 20, "freshness_max": 30, "s3_delay_max": 60, "recovery_max": 60,
-            }
-            for one in Signal
-        },
-    },
-}  # fmt: skip
-SIGNALS = (Signal.LOGS, Signal.TRACES, Signal.METRICS)
-QUERIES = tuple(f"{one}.query" for one in SIGNALS)
-LOSSES = tuple(f"{one}.loss" for one in SIGNALS)
-
-
-class Stage(Protocol):
-    """What a step can do to the lab and to the load."""
-
-    def order(self, component: str, order: DefectOrder) -> None:
-        """Tell a server to misbehave."""
-
-    def withdraw(self, component: str) -> None:
-        """Let a server behave again; what it did stays done."""
-
-    def signal_server(self, component: str, number: int) -> None:
-        """Send a signal to a server of the lab."""
-
-    def signal_load(self, number: int) -> None:
-        """Send a signal to the process that makes the load."""
-
-
-Act = Callable[[Stage], None]
-Hit = tuple[int, int]
-"""User and number of a batch that a defect has hit."""
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """Something that is done at a moment of the run."""
-
-    at_s: float
-    act: Act
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One planted defect.
-
-    Attributes:
-        name: ``<signal or place>/<defect>``.
-        planted: the defect in words.
-        finders: the checks that must find it; none: it is to be borne without an alarm.
-        verdict: what they must say.
-        steps: how it is planted.
-        profile: what differs from `BASE`.
-        also: other checks that rightly fail with it, and why.
-        unsure: other checks that rightly cannot tell with it, and why.
-        points_to: texts of which one must stand in the evidence of each finder.
-        items: what the finder must measure for each item hit, e.g. 1 missing line; 0: not compared.
-        names_batch: the evidence must name a batch that was hit.
-        stalls: the signal whose push latency must show a stall of three seconds in its p99.
-        kills_loadgen: loadgen itself is killed while a fault lasts.
-        blind: the watcher of S3 has a wrong credential.
-        powerless: nobody may stop a component.
-        deletes: a block of the metrics is deleted from S3 after the run, which is then read back once more.
-    """
-
-    name: str
-    planted: str
-    finders: tuple[str, ...]
-    steps: tuple[Step, ...] = ()
-    profile: Mapping[str, Any] = field(default_factory=dict)
-    verdict: Result = Result.FAIL
-    also: Mapping[str, str] = field(default_factory=dict)
-    unsure: Mapping[str, str] = field(default_factory=dict)
-    points_to: tuple[str, ...] = ()
-    items: int = 0
-    names_batch: bool = False
-    stalls: Signal | None = None
-    kills_loadgen: bool = False
-    blind: bool = False
-    powerless: bool = False
-    deletes: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Omitted:
-    """A combination that cannot be planted, and why."""
-
-    name: str
-    planted: str
-    why: str
-
-
-def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested settings with some replaced."""
-    made = dict(base)
-    for key, value in changes.items():
-        made[key] = merged(made.get(key, {}), value) if isinstance(value, Mapping) else value
-    return made
-
-
-def order(component: str, kind: DefectKind, at_s: float = BEFORE, **more: Any) -> Step:
-    """A step that places an order; ``more`` as in `DefectOrder`."""
-    return Step(at_s, lambda stage: stage.order(component, DefectOrder(kind, **more)))
-
-
-def withdraw(component: str, at_s: float) -> Step:
-    """A step that ends the orders of a server."""
-    return Step(at_s, lambda stage: stage.withdraw(component))
-
+from benchmarks.detection_row import (
+    BEFORE,
+    HOUR_S,
+    LOSSES,
+    MANY,
+    QUERIES,
+    READING,
+    SIGNALS,
+    Omitted,
+    Row,
+    Step,
+    Way,
+    merged,
+    order,
+)
+from loadgen.lab.defects import DefectKind
+from loadgen.model import Component, Result, Signal
 
 # -- items ---------------------------------------------------------------------------------------------------------
 
@@ -277,7 +163,7 @@ _LATER = (
         {"objectives": {"all": {"history_after": 1}}},
         also={"metrics.loss": "counts what is missing whenever it is read back"},
         points_to=("missing of 24 samples",),
-        deletes=True,
+        way=Way.DELETED,
     ),
 )
 
@@ -539,7 +425,7 @@ _OWN = (
         {"verify": {"s3_wait": 2}},
         verdict=Result.UNKNOWN,
         points_to=("no listing of the buckets",),
-        blind=True,
+        way=Way.BLIND,
     ),
     Row(
         "loadgen/may-not-kill",
@@ -549,7 +435,7 @@ _OWN = (
         _fault(Signal.LOGS, 3.0),
         verdict=Result.UNKNOWN,
         points_to=("none was injected",),
-        powerless=True,
+        way=Way.POWERLESS,
     ),
     Row(
         "loadgen/killed-during-a-kill",
@@ -560,7 +446,7 @@ _OWN = (
         verdict=Result.UNKNOWN,
         points_to=("loadgen ended during the kill of loki",),
         unsure=dict.fromkeys(_DISTURBED, "nobody knows when the kill was over"),
-        kills_loadgen=True,
+        way=Way.KILLED,
     ),
 )  # fmt: skip
 
@@ -586,14 +472,3 @@ KILLS = merged(
     {"run": {"duration": 20}},
 )  # fmt: skip
 """A clean run in which every component is killed once."""
-
-
-def stalled_p99_s(history: History, one: Signal) -> float:
-    """The p99 of the push latency of a signal, in seconds, as the report shows it."""
-    import numpy as np
-
-    from loadgen.checks.case import nearest_rank
-
-    mine = history.receipts
-    mine = mine[(mine["signal"] == one.value) & (mine["outcome"] == "accepted")]
-    return nearest_rank((mine["done_ns"] - mine["due_ns"]).to_numpy(np.float64) / NS, 0.99)

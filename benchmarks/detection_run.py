@@ -1,23 +1,22 @@
-"""Runs rows of the detection matrix on a lab of their own, and holds what came out against what was planted."""
+"""Runs rows of the detection matrix on a lab of their own."""
 
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 from pydantic import SecretStr
 
-from benchmarks.detection_rows import BASE, BEFORE, READING, Hit, Row, merged, stalled_p99_s
+from benchmarks.detection_assess import Came, batches_of
+from benchmarks.detection_row import BASE, BEFORE, READING, Row, Way, merged
 from loadgen.config import Target, parse_profile
 from loadgen.lab import seaweed
 from loadgen.lab.defects import DefectOrder
@@ -27,18 +26,14 @@ from loadgen.lab.settings import ServerSettings
 from loadgen.lab.state import LabError, LabState
 from loadgen.lab.target import LabDisruptor, lab_target
 from loadgen.locate import LAB
-from loadgen.model import MS, Result, Signal, Verdict
 from loadgen.orchestrate import Interrupt, Judgement, execute, verify_again
-from loadgen.plan import Plan, plan_of
+from loadgen.plan import plan_of
 from loadgen.recorder import Progress, read_progress
-from loadgen.rundir import History, RunDir
+from loadgen.rundir import RunDir
 from loadgen.runs import new_run_name
 
 FLUSH_AGE_S = 1.5
 LISTING_EVERY_S = 1.0
-HEALTH = "loadgen.health"
-# What a stall of three seconds must at least leave in the p99; steps are taken every quarter of a second.
-STALL_VISIBLE_S = 2.5
 SERVERS = ("loki", "tempo", "mimir", "grafana")
 
 Tell = Callable[[str], None]
@@ -64,27 +59,6 @@ class Stop(Interrupt):
     def end_phase(self) -> bool:
         """The person asked to stop."""
         return self.count > 0
-
-
-@dataclass(frozen=True, slots=True)
-class Came:
-    """What came out of one run.
-
-    Attributes:
-        verdicts: by check.
-        hits: descriptions of the items that the defects hit.
-        batches: the batches they belong to.
-        history: everything stored of the run.
-        path: its folder.
-        took_s: for all of it.
-    """
-
-    verdicts: dict[str, Verdict]
-    hits: tuple[str, ...]
-    batches: frozenset[Hit]
-    history: History
-    path: Path
-    took_s: float
 
 
 class _Director:
@@ -129,9 +103,6 @@ class _Director:
     def order(self, component: str, order: DefectOrder) -> None:
         self._lab.order_defect(component, order)
         self._ordered.add(component)
-
-    def withdraw(self, component: str) -> None:
-        self._lab.clear_defects(component)
 
     def signal_server(self, component: str, number: int) -> None:
         pid = next(status.pid for status in self._lab.status() if status.name == component)
@@ -184,8 +155,8 @@ class Bench:
         director = _Director(self._lab, row, path, self._tell)
         try:
             director.take(BEFORE)
-            judgement = (self._killed if row.kills_loadgen else self._whole)(row, path, name, director)
-            if row.deletes:
+            judgement = (self._killed if row.way is Way.KILLED else self._whole)(row, path, name, director)
+            if row.way is Way.DELETED:
                 self._delete_block(judgement.run)
                 judgement = verify_again(judgement.run, self._target(row), director, self._stop)
             hits = director.hits
@@ -207,7 +178,7 @@ class Bench:
     def _target(self, row: Row) -> Target:
         target = lab_target(self._need_state())
         changes: dict[str, object] = {"poll": LISTING_EVERY_S}
-        if row.blind:
+        if row.way is Way.BLIND:
             changes["secret_access_key"] = SecretStr("wrong")
         return target.model_copy(update={"s3": target.s3.model_copy(update=changes)})
 
@@ -220,7 +191,7 @@ class Bench:
     def _whole(self, row: Row, path: Path, name: str, director: _Director) -> Judgement:
         profile = parse_profile(merged(BASE, row.profile), row.name)
         environment = {"LOADGEN_LAB_DIR": str(self._lab.directory)}
-        target, disruptor = self._target(row), None if row.powerless else LabDisruptor(self._lab)
+        target, disruptor = self._target(row), None if row.way is Way.POWERLESS else LabDisruptor(self._lab)
         return execute(profile, target, LAB, path, name, director, self._stop, disruptor, environment)
 
     def _killed(self, row: Row, path: Path, name: str, director: _Director) -> Judgement:
@@ -296,105 +267,6 @@ def bench(lab_folder: Path, runs: Path, stop: Stop) -> Iterator[Bench]:
         yield Bench(lab, runs, stop)
     finally:
         lab.wipe()
-
-
-# -- what was hit --------------------------------------------------------------------------------------------------
-
-_POD, _TIME = re.compile(r'pod="[a-z]+-(\d+)"'), re.compile(r"\} (\d{19}) ")
-_INSTANCE, _MOMENT = re.compile(r'instance="[a-z]+-(\d+)"'), re.compile(r" @ (\d+)$")
-_TRACE = re.compile(r"trace ([0-9a-f]{32})$")
-
-
-def batches_of(hits: Sequence[str], plan: Plan, history: History) -> Iterator[Hit]:
-    """User and number of the batches that the items hit belong to."""
-    traces: dict[str, Hit] = {}
-    for hit in hits:
-        pod, at, instance, moment = _POD.search(hit), _TIME.search(hit), _INSTANCE.search(hit), _MOMENT.search(hit)
-        trace = _TRACE.search(hit)
-        if pod and at:
-            yield int(pod[1]), plan.pace(Signal.LOGS, int(pod[1])).last_at(int(at[1]))
-        elif instance and moment:
-            yield int(instance[1]), plan.pace(Signal.METRICS, int(instance[1])).last_at(int(moment[1]) * MS)
-        elif trace:
-            traces = traces or _traces(plan, history)
-            if trace[1] in traces:
-                yield traces[trace[1]]
-
-
-def _traces(plan: Plan, history: History) -> dict[str, Hit]:
-    mine = history.receipts[history.receipts["signal"] == Signal.TRACES.value]
-    found: dict[str, Hit] = {}
-    for user, n in zip(mine["user"].tolist(), mine["n"].tolist(), strict=True):
-        for one in plan.traces.trace_ids(plan.traces.batch(user, n)):
-            found[one.tobytes().hex()] = (user, n)
-    return found
-
-
-# -- what came out of it -------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Assessment:
-    """How a run compares with what its row expects.
-
-    Attributes:
-        found_by: every check that fails, and those expected that cannot tell.
-        alarms: failing checks that the defect does not explain.
-        doubts: checks that cannot tell, though the defect does not explain it.
-        problems: what else is not as expected, in words.
-        busy: the generator itself was late, so the run says little.
-    """
-
-    found_by: tuple[str, ...]
-    alarms: tuple[str, ...]
-    doubts: tuple[str, ...]
-    problems: tuple[str, ...]
-    busy: bool
-
-    @property
-    def ok(self) -> bool:
-        """Found by the checks that are meant for it, and by nothing else."""
-        return not (self.alarms or self.doubts or self.problems)
-
-
-def assess(row: Row, came: Came) -> Assessment:
-    """Hold verdicts against a row."""
-    results = {check: verdict.result for check, verdict in came.verdicts.items()}
-    failing = {check for check, result in results.items() if result is Result.FAIL}
-    open_ = {check for check, result in results.items() if result is Result.UNKNOWN}
-    mine = set(row.finders)
-    found = (failing if row.verdict is Result.FAIL else open_) & mine
-    problems = [f"{check} says {results.get(check, 'nothing')}" for check in row.finders if check not in found]
-    problems += [f"{check} does not fail" for check in row.also if check not in failing]
-    for check in row.finders:
-        if check in found:
-            problems += _evidence(row, came, came.verdicts[check])
-    if row.stalls is not None:
-        p99_s = stalled_p99_s(came.history, row.stalls)
-        if p99_s < STALL_VISIBLE_S:
-            problems.append(f"p99 of the push latency is {p99_s:.2f} s")
-    return Assessment(
-        tuple(sorted(failing | found)),
-        tuple(sorted(failing - (mine if row.verdict is Result.FAIL else set()) - row.also.keys())),
-        tuple(sorted(open_ - mine - row.unsure.keys())),
-        tuple(problems),
-        HEALTH not in mine and results.get(HEALTH) is not Result.PASS,
-    )
-
-
-def _evidence(row: Row, came: Came, verdict: Verdict) -> list[str]:
-    """Where the evidence of a finder does not point at what was planted."""
-    said = "\n".join(verdict.evidence)
-    problems = []
-    if row.points_to and not any(text in said for text in row.points_to):
-        problems.append(f"the evidence of {verdict.check} does not say {' or '.join(map(repr, row.points_to))}")
-    if row.steps and row.names_batch and not came.hits:
-        problems.append("the defect hit nothing")
-    elif row.names_batch and not any(f"user {user}, batch {n}," in said for user, n in came.batches):
-        problems.append(f"the evidence of {verdict.check} names no batch that was hit")
-    if row.items and verdict.value != row.items * len(came.hits):
-        problems.append(f"{verdict.check} counts {verdict.value} where {row.items * len(came.hits)} were hit")
-    return problems
 
 
 def toml_of(settings: dict[str, Any]) -> str:

@@ -16,8 +16,10 @@ import pytest
 from fake_stack import BEGAN_NS, receipt_of, small_plan
 
 from benchmarks.detection import Outcome, chosen, clean_row, exit_code, table
-from benchmarks.detection_rows import BASE, KILLS, NO_ROW, OMITTED, ROWS, Row, merged
-from benchmarks.detection_run import Came, assess, batches_of, toml_of
+from benchmarks.detection_assess import Came, assess, batches_of
+from benchmarks.detection_row import BASE, Row, merged
+from benchmarks.detection_rows import KILLS, NO_ROW, OMITTED, ROWS
+from benchmarks.detection_run import toml_of
 from loadgen.checks import CHECKS
 from loadgen.config import load_profile, parse_profile
 from loadgen.model import NS, Objective, Receipt, Result, Signal, Verdict

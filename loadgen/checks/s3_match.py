@@ -89,7 +89,9 @@ def s3_coverage(history: History, plan: Plan, signal: Signal) -> Coverage:
     user, n, due_ns, done_ns = (mine[name].to_numpy(np.int64) for name in ("user", "n", "due_ns", "done_ns"))
     # The attempt that was accepted brought the data, unless an earlier one may have done so too.
     pushed_ns = np.where(mine["ambiguous_attempts"] > 0, mine["sent_ns"], mine["last_sent_ns"]).astype(np.int64)
-    batches = _Batches(user, n, due_ns, (pushed_ns - OLDER_NS) // NS * NS, done_ns)
+    case = Case(history, plan, plan.profile)
+    there = int(mine["items"].sum()) - int(case.sightings(signal, "verify")["missing"].sum())
+    batches = _Batches(user, n, due_ns, (pushed_ns - OLDER_NS) // NS * NS, done_ns, there)
     places = _Places.nowhere(len(mine))
     if len(objects) and len(mine):
         places = _MATCHES[signal](plan, batches, objects)
@@ -98,7 +100,7 @@ def s3_coverage(history: History, plan: Plan, signal: Signal) -> Coverage:
         n=batches.n,
         done_ns=batches.done_ns,
         stored_ns=np.where(places.stored_ns >= NEVER, 0, places.stored_ns),
-        lost_ns=_lost_ns(Case(history, plan, plan.profile), signal, batches.user, batches.n),
+        lost_ns=_lost_ns(case, signal, batches.user, batches.n),
         exact=places.exact,
         maybe=places.maybe & (places.stored_ns >= NEVER),
         listed_ns=_listed_ns(history, signal.component),
@@ -152,20 +154,26 @@ def _strangers(history: History, component: Component) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Batches:
-    """Accepted batches; the arrays are aligned. An object from before ``since_ns`` cannot hold the batch."""
+    """Accepted batches; the arrays are aligned. An object from before ``since_ns`` cannot hold the batch.
+
+    ``there`` is how many items all of them have, without those that are missing.
+    """
 
     user: Times
     n: Times
     due_ns: Times
     since_ns: Times
     done_ns: Times
+    there: int
 
     def __len__(self) -> int:
         return len(self.user)
 
     def at(self, rows: NDArray[np.intp]) -> _Batches:
         """Some of them."""
-        return _Batches(self.user[rows], self.n[rows], self.due_ns[rows], self.since_ns[rows], self.done_ns[rows])
+        return _Batches(
+            self.user[rows], self.n[rows], self.due_ns[rows], self.since_ns[rows], self.done_ns[rows], self.there
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +210,8 @@ def _all_of(stored_ns: NDArray[np.int64], exact: Flags, maybe: Flags) -> tuple[T
 class _Ranges:
     """Objects with the ranges of their data, both ends inclusive, the earliest in S3 first.
 
-    ``holds`` has a row an object and a column a user; None: the objects were chosen by stream.
+    ``holds`` has a row an object and a column a user; None: the objects were chosen by stream. ``items`` is how many
+    samples an object says that it has.
     """
 
     first_ms: Times
@@ -210,6 +219,7 @@ class _Ranges:
     stored_ns: Times
     compacted: Flags
     cut_ns: Times
+    items: Times
     holds: Flags | None
 
     @classmethod
@@ -227,20 +237,24 @@ class _Ranges:
             known["stored_ns"].to_numpy(np.int64),
             known["compacted"].to_numpy(np.bool_),
             known["cut_ns"].to_numpy(np.int64),
+            known["items"].to_numpy(np.int64),
             holds,
         )
 
-    def proof(self, one: NDArray[np.intp] | int, user: Times, since_ns: Times, done_ns: Times) -> tuple[Flags, Flags]:
+    def proof(
+        self, one: NDArray[np.intp] | int, user: Times, since_ns: Times, done_ns: Times, surely: Flags
+    ) -> tuple[Flags, Flags]:
         """Whether objects that cover a time must hold what was pushed then; and whether they may, but need not.
 
-        What was acknowledged when the object was cut is in it. What came between that and its appearance in S3 is not
-        in it if all clocks agree, but nobody compares the clock of the component.
+        What was acknowledged when the object was cut is in it, and what it itself shows (``surely``). What else came
+        between the cut and the object's appearance in S3 is not in it if all clocks agree, but nobody compares the
+        clock of the component.
         """
         cut_ns, stored_ns = self.cut_ns[one], self.stored_ns[one]
         young = stored_ns >= since_ns
         if self.holds is not None:
             young &= self.holds[one, user]
-        before = (cut_ns == 0) | (done_ns <= cut_ns)
+        before = (cut_ns == 0) | (done_ns <= cut_ns) | surely
         return young & before, young & ~before
 
 
@@ -261,7 +275,9 @@ def _covered(ranges: _Ranges, batches: _Batches, offsets_ms: Times) -> _Places:
         rows = rows[places.stored_ns[rows] >= NEVER]
         if not len(rows):
             continue
-        must, may = ranges.proof(one, sorted_.user[rows], sorted_.since_ns[rows], sorted_.done_ns[rows])
+        # Something made it reach so far, and no two users write at the same time.
+        surely = (begins[rows] == first) | (ends[rows] == last)
+        must, may = ranges.proof(one, sorted_.user[rows], sorted_.since_ns[rows], sorted_.done_ns[rows], surely)
         places.stored_ns[rows[must]] = ranges.stored_ns[one]
         # It may have been in an object that was there before.
         places.exact[rows[must]] = ~places.maybe[rows[must]] & ~ranges.compacted[one]
@@ -278,7 +294,8 @@ def _part_by_part(ranges: _Ranges, batches: _Batches, row: int, times_ms: Times)
     near = np.flatnonzero((ranges.first_ms <= times_ms[-1]) & (ranges.last_ms >= times_ms[0]))
     covers = (ranges.first_ms[near] <= times_ms[:, None]) & (ranges.last_ms[near] >= times_ms[:, None])
     user, since_ns, done_ns = (np.full(len(near), a[row]) for a in (batches.user, batches.since_ns, batches.done_ns))
-    must, may = ranges.proof(near, user, since_ns, done_ns)
+    at_end = np.isin(ranges.first_ms[near], times_ms) | np.isin(ranges.last_ms[near], times_ms)
+    must, may = ranges.proof(near, user, since_ns, done_ns, at_end)
     proven, possible = covers & must, covers & may
     place = proven.argmax(axis=1)  # objects are in the order of their times, so the first is the earliest
     there = proven.any(axis=1)
@@ -306,7 +323,17 @@ def _logs(plan: Plan, batches: _Batches, objects: pd.DataFrame) -> _Places:
 def _metrics(plan: Plan, batches: _Batches, objects: pd.DataFrame) -> _Places:
     batch = plan.metrics.batch(int(batches.user[0]), 0)
     offsets_ms = np.unique(np.asarray(plan.metrics.times_ms(batch), np.int64) - batch.due_ns // MS)
-    return _covered(_Ranges.of(objects, int(batches.user.max()) + 1), batches, offsets_ms)
+    ranges = _Ranges.of(objects, int(batches.user.max()) + 1)
+    places = _covered(ranges, batches, offsets_ms)
+    waiting = np.flatnonzero(places.stored_ns >= NEVER)
+    everything = int(ranges.items.sum()) == batches.there and not ranges.compacted.any()
+    if everything and len(waiting) and places.maybe[waiting].all():
+        # The blocks have just as many samples as were accepted: so what may be in one of them is.
+        due_ms = batches.due_ns[waiting] // MS
+        for row, first_ms, last_ms in zip(waiting, due_ms + offsets_ms[0], due_ms + offsets_ms[-1], strict=True):
+            near = (ranges.first_ms <= last_ms) & (ranges.last_ms >= first_ms)
+            places.stored_ns[row] = ranges.stored_ns[near].max()
+    return places
 
 
 def _rows_by_user(user: Times) -> list[tuple[int, NDArray[np.intp]]]:

@@ -9,7 +9,7 @@ import pytest
 from made_history import BEGAN_NS, Made, good_run
 
 from loadgen.checks.s3_match import s3_coverage
-from loadgen.model import NS, Result, Signal, StackSample
+from loadgen.model import MS, NS, Result, Signal, StackSample
 
 CHECKS = ("logs.s3_delay", "traces.s3_delay", "metrics.s3_delay")
 COMPONENT = {"logs": "loki", "traces": "tempo", "metrics": "mimir"}
@@ -160,3 +160,26 @@ def test_the_clock_of_the_s3_server_is_in_the_evidence(low: float | None, high: 
         ]
     for check in CHECKS:
         assert any(text in evidence for evidence in made.verdict(check).evidence)
+
+
+@pytest.mark.parametrize("end", ["from_ns", "through_ns"])
+def test_a_block_that_ends_with_a_sample_holds_it_even_if_the_acknowledgement_came_after_the_cut(end: str) -> None:
+    made = good_run({"faults": []})
+    newest = max((r for r in made.receipts if r.signal == "metrics"), key=lambda r: r.due_ns)
+    (one,) = [o for o in made.objects if o.component == "mimir" and o.from_ns <= newest.due_ns <= o.through_ns]
+    made.objects.remove(one)
+    cut = replace(one, cut_ns=newest.done_ns - MS, **{end: newest.due_ns})
+    made.objects.append(cut)
+    coverage = s3_coverage(made.history(), made.plan, Signal.METRICS)
+    (place,) = np.flatnonzero((coverage.user == newest.user) & (coverage.n == newest.n))
+    assert coverage.stored_ns[place] > 0 and not coverage.maybe[place]
+    midst = replace(cut, from_ns=one.from_ns - NS, through_ns=one.through_ns + NS)
+    made.objects[-1] = midst
+    coverage = s3_coverage(made.history(), made.plan, Signal.METRICS)
+    assert coverage.stored_ns[place] == 0 and coverage.maybe[place]
+    # If all blocks together have just as many samples as were accepted, what may be in one of them is.
+    rest = sum(o.items for o in made.objects if o.component == "mimir") - midst.items
+    accepted = sum(r.items for r in made.receipts if r.signal == "metrics")
+    made.objects[-1] = replace(midst, items=accepted - rest)
+    coverage = s3_coverage(made.history(), made.plan, Signal.METRICS)
+    assert coverage.stored_ns[place] == midst.modified_ns and not coverage.exact[place] and not coverage.pending
