@@ -72,6 +72,7 @@ class RunInfo:
         interrupted: a person or the system ended the run before its time.
         notes: things that a reader of the report should know.
         users: virtual users that really ran of each signal; empty: as many as the profile says.
+        workers: Locust workers when the load began; numbers of users are spread over them, and may have gaps then.
     """
 
     key: RunKey
@@ -86,6 +87,7 @@ class RunInfo:
     interrupted: bool = False
     notes: tuple[str, ...] = ()
     users: Mapping[str, int] = field(default_factory=dict)
+    workers: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +198,7 @@ class RunDir:
                 verified_ns=int(raw["verified_ns"]),
                 interrupted=bool(raw["interrupted"]),
                 notes=tuple(raw["notes"]),
+                workers=int(raw.get("workers", 1)),
                 users={str(signal): int(count) for signal, count in dict(raw.get("users", {})).items()},
             )
         except OSError as problem:

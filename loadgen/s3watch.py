@@ -167,7 +167,8 @@ class S3Watcher:
         """What to look for, with a client to do it; None if that cannot be."""
         try:
             if self._wanted is None or not self._wanted.ended_ns:
-                self._wanted = wanted_of(self._run.info(), self._began_ns)
+                info = self._run.info()
+                self._wanted = wanted_of(info, self._began_ns, self._senders() if info.load_ended_ns else None)
             if self._client is None:
                 self._client = self._make_client(self._s3)
             if not self._buckets:
@@ -179,6 +180,14 @@ class S3Watcher:
             self._problem(explain_s3(problem, self._s3, ""))
             return None
         return self._wanted
+
+    def _senders(self) -> dict[Signal, tuple[int, ...]]:
+        """The users that sent something; empty where no receipt tells it."""
+        receipts, _ = self._run.rows("receipts")
+        sent = receipts[receipts["sent_ns"] > 0]
+        if sent.empty:
+            return {}
+        return {one: tuple(sorted(sent.loc[sent["signal"] == one.value, "user"].unique().tolist())) for one in Signal}
 
     def _open(self, wanted: Wanted) -> list[_Bucket]:
         """A sweep for the bucket of every signal that is sent. What an earlier watcher stored is not stored again."""

@@ -127,8 +127,8 @@ class MimirBlocks:
         index = rows.get(_INDEX)
         if index is None:
             raise BlockError("there is a meta.json without an index beside it")
-        for user in range(len(self._users), wanted.users[Signal.METRICS]):
-            self._users[wanted.plan.metrics.instance(user).encode()] = user
+        if len(self._users) != len(wanted.users[Signal.METRICS]):
+            self._users = {wanted.plan.metrics.instance(user).encode(): user for user in wanted.users[Signal.METRICS]}
         users = self._users_in(index, asking, wanted.plan.key.run.encode())
         if not users:
             return None

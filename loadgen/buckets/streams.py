@@ -68,6 +68,7 @@ class StreamSweep:
         self._found = found
         self._streams: dict[str, _Stream] = {}
         self._order: list[str] = []
+        self._users: tuple[int, ...] = ()
         self._any = False
         self._across_requests = 0
         self.undecided = 0
@@ -114,11 +115,15 @@ class StreamSweep:
     # -- inside ----------------------------------------------------------------------------------------------------
 
     def _know(self, wanted: Wanted) -> None:
-        """The fingerprints of the run's streams; more users may come while it goes on."""
-        for user in range(len(self._streams), wanted.users[Signal.LOGS]):
-            self._streams[wanted.plan.logs.fingerprint(user)] = _Stream(user)
-        if len(self._order) != len(self._streams):
-            self._order = sorted(self._streams)
+        """The fingerprints of the run's streams; it is known better who they are once the load is over."""
+        users = wanted.users[Signal.LOGS]
+        if users == self._users:
+            return
+        self._users = users
+        names = {wanted.plan.logs.fingerprint(user): user for user in users}
+        for name, user in names.items():
+            self._streams.setdefault(name, _Stream(user))
+        self._order = sorted(names)
 
     def _one_by_one(self, wanted: Wanted, tenant: str, names: list[str]) -> Iterator[int]:
         for name in names:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from loadgen.config import parse_profile
+from loadgen.config import Profile, parse_profile
 from loadgen.model import NS, Component, Signal
 from loadgen.plan import Plan, plan_of
 from loadgen.rundir import RunInfo
@@ -26,7 +26,8 @@ class Wanted:
         began_ns: nothing of the run is older.
         ended_ns: end of the load, 0 while it goes on.
         late_ns: how long after its due time an item may still arrive at a component.
-        users: virtual users of each signal.
+        users: numbers of the virtual users of each signal: those that sent something once that is known, before that
+            all that there can be.
         tenants: configured tenants by component; empty: not known.
     """
 
@@ -34,7 +35,7 @@ class Wanted:
     began_ns: int
     ended_ns: int
     late_ns: int
-    users: Mapping[Signal, int]
+    users: Mapping[Signal, tuple[int, ...]]
     tenants: Mapping[Component, str]
 
     def may_hold(self, from_ns: int, through_ns: int, now_ns: int) -> bool:
@@ -43,8 +44,8 @@ class Wanted:
         return from_ns <= until_ns and through_ns >= self.began_ns - _NEAR_NS
 
 
-def wanted_of(info: RunInfo, began_ns: int) -> Wanted:
-    """What a stored run says of itself.
+def wanted_of(info: RunInfo, began_ns: int, sent: Mapping[Signal, tuple[int, ...]] | None = None) -> Wanted:
+    """What a stored run says of itself; ``sent`` are the users that sent something, where that is known.
 
     Raises:
         ConfigError, ValueError: its profile or name cannot be used.
@@ -55,9 +56,14 @@ def wanted_of(info: RunInfo, began_ns: int) -> Wanted:
         began_ns=began_ns,
         ended_ns=info.load_ended_ns,
         late_ns=round((profile.run.max_late + profile.run.retry_for + profile.run.timeout) * NS) + _MARGIN_NS,
-        users={one: max(profile.users(one), info.users.get(one.value, 0)) for one in Signal},
+        users=dict(sent) if sent else {one: _possible(profile, info, one) for one in Signal},
         tenants={one.component: _tenant(info.target.get(one.component.value)) for one in Signal},
     )
+
+
+def _possible(profile: Profile, info: RunInfo, signal: Signal) -> tuple[int, ...]:
+    """The numbers that users can have: each worker takes every so many-th, and they need not share them equally."""
+    return tuple(range(max(profile.users(signal), info.users.get(signal.value, 0)) * max(1, info.workers)))
 
 
 def _tenant(section: object) -> str:

@@ -143,7 +143,7 @@ class _Session:
             )
             log.info("run directory: %s", self.run.path)
         key = replace(info.key, began_ns=began_ns)
-        self.run.write_info(replace(info, key=key))
+        self.run.write_info(replace(info, key=key, workers=workers))
         self.progress = ProgressKeeper(self.run.path, began_ns)
         self.recorder = Recorder(run_sink(self.run, self.progress))
         if isinstance(runner, MasterRunner):
