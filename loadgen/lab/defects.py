@@ -103,6 +103,7 @@ class Order:
     asked: DefectOrder
     remaining: int
     hits: list[Hit] = field(default_factory=list)
+    withdrawn: bool = False
 
     @property
     def kind(self) -> DefectKind:
@@ -118,6 +119,18 @@ class Order:
         """What the API shows of it."""
         hits = [{"item": hit.item, "at_ns": hit.at_ns} for hit in self.hits]
         return {**asdict(self.asked), "remaining": self.remaining, "hits": hits}
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Something that is kept back, until its time has come or the order is withdrawn."""
+
+    order: Order
+    until_ns: int
+
+    def over(self, now_ns: int) -> bool:
+        """Whether it may go."""
+        return self.order.withdrawn or now_ns >= self.until_ns
 
 
 class DefectError(Exception):
@@ -170,8 +183,15 @@ class Defects:
                     return order
         return None
 
+    def hold(self, item: str) -> Hold | None:
+        """Whether a chunk or block that is due is to be kept from S3, and how long."""
+        order = self.claim(item, DefectKind.WITHHOLD)
+        return None if order is None else Hold(order, self._clock_ns() + order.delay_ns)
+
     def clear(self) -> None:
-        """Withdraws everything that still waits, and forgets the hits."""
+        """Withdraws everything that still waits, lets go of what is withheld from S3, and forgets the hits."""
+        for order in self._orders:
+            order.withdrawn = True
         self._orders.clear()
 
     def place(self, data: object) -> Order:

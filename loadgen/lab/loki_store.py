@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from loadgen.lab.defects import DefectKind, Defects
+from loadgen.lab.defects import Defects
 from loadgen.lab.exposition import Metrics
 from loadgen.lab.logql_ast import Matcher
 from loadgen.lab.loki_chunks import (
@@ -274,7 +274,7 @@ class LokiStore:
             due = [
                 s
                 for s in self._unflushed.values()
-                if any(head.held_until_ns <= now_ns for head in s.flushing)
+                if not all(head.held(now_ns) for head in s.flushing)
                 or (s.head is not None and s.head.first_arrival_ns <= older_than_ns)
             ]
             if not due:
@@ -283,10 +283,11 @@ class LokiStore:
             jobs: list[tuple[Stream, Head]] = []
             for stream in due:
                 if stream.head is not None and stream.head.first_arrival_ns <= older_than_ns:
-                    self._withhold(stream, stream.head, now_ns)
+                    if self._defects is not None:
+                        stream.head.hold = self._defects.hold(f"a chunk of {stream.labels_text}")
                     stream.flushing.append(stream.head)
                     stream.head = None
-                jobs += [(stream, head) for head in stream.flushing if head.held_until_ns <= now_ns]
+                jobs += [(stream, head) for head in stream.flushing if not head.held(now_ns)]
             if not jobs:
                 return True
             try:
@@ -309,12 +310,6 @@ class LokiStore:
             self._drop_log()
             await self._merge_indexes(self._store)
             return True
-
-    def _withhold(self, stream: Stream, head: Head, now_ns: int) -> None:
-        """Keep a head from S3 for a while, where a defect on order says so."""
-        if self._defects is not None:
-            order = self._defects.claim(f"a chunk of {stream.labels_text}", DefectKind.WITHHOLD)
-            head.held_until_ns = now_ns + order.delay_ns if order is not None else 0
 
     async def _upload(
         self, store: Store, jobs: Sequence[tuple[Stream, Head]]

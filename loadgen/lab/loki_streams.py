@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from operator import le, lt
 
+from loadgen.lab.defects import Hold
 from loadgen.lab.loki_chunks import ChunkRef, Entries
 from loadgen.lab.loki_labels import Labels, fingerprint, format_labels
 from loadgen.lab.loki_level import Metadata
@@ -18,7 +19,7 @@ class Head:
     """Entries of one stream that arrived since the last flush; only ever appended to, so readers may take a prefix."""
 
     __slots__ = (
-        "first_arrival_ns", "first_segment", "held_until_ns", "in_order", "lines", "metadata", "seen", "size_bytes",
+        "first_arrival_ns", "first_segment", "hold", "in_order", "lines", "metadata", "seen", "size_bytes",
         "times_ns",
     )  # fmt: skip
 
@@ -30,8 +31,12 @@ class Head:
         self.in_order = True
         self.first_segment = first_segment
         self.first_arrival_ns = first_arrival_ns
-        self.held_until_ns = 0
+        self.hold: Hold | None = None
         self.seen: set[tuple[int, bytes]] | None = None
+
+    def held(self, now_ns: int) -> bool:
+        """Whether a defect on order keeps it from S3."""
+        return self.hold is not None and not self.hold.over(now_ns)
 
     def has(self, time_ns: int, line: bytes) -> bool:
         """Whether this very entry is in here; builds an index at the first call."""

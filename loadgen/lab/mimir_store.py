@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from loadgen.lab.defects import DefectKind, Defects
+from loadgen.lab.defects import Defects, Hold
 from loadgen.lab.mimir_blocks import BlockData, PreparedBlock, StoredBlock, prepare, split_by_range
 from loadgen.lab.mimir_bucket import BlockBucket
 from loadgen.lab.mimir_head import (
@@ -101,7 +101,7 @@ class SampleStore:
         self._active = GrowingColumns()
         self._taken: _Taken | None = None
         self._defects = defects
-        self._held: list[tuple[int, SampleColumns]] = []
+        self._held: list[tuple[Hold, SampleColumns]] = []
         self._hidden: list[Hidden] = []
         self._oldest_ns: int | None = None
         self._series_log = WriteAheadLog(data_dir / "series")
@@ -122,7 +122,7 @@ class SampleStore:
 
     def age_s(self) -> float | None:
         """How long the oldest sample waits for a flush; None if there is none."""
-        if self._taken is not None or any(until_ns <= self._clock_ns() for until_ns, _ in self._held):
+        if self._taken is not None or any(hold.over(self._clock_ns()) for hold, _ in self._held):
             return float("inf")
         oldest = self._oldest_ns
         return None if oldest is None else (self._clock_ns() - oldest) / 1e9
@@ -257,13 +257,13 @@ class SampleStore:
 
     def _withheld(self, taken: _Taken) -> bool:
         """Whether a defect on order keeps this head from S3; it stays in memory and in the log."""
-        order = None
+        hold = None
         if self._defects is not None and not taken.blocks:
-            order = self._defects.claim(f"a block of {len(taken.samples)} samples", DefectKind.WITHHOLD)
-        if order is None:
+            hold = self._defects.hold(f"a block of {len(taken.samples)} samples")
+        if hold is None:
             return False
         with self.lock:
-            self._held.append((self._clock_ns() + order.delay_ns, taken.samples))
+            self._held.append((hold, taken.samples))
             self._taken = None
         return True
 
@@ -284,10 +284,11 @@ class SampleStore:
         """Moves samples whose moment has come to where queries and flushes find them."""
         if self._held:
             now = self._clock_ns()
-            for until_ns, samples in self._held:
-                if until_ns <= now:
+            over = [hold.over(now) for hold, _ in self._held]
+            for (_, samples), free in zip(self._held, over, strict=True):
+                if free:
                     self._append(samples)
-            self._held = [held for held in self._held if held[0] > now]
+            self._held = [held for held, free in zip(self._held, over, strict=True) if not free]
         if self._hidden:
             now = self._clock_ns()
             self._append(joined(hidden.samples for hidden in self._hidden if hidden.until_ns <= now))

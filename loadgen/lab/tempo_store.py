@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from loadgen.lab.defects import DefectKind
+from loadgen.lab.defects import DefectKind, Hold
 from loadgen.lab.exposition import Metrics
 from loadgen.lab.objectstore import Store, StoreError
 from loadgen.lab.settings import ServerSettings
@@ -72,7 +72,7 @@ class TraceStore:
         self._lock = threading.Lock()
         self._live: dict[bytes, LiveTrace] = {}
         self._flushing: dict[bytes, LiveTrace] = {}
-        self._held: list[tuple[int, dict[bytes, LiveTrace]]] = []
+        self._held: list[tuple[Hold, dict[bytes, LiveTrace]]] = []
         self._cut: Built | None = None
         self._blocks: dict[str, Block] = {}
         self._born_ns: dict[str, int] = {}
@@ -316,15 +316,15 @@ class TraceStore:
             if not any(trace.arrived_ns <= due_ns for trace in ready):
                 return False
             chosen = [trace for trace in ready if trace.arrived_ns <= early_ns][:MAX_BLOCK_TRACES]
-            order = self.defects.claim(f"a block of {len(chosen)} traces", DefectKind.WITHHOLD)
+            hold = self.defects.hold(f"a block of {len(chosen)} traces")
             goes = self._flushing
-            if order is not None:
+            if hold is not None:
                 goes = {}
-                self._held.append((now_ns + order.delay_ns, goes))
+                self._held.append((hold, goes))
             for trace in chosen:
                 del self._live[trace.trace_id]
                 goes[trace.trace_id] = trace
-        if order is not None:
+        if hold is not None:
             return self._next_cut(through_ns)
         self._wal.rotate()
         self._cut = build([view_of(trace) for trace in chosen], self.tenant)
@@ -332,14 +332,14 @@ class TraceStore:
 
     def _take_back(self, now_ns: int) -> None:
         """Lets go of what was withheld from S3 for long enough; the caller holds the lock."""
-        for until_ns, traces in self._held:
-            if until_ns <= now_ns:
-                for trace_id, trace in traces.items():
-                    later = self._live.get(trace_id)
-                    if later is not None:
-                        trace.join(later)
-                    self._live[trace_id] = trace
-        self._held = [held for held in self._held if held[0] > now_ns]
+        over = [hold.over(now_ns) for hold, _ in self._held]
+        for (_, traces), free in zip(self._held, over, strict=True):
+            for trace_id, trace in traces.items() if free else ():
+                later = self._live.get(trace_id)
+                if later is not None:
+                    trace.join(later)
+                self._live[trace_id] = trace
+        self._held = [held for held, free in zip(self._held, over, strict=True) if not free]
 
     def _write_cut(self, store: Store) -> bool:
         built = self._cut

@@ -76,6 +76,9 @@ class Client:
     def post(self, path: str, **options: Any) -> requests.Response:
         return self._session.post(f"{self.url}{path}", timeout=60, **options)
 
+    def delete(self, path: str) -> requests.Response:
+        return self._session.delete(f"{self.url}{path}", timeout=60)
+
     def flush(self) -> None:
         assert self.get("/ingester/flush", wait="true").status_code == 204
 

@@ -158,6 +158,12 @@ def test_a_withheld_chunk_stays_readable_and_goes_to_s3_when_its_time_has_come(t
         assert chunks(client.store) == 0
         clock.now_ns += 91 * NS
         wait_for(lambda: chunks(client.store) == 1)
+        client.defect("withhold", delay_s=3600)
+        client.lines(1, {"app": "c"}, back_ns=NS)
+        clock.now_ns += 2 * NS
+        wait_for(lambda: len(client.hits()) == 2)
+        assert client.session.delete(f"{client.url}/lab/defects").status_code == 204
+        wait_for(lambda: chunks(client.store) == 2)
         assert client.texts('{app="a"}') == LINES
 
 

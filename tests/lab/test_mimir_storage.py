@@ -288,8 +288,10 @@ def test_a_withheld_block_is_read_and_kept_in_the_log_until_it_goes_to_s3(tmp_pa
         assert client.only("up", NOW_MS + 10) == [(NOW_MS, 1.0), (NOW_MS + 1, 2.0)]
     with served(tmp_path) as client:
         assert client.only("up", NOW_MS + 10) == [(NOW_MS, 1.0), (NOW_MS + 1, 2.0)]
-        client.defect("withhold", delay_s=0)
+        client.defect("withhold", delay_s=3600)
         client.flush()
+        assert blocks(tmp_path) == 1
+        assert client.delete("/lab/defects").status_code == 204
         client.flush()
         assert blocks(tmp_path) == 2
         assert client.only("up", NOW_MS + 10) == [(NOW_MS, 1.0), (NOW_MS + 1, 2.0)]

@@ -403,6 +403,13 @@ def test_a_withheld_block_is_read_and_kept_in_the_log_until_it_goes_to_s3(lab: L
     lab.store.flush(force=True)
     assert len(lab.keys("meta.json")) == 2
     assert lab.spans(1) == ["span 1", "span 2", "span 3"]
+    lab.store.defects.place({"kind": "withhold", "delay_s": 90})
+    lab.store.ingest(export((3, 1)))
+    lab.store.flush(force=True)
+    assert len(lab.keys("meta.json")) == 2
+    lab.store.defects.clear()
+    lab.store.flush(force=True)
+    assert len(lab.keys("meta.json")) == 3
 
 
 def test_a_broken_export_is_unavailable_and_stores_everything(lab: Lab) -> None:
