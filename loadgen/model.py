@@ -239,6 +239,10 @@ class QueryTiming:
     detail: str
 
 
+NOTHING_CERTAIN_NS = 1
+"""As ``cut_ns`` of a `StoredObject`: nothing is certain to be in it, whatever its range is."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoredObject:
     """An object that holds telemetry, seen in a listing of a bucket.
@@ -250,13 +254,15 @@ class StoredObject:
         first_seen_ns: the listing that showed it first.
         stream: Loki's stream fingerprint in hex, else empty.
         from_ns, through_ns: range of the data in it, both inclusive (0: not known).
-        items: traces or samples in it as its own metadata says, 0 if it does not.
-        ids: in one string, of Tempo the trace ids in it, 16 bytes each; of Mimir the numbers of the run's users whose
-            series are in it, 4 bytes each, little-endian; empty for Loki.
+        items: lines, traces or samples in it as its own metadata says, 0 if it does not or nobody asked.
+        ids: in one string, what of the run is in it: of Tempo trace ids, 16 bytes each; of Mimir, for every user, its
+            number and how many of its series, 4 bytes each, little-endian; empty for Loki.
         compacted: made of older objects, so its time is only an upper bound for what is in it.
         cut_ns: Mimir: when the block was cut from the ingester's memory, by the ingester's clock (0: not known).
             Nothing that was acknowledged later is proven by it.
+            `NOTHING_CERTAIN_NS`: and nothing at all.
         detail: why it could not be read, if so.
+        part: to which of several streams that Loki made of one it belongs, from 1; 0: Loki did not split the stream.
     """
 
     component: str
@@ -273,6 +279,7 @@ class StoredObject:
     compacted: bool
     cut_ns: int
     detail: str
+    part: int = 0
 
 
 @dataclass(frozen=True, slots=True)

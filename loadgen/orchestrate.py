@@ -362,6 +362,7 @@ def _pending_in_s3(run: RunDir, plan: Plan) -> tuple[int, int]:
 def _note(run: RunDir, watcher: S3Watcher) -> None:
     """Let the report say what the S3 watcher met."""
     notes = [f"watching S3: {problem}" for problem in watcher.problems]
+    notes += watcher.notes
     if abs(watcher.clock_difference_ns) >= NS:
         notes.append(f"the clock of the S3 server differs by {watcher.clock_difference_ns / NS:+.1f} s; corrected")
     info = run.info()

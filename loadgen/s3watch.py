@@ -113,6 +113,11 @@ class S3Watcher:
         with self._lock:
             return tuple(f"{text} ({times} times)" if times > 1 else text for text, times in self._problems.values())
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the report should know beside the problems."""
+        return (self._streams.note,) if self._streams is not None and self._streams.note else ()
+
     def start(self) -> None:
         """Begin to watch."""
         if not self._s3.endpoint:
@@ -236,12 +241,16 @@ class S3Watcher:
         bucket = next((one for one in self._buckets if one.sweep is self._streams), None)
         if bucket is None or self._streams is None or self._wanted is None or not bucket.last_listing_ns:
             return
+        count = 0
         try:
-            count = max(self._streams.strangers(self._wanted), default=0)
+            for unknown in self._streams.strangers(self._wanted):
+                count = unknown
         except Exception as problem:  # as in _look
             self._problem(explain_s3(problem, self._s3, bucket.name), f"{bucket.name} {error_code(problem)}")
             return
         self._sample("other_streams", bucket, self._clock(), count)
+        if self._streams.renamed:
+            self._look(bucket, self._wanted, whole=True)
 
     def _sample(self, metric: str, bucket: _Bucket, at_ns: int, value: float) -> None:
         labels = f"component={bucket.component},bucket={bucket.name}"

@@ -12,9 +12,6 @@ from loadgen.targets.otel import SdkProbe, Transport
 from loadgen.targets.push import HttpPusher, loki_pusher, mimir_pusher, tempo_grpc_pusher, tempo_http_pusher
 from loadgen.targets.retry import PushPolicy, PushResult
 
-# The SDK probe is a user of its own; its number lies far above those of ordinary users.
-SDK_USER = 900_000
-
 
 class Senders:
     """The connections of one process; users of a transport share its pool."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from bisect import bisect_right, insort
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any
@@ -12,7 +13,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from loadgen.lab.mimir_index import encode_index
 from loadgen.model import NS
+from loadgen.signals.metrics import Labels
 from loadgen.targets.blocks import ulid_at
 
 BUCKETS = ("loki-chunks", "tempo-traces", "mimir-blocks")
@@ -99,26 +102,26 @@ class FakeS3:
         return {"Body": io.BytesIO(content)}
 
 
-def tsdb_index(symbols: list[str]) -> bytes:
-    """A TSDB index of which only the head is real."""
-    body = b"".join(bytes([len(symbol)]) + symbol.encode() for symbol in sorted(symbols))
-    head = b"\xba\xaa\xd7\x00\x02" + (4 + len(body)).to_bytes(4, "big") + len(symbols).to_bytes(4, "big")
-    return head + body + b"the rest"
-
-
 def put_mimir_block(
-    s3: FakeS3, symbols: list[str], from_s: float, to_s: float, made_s: float = 0.0, level: int = 1, age_s: float = 0.0
+    s3: FakeS3,
+    series: Sequence[Labels],
+    from_s: float,
+    to_s: float,
+    made_s: float = 0.0,
+    level: int = 1,
+    age_s: float = 0.0,
+    **compaction: Any,
 ) -> str:
-    """A block made so many seconds ago with data of these seconds since the epoch; its prefix."""
+    """A block of these series, made so many seconds ago with data of these seconds since the epoch; its prefix."""
     ulid = ulid_at((s3.now_ns - round((made_s + age_s) * NS)) // 1_000_000) + f"{len(s3.buckets['mimir-blocks']):016d}"
     meta = {
         "ulid": ulid,
         "minTime": round(from_s * 1000),
         "maxTime": round(to_s * 1000),
         "stats": {"numSamples": 7},
-        "compaction": {"level": level, "sources": [ulid]},
+        "compaction": {"level": level, "sources": [ulid], **compaction},
     }
-    for name, content in (("index", tsdb_index(symbols)), ("meta.json", json.dumps(meta).encode())):
+    for name, content in (("index", encode_index(series, b"")), ("meta.json", json.dumps(meta).encode())):
         s3.put("mimir-blocks", f"anonymous/{ulid}/{name}", content, age_s)
     return f"anonymous/{ulid}"
 

@@ -2,85 +2,26 @@
 
 from __future__ import annotations
 
+import struct
 import threading
 import tracemalloc
 import uuid
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
 import pytest
-from botocore.exceptions import ClientError
-from fake_s3 import BUCKETS, FakeS3, put_mimir_block, put_tempo_block
+from fake_s3 import BUCKETS, FakeS3, put_tempo_block
+from s3_bench import BEGAN_NS, BEGAN_S, UUID, Bench, made, refused
 
-from loadgen.config import S3Target, parse_profile
-from loadgen.model import MS, NS, RunKey, Signal
-from loadgen.plan import Plan, plan_of
-from loadgen.rundir import RunDir, RunInfo
+from loadgen.config import S3Target
+from loadgen.model import MS, NS, Signal
+from loadgen.rundir import RunDir
 from loadgen.s3watch import MAX_REQUESTS, S3Watcher
-
-BEGAN_NS = 1_800_000_000 * NS
-BEGAN_S = BEGAN_NS // NS
-PROFILE: dict[str, Any] = {"logs": {"users": 3, "lines_per_s": 10}, "metrics": {"users": 2}, "traces": {"users": 1}}
-IDS = [bytes([i]) * 16 for i in (1, 2, 3)]
-UUID = "31c02576-dc82-45d2-9619-d7c4039f0667"
-SERIES = ["__name__", "host-00000", "host-00001", "instance", "r", "run"]
-
-
-class Bench:
-    def __init__(self, path: Path, profile: dict[str, Any], target: dict[str, Any]) -> None:
-        self.s3 = FakeS3(BEGAN_NS + 10 * NS)
-        info = RunInfo(RunKey("r", 1, BEGAN_NS), {**PROFILE, **profile}, (), target, "test", {}, {})
-        self.run = RunDir.create(path / "run", info)
-        self.plan: Plan = plan_of(info.key, parse_profile(info.profile, "test"))
-        self.watcher = self.another()
-
-    def another(self) -> S3Watcher:
-        target = S3Target(endpoint="http://s3:9000", poll=0.01)
-        return S3Watcher(target, self.run, self.s3.clock, BEGAN_NS, client=lambda _: self.s3)
-
-    def end_load(self, after_s: float) -> None:
-        self.run.write_info(replace(self.run.info(), load_ended_ns=BEGAN_NS + round(after_s * NS)))
-
-    def put_chunk(self, user: int = 0, first_s: float = 0, last_s: float = 9, tenant: str = "fake", **more: Any) -> str:
-        first, last = (BEGAN_NS // MS + round(at * 1000) for at in (first_s, last_s))
-        stream = self.plan.logs.fingerprint(user)
-        key = f"{tenant}/{stream}/{first:x}:{last:x}:{len(self.s3.buckets['loki-chunks']):x}"
-        self.s3.put("loki-chunks", key, b"c" * 538, **more)
-        return key
-
-    def put_traces(self, name: str = UUID, **more: Any) -> str:
-        return put_tempo_block(self.s3, name, IDS, BEGAN_S, BEGAN_S + 5, **more)
-
-    def put_metrics(self, symbols: list[str] = SERIES, from_s: float = BEGAN_S, **more: Any) -> str:
-        return put_mimir_block(self.s3, symbols, from_s, from_s + 5, **more)
-
-    def objects(self) -> pd.DataFrame:
-        rows, damaged = self.run.rows("objects")
-        assert not damaged
-        return rows.sort_values("component", ignore_index=True)
-
-    def requests(self) -> int:
-        """Requests of one poll of the running watcher."""
-        before = len(self.s3.lists) + len(self.s3.gets)
-        self.watcher._poll(whole=False)
-        self.watcher._store(force=True)
-        return len(self.s3.lists) + len(self.s3.gets) - before
-
-
-def made(path: Path, target: dict[str, Any] | None = None, **profile: Any) -> Bench:
-    return Bench(path, profile, target or {})
+from loadgen.signals.traces import SDK_USER
 
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     return made(tmp_path)
-
-
-def refused(code: str, status: int = 403) -> ClientError:
-    response: Any = {"Error": {"Code": code, "Message": "no"}, "ResponseMetadata": {"HTTPStatusCode": status}}
-    return ClientError(response, "GetObject")
 
 
 # -- what is found -------------------------------------------------------------------------------------------------
@@ -95,8 +36,8 @@ def test_new_objects_are_stored_once_with_what_they_hold(bench: Bench) -> None:
     assert (loki.key, loki.size_bytes, loki.stream) == (chunk, 538, bench.plan.logs.fingerprint(1))
     assert (loki.from_ns, loki.through_ns) == (BEGAN_NS, BEGAN_NS + 9 * NS + MS - 1)
     assert (mimir.key, mimir.items, mimir.from_ns) == (f"{metrics}/meta.json", 7, BEGAN_NS)
-    assert mimir.ids == b"\0\0\0\0\1\0\0\0" and BEGAN_NS < mimir.cut_ns <= bench.s3.now_ns
-    assert (tempo.items, tempo.ids, tempo.key) == (3, b"".join(IDS), f"{traces}/meta.json")
+    assert mimir.ids == struct.pack("<4I", 0, 4, 1, 4) and BEGAN_NS < mimir.cut_ns <= bench.s3.now_ns
+    assert (tempo.items, tempo.ids, tempo.key) == (3, b"".join(sorted(bench.ids)), f"{traces}/meta.json")
     assert tempo.size_bytes == len(bench.s3.buckets["tempo-traces"][f"{traces}/data.parquet"][0])
     for row in (loki, mimir, tempo):
         assert row.modified_ns == BEGAN_NS + 10 * NS <= row.first_seen_ns and not row.detail and not row.compacted
@@ -112,14 +53,15 @@ def test_objects_of_earlier_runs_are_left_alone_without_reading_them(bench: Benc
 
 
 def test_blocks_of_other_times_and_other_series_are_opened_once_and_not_stored(bench: Bench) -> None:
-    put_tempo_block(bench.s3, UUID, IDS, BEGAN_S - 9000, BEGAN_S - 8000)
-    bench.put_metrics(["host-00000", "another-run"])
-    bench.put_metrics(["r", "host-99999"])
+    put_tempo_block(bench.s3, UUID, bench.ids, BEGAN_S - 9000, BEGAN_S - 8000)
+    put_tempo_block(bench.s3, str(uuid.UUID(int=9)), [bytes([7]) * 16], BEGAN_S, BEGAN_S + 5)
+    bench.put_metrics(bench.series(0, run="another"))
+    bench.put_metrics(bench.series(0, instance="host-99999"))
     bench.put_metrics(from_s=BEGAN_S - 9000)
     for _ in range(3):
         bench.watcher.poll_once()
     assert bench.objects().empty and not bench.watcher.problems
-    assert len(bench.s3.gets) == len(set(bench.s3.gets)) == 6
+    assert len(bench.s3.gets) == len(set(bench.s3.gets)) == 8
 
 
 def test_an_object_that_appears_later_is_seen_later(bench: Bench) -> None:
@@ -601,3 +543,39 @@ def test_a_full_disk_keeps_the_rows_for_later(bench: Bench, monkeypatch: pytest.
 def test_every_signal_has_its_bucket() -> None:
     target = S3Target()
     assert len({target.bucket(signal.component) for signal in Signal}) == 3
+
+
+# -- what Mimir's blocks hold --------------------------------------------------------------------------------------
+
+
+def test_a_block_tells_of_each_user_how_many_series_it_holds(bench: Bench) -> None:
+    bench.put_metrics([*bench.series(0)[:3], *bench.series(1), *bench.series(0, run="another")])
+    bench.watcher.poll_once()
+    [row] = bench.objects().itertuples()
+    assert row.ids == struct.pack("<4I", 0, 3, 1, 4)
+
+
+def test_samples_that_came_out_of_order_and_what_compaction_made_of_them_are_certain_of_nothing(bench: Bench) -> None:
+    late = bench.put_metrics(made_s=5, hints=["from-out-of-order"]).split("/")[1]
+    other = bench.put_metrics(made_s=4).split("/")[1]
+    bench.put_metrics(made_s=2, level=2, sources=[late, other])
+    bench.put_metrics(made_s=1, level=2, length_s=4000)
+    bench.watcher.poll_once()
+    rows = bench.objects().sort_values("key")
+    assert [cut_ns > 1 for cut_ns in rows["cut_ns"]] == [False, True, False, False]
+
+
+def test_of_a_block_of_traces_only_the_ids_of_the_run_are_kept(bench: Bench) -> None:
+    bench.ids += [bytes([7]) * 16, bytes([9]) * 16]
+    bench.put_traces()
+    bench.watcher.poll_once()
+    [row] = bench.objects().itertuples()
+    assert row.ids == b"".join(sorted(bench.ids[:3]))
+
+
+def test_traces_of_the_sdk_probe_are_of_the_run(bench: Bench) -> None:
+    source = bench.plan.traces
+    bench.ids = [one.tobytes() for one in source.trace_ids(source.batch(SDK_USER, 1))]
+    bench.put_traces()
+    bench.watcher.poll_once()
+    assert len(bench.objects()) == 1

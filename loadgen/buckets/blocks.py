@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Generator, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -17,21 +17,22 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from loadgen.buckets.asking import Asking, Listed
+from loadgen.buckets.own_ids import own_ids
 from loadgen.buckets.tenants import Tenants
 from loadgen.buckets.wanted import GRACE_NS, Wanted
-from loadgen.model import MS, NS, Component, Signal, StoredObject
+from loadgen.model import MS, NOTHING_CERTAIN_NS, NS, Component, Signal, StoredObject
 from loadgen.targets.blocks import (
     MIMIR_BLOCK,
     TEMPO_BLOCK,
     BlockError,
     Content,
-    index_symbols,
     mimir_block,
     tempo_block,
     trace_ids,
     ulid_at,
 )
 from loadgen.targets.s3 import is_about_object
+from loadgen.targets.tsdb_index import series_counts
 
 _TRIES = 3
 _DETAIL_CHARS = 300
@@ -98,18 +99,20 @@ class TempoBlocks:
         ids = trace_ids(data.size_bytes, lambda offset, length: asking.read(data.key, offset, length))
         # The renamed metadata is as young as the compaction; the data keeps its time.
         dated = meta if meta.key.endswith(f"/{_META}") else data
-        return Opened(_with_ids(content, ids), dated, data.size_bytes)
+        ours = own_ids(ids, wanted, content.from_ns, content.through_ns)
+        return Opened(replace(content, ids=ours), dated, data.size_bytes) if ours else None
 
 
 class MimirBlocks:
-    """Blocks of Mimir: what they hold is told by their time range and the label values in their index."""
+    """Blocks of Mimir: what they hold is told by their time range and the series that their index lists."""
 
     component = Component.MIMIR
     name = MIMIR_BLOCK
     by_time = True
 
     def __init__(self) -> None:
-        self._users: dict[bytes, int] = {}
+        self._users: dict[str, int] = {}
+        self._late: set[str] = set()
 
     def after(self, began_ns: int) -> str:
         """That time as a name."""
@@ -120,44 +123,31 @@ class MimirBlocks:
         return rows.get(_META)
 
     def open(self, asking: Asking, rows: Rows, meta: Listed, wanted: Wanted, now_ns: int) -> Opened | None:
-        """The metadata and, if it is of the run's time, the beginning of the index."""
+        """The metadata and, if it is of the run's time, how many series of each user the index lists."""
         content = mimir_block(asking.read(meta.key))
-        if not content.proves or not wanted.may_hold(content.from_ns, content.through_ns, now_ns):
+        if not content.proves or not self._late.isdisjoint(content.sources):
+            # What is made of samples that came out of order says no more than they do.
+            self._late.add(meta.key.split("/")[-2])
+            content = replace(content, cut_ns=NOTHING_CERTAIN_NS)
+        if not wanted.may_hold(content.from_ns, content.through_ns, now_ns):
             return None
         index = rows.get(_INDEX)
         if index is None:
             raise BlockError("there is a meta.json without an index beside it")
         if len(self._users) != len(wanted.users[Signal.METRICS]):
-            self._users = {wanted.plan.metrics.instance(user).encode(): user for user in wanted.users[Signal.METRICS]}
-        users = self._users_in(index, asking, wanted.plan.key.run.encode())
-        if not users:
+            self._users = {wanted.plan.metrics.instance(user): user for user in wanted.users[Signal.METRICS]}
+        counts = series_counts(
+            index.size_bytes,
+            lambda offset, length: asking.read(index.key, offset, length),
+            ("run", wanted.plan.key.run),
+            "instance",
+            self._users,
+        )
+        if not counts:
             return None
-        ids = np.sort(np.array(users, "<u4")).tobytes()
-        return Opened(_with_ids(content, ids), meta, sum(row.size_bytes for row in rows.values()))
-
-    def _users_in(self, index: Listed, asking: Asking, run: bytes) -> list[int]:
-        """Users of the run whose label values are there; none if the run's name is not."""
-        last = max(run, *self._users) if self._users else run
-        users: list[int] = []
-        named = False
-        for symbol in index_symbols(index.size_bytes, lambda offset, length: asking.read(index.key, offset, length)):
-            named = named or symbol == run
-            if symbol in self._users:
-                users.append(self._users[symbol])
-            if symbol > last:
-                break
-        return users if named else []
-
-
-def _with_ids(content: Content, ids: bytes) -> Content:
-    return Content(
-        from_ns=content.from_ns,
-        through_ns=content.through_ns,
-        items=content.items,
-        ids=ids,
-        compacted=content.compacted,
-        cut_ns=content.cut_ns,
-    )
+        held = sorted((self._users[instance], count) for instance, count in counts.items())
+        content = replace(content, ids=np.array(held, "<u4").tobytes())
+        return Opened(content, meta, sum(row.size_bytes for row in rows.values()))
 
 
 class BlockSweep:

@@ -4,6 +4,9 @@ The fingerprints of the run's streams follow from the plan, and under ``<tenant>
 time of the chunk's first line. So each stream that still lacks data is listed from where its data is complete. With
 many streams, a page that begins at one of them is read as far as it reaches, and the next one begins at the next stream
 of ours: never more requests than streams, nor more than the pages of the whole bucket.
+
+Fast streams are split by Loki, and keys do not tell which of their lines are where; of chunks of such streams the lines
+are counted.
 """
 
 from __future__ import annotations
@@ -14,7 +17,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from loadgen.buckets.asking import Asking, Page
+from loadgen.buckets.asking import Asking, Listed, Page
+from loadgen.buckets.stream_names import Naming, labels_in, lines_in, naming_of
 from loadgen.buckets.tenants import Tenants
 from loadgen.buckets.wanted import GRACE_NS, Wanted
 from loadgen.model import MS, NS, Component, Signal, StoredObject
@@ -26,6 +30,7 @@ _FEW = 32
 _PAGE_COST = 25
 _NO_TENANTS = frozenset({"index"})
 _MAX_STRANGERS = 10_000
+_HEADS = 300
 # A chunk may have begun so long before its last line; Loki's max_chunk_age is 2 h unless it is set shorter.
 _LONGEST_CHUNK_NS = 9_000 * NS
 
@@ -36,6 +41,7 @@ class _Stream:
 
     Attributes:
         user: whose it is.
+        part: which of several that Loki made of one, from 1; 0: it is not split.
         covered_ns: every line that was planned up to here lies in a known chunk; 0: none.
         ahead: ranges of known chunks that reach beyond that.
         start: what the last parts of the keys sort after that this cycle looks at.
@@ -43,6 +49,7 @@ class _Stream:
     """
 
     user: int
+    part: int = 0
     covered_ns: int = 0
     ahead: tuple[tuple[int, int], ...] = ()
     start: str = ""
@@ -51,6 +58,10 @@ class _Stream:
 
 class StreamSweep:
     """The chunks of the run's streams in one bucket.
+
+    Attributes:
+        undecided: nothing of Loki's is ever that.
+        renamed: streams are looked for under other names than in the cycles before.
 
     Args:
         asking: the bucket.
@@ -66,48 +77,81 @@ class StreamSweep:
         self._clock = clock
         self._tenants = Tenants(asking, tenant, never=_NO_TENANTS)
         self._found = found
+        self._naming = Naming()
+        self._users: tuple[int, ...] = ()
+        self._sorted = 0
         self._streams: dict[str, _Stream] = {}
         self._order: list[str] = []
-        self._users: tuple[int, ...] = ()
+        self._foreign: set[str] = set()
         self._any = False
+        self._counts = False
         self._across_requests = 0
         self.undecided = 0
+        self.renamed = False
 
     def recall(self, wanted: Wanted, stored: pd.DataFrame) -> None:
         """Chunks that an earlier watcher of the run stored."""
         self._know(wanted)
-        columns = (stored[name].tolist() for name in ("stream", "key", "from_ns", "through_ns"))
-        for name, key, from_ns, through_ns in zip(*columns, strict=True):
+        if len(stored) and stored["part"].max():
+            self._expect_parts(wanted, int(stored["part"].max()) + 1)
+        columns = (stored[name].tolist() for name in ("key", "from_ns", "through_ns"))
+        for key, from_ns, through_ns in zip(*columns, strict=True):
+            name = key.split("/")[-2]
             if name in self._streams:
                 self._add(wanted, self._streams[name], key, from_ns, through_ns)
 
     def cycle(self, wanted: Wanted) -> Iterator[int]:
         """Look through the streams that lack data once; yields after each request how many rows it brought."""
         self._know(wanted)
+        self.renamed = False
         waiting = [name for name in self._order if not self._complete(wanted, self._streams[name])]
-        if not waiting:
-            return
-        for name in waiting:
-            self._begin(wanted, self._streams[name])
-        one_by_one = len(waiting) <= max(_FEW, _PAGE_COST * self._across_requests)
-        yield from self._tenants.look()
-        for tenant in self._tenants.names:
-            yield from (self._one_by_one if one_by_one else self._across)(wanted, tenant, waiting)
+        if waiting:
+            yield from self._tenants.look()
+        while waiting:
+            known = set(self._streams)
+            for name in waiting:
+                self._begin(wanted, self._streams[name])
+            one_by_one = len(waiting) <= max(_FEW, _PAGE_COST * self._across_requests)
+            for tenant in self._tenants.names:
+                yield from (self._one_by_one if one_by_one else self._across)(wanted, tenant, waiting)
+            # Parts of split streams that turned up.
+            self._know(wanted)
+            waiting = [name for name in self._order if name not in known]
+
+    @property
+    def note(self) -> str:
+        """What a reader of the report should know of the names of streams."""
+        return self._naming.text
 
     def strangers(self, wanted: Wanted) -> Iterator[int]:
-        """As long as no chunk of the run's streams is known: count other streams with chunks of the run's time.
+        """As long as no chunk of the run's streams is known: look into the chunks of others of the run's time.
 
-        Reads the whole listing. Yields after each request how many such streams are known; stops at some thousands.
+        Reads the whole listing. When a chunk tells that Loki has other labels than were pushed, streams are looked for
+        under those from then on, and there is nothing more to count. Yields after each request how many streams nobody
+        could look into; stops at some thousands.
         """
         names: set[str] = set()
+        heads = _HEADS
         for tenant in () if self._any else self._tenants.names:
             for page in self._asking.pages(f"{tenant}/"):
                 for listed in page.objects:
                     content = loki_chunk(listed.key)
-                    if content is None or listed.modified_ns - self._asking.server.ahead_ns < wanted.began_ns:
+                    if content is None or not self._may_be_ours(wanted, content, listed):
                         continue
-                    if wanted.began_ns <= content.through_ns and content.from_ns <= (wanted.ended_ns or self._clock()):
-                        names.add(content.stream)
+                    labels = labels_in(self._asking, listed) if heads else None
+                    heads = max(0, heads - 1)
+                    if labels is not None and labels.get("run") != wanted.plan.key.run:
+                        self._foreign.add(content.stream)
+                        names.discard(content.stream)
+                        continue
+                    users = wanted.users[Signal.LOGS]
+                    naming = naming_of(labels, content.stream, wanted, users) if labels is not None else None
+                    if naming is not None and naming != self._naming:
+                        self._naming, self._users, self._streams = naming, (), {}
+                        self.renamed = True
+                        yield 0
+                        return
+                    names.add(content.stream)
                 yield len(names)
                 if len(names) >= _MAX_STRANGERS:
                     return
@@ -117,13 +161,34 @@ class StreamSweep:
     def _know(self, wanted: Wanted) -> None:
         """The fingerprints of the run's streams; it is known better who they are once the load is over."""
         users = wanted.users[Signal.LOGS]
-        if users == self._users:
-            return
-        self._users = users
-        names = {wanted.plan.logs.fingerprint(user): user for user in users}
-        for name, user in names.items():
-            self._streams.setdefault(name, _Stream(user))
-        self._order = sorted(names)
+        if users != self._users:
+            self._users, self._sorted = users, 0
+            self._counts = bool(users) and self._naming.may_split(wanted)
+            for user in users:
+                self._streams.setdefault(self._naming.stream(wanted, user), _Stream(user))
+                if self._counts:
+                    # Every push that is dealt out has lines for the first part, and for each up to the last.
+                    self._streams.setdefault(self._naming.stream(wanted, user, 1), _Stream(user, 1))
+        if self._sorted != len(self._streams):
+            self._sorted = len(self._streams)
+            mine = set(users)
+            self._order = sorted(name for name, stream in self._streams.items() if stream.user in mine)
+
+    def _expect_parts(self, wanted: Wanted, upto: int) -> None:
+        """Every user's streams may have so many parts."""
+        for user in self._users:
+            for part in range(1, upto + 1):
+                self._streams.setdefault(self._naming.stream(wanted, user, part), _Stream(user, part))
+
+    def _may_be_ours(self, wanted: Wanted, content: Content, listed: Listed) -> bool:
+        """Whether a chunk of an unknown stream can hold lines of the run."""
+        return (
+            content.stream not in self._streams
+            and content.stream not in self._foreign
+            and listed.modified_ns - self._asking.server.ahead_ns >= wanted.began_ns
+            and wanted.began_ns <= content.through_ns
+            and content.from_ns <= (wanted.ended_ns or self._clock())
+        )
 
     def _one_by_one(self, wanted: Wanted, tenant: str, names: list[str]) -> Iterator[int]:
         for name in names:
@@ -164,26 +229,33 @@ class StreamSweep:
             content = loki_chunk(listed.key)
             if content is None or listed.modified_ns - ahead_ns < wanted.began_ns - GRACE_NS:
                 continue
+            lines = lines_in(self._asking, listed) if self._counts else 0
             self._tenants.settle(tenant)
-            self._found(self._object(listed.key, content, listed.size_bytes, listed.modified_ns - ahead_ns, seen_ns))
+            self._found(self._object(wanted, stream, listed, content, lines, seen_ns))
             self._add(wanted, stream, listed.key, content.from_ns, content.through_ns)
+            if stream.part:
+                following = self._naming.stream(wanted, stream.user, stream.part + 1)
+                self._streams.setdefault(following, _Stream(stream.user, stream.part + 1))
 
-    def _object(self, key: str, content: Content, size_bytes: int, modified_ns: int, seen_ns: int) -> StoredObject:
+    def _object(
+        self, wanted: Wanted, stream: _Stream, listed: Listed, content: Content, lines: int, seen_ns: int
+    ) -> StoredObject:
         return StoredObject(
             component=Component.LOKI.value,
             bucket=self._asking.bucket,
-            key=key,
-            size_bytes=size_bytes,
-            modified_ns=modified_ns,
+            key=listed.key,
+            size_bytes=listed.size_bytes,
+            modified_ns=listed.modified_ns - self._asking.server.ahead_ns,
             first_seen_ns=seen_ns,
-            stream=content.stream,
+            stream=wanted.plan.logs.fingerprint(stream.user),
             from_ns=content.from_ns,
             through_ns=content.through_ns,
-            items=0,
+            items=lines,
             ids=b"",
             compacted=False,
             cut_ns=0,
             detail="",
+            part=stream.part,
         )
 
     def _add(self, wanted: Wanted, stream: _Stream, key: str, from_ns: int, through_ns: int) -> None:

@@ -52,9 +52,28 @@ _LATER = {
     ),
 }
 
-_NOT_EXACT = (
-    "first seen in a compacted object, which is younger than what it was made of, or pushed while an earlier block "
-    "was on its way"
+_NOT_EXACT = {
+    Component.LOKI: "dealt out by Loki among the parts of a split stream, the last of which is what counts",
+    Component.TEMPO: "first seen in a compacted object, which is younger than what it was made of",
+    Component.MIMIR: (
+        "first seen in a compacted object, which is younger than what it was made of, or pushed while an earlier block "
+        "was on its way"
+    ),
+}
+_UNPROVEN = {
+    Component.LOKI: (
+        "Loki split their streams (shard_streams), and as long as the chunks of all parts do not hold as many lines as "
+        "were accepted, nobody can tell where each is"
+    ),
+    Component.TEMPO: "",
+    Component.MIMIR: (
+        "blocks may hold them, but need not: they were pushed while a block was being made, or it has a part of their "
+        "user's series only, as when there are several ingesters, or samples that came out of order"
+    ),
+}
+_SPLIT = (
+    "run `loadgen verify RUN` when all of it should be there, with a credential that may read; or give the load more "
+    "log users, so that each stays well below 1.5 MB/s, or turn limits_config.shard_streams off in Loki"
 )
 _MAY_READ = "see that the credential may read the buckets, not only list them; then run `loadgen verify RUN`"
 _OTHER_LABELS = (
@@ -88,7 +107,7 @@ def _judge(case: Case, signal: Signal) -> Finding:
     absent = (coverage.stored_ns == 0) & ((coverage.lost_ns == 0) | too_long)
     gone = int(((coverage.stored_ns == 0) & ~absent).sum())
     waiting, overdue, unsure = coverage.done_ns[absent], too_long[absent], coverage.maybe[absent]
-    evidence = _evidence(case, coverage, delay_s)
+    evidence = _evidence(case, coverage, component, delay_s)
     measured = ""
     if worst_s is not None:
         at_most = "" if exact[delay_s == worst_s].any() else "at most "
@@ -111,8 +130,8 @@ def _judge(case: Case, signal: Signal) -> Finding:
     if coverage.strangers and not len(delay_s) and len(waiting):
         why = (
             f"no chunk of the run's streams is there, but chunks of {counted(coverage.strangers, 'other streams')} "
-            "from the time of the run are: either the run's lines are not in S3, or Loki keeps them under other labels "
-            "than were pushed, and chunks are named by the labels"
+            "from the time of the run are, and nobody could tell whether those are the run's: Loki may keep them under "
+            "other labels than were pushed, and chunks are named by the labels"
         )
         return finding(Result.UNKNOWN, _OTHER_LABELS, why)
     if overdue.any() and coverage.unreadable:
@@ -124,12 +143,12 @@ def _judge(case: Case, signal: Signal) -> Finding:
     if late.any():
         why = (
             f"of {counted(int(late.sum()), 'batches')} only an upper bound beyond {duration_text(limit_s)} is known: "
-            f"{_NOT_EXACT}"
+            f"{_NOT_EXACT[component]}"
         )
-        return finding(Result.UNKNOWN, _WATCH_EARLIER, why)
+        return finding(Result.UNKNOWN, _SPLIT if coverage.split else _WATCH_EARLIER, why)
     if overdue.any():
-        why = f"{missed} were pushed while a block was being made that may hold them, and no other block does"
-        return finding(Result.UNKNOWN, _LATER[component], why)
+        why = f"{missed} not proven to be in S3 within the bound: {_UNPROVEN[component]}"
+        return finding(Result.UNKNOWN, _SPLIT if coverage.split else _LATER[component], why)
     if not len(delay_s) and not len(waiting):
         return unknown(objective, "everything that was accepted is lost", f"see {signal}.loss", 0, evidence)
     if len(waiting):
@@ -170,7 +189,7 @@ def _not_listed(case: Case, objective: Objective, samples: int) -> Finding:
     )
 
 
-def _evidence(case: Case, coverage: Coverage, delay_s: NDArray[np.float64]) -> list[str]:
+def _evidence(case: Case, coverage: Coverage, component: Component, delay_s: NDArray[np.float64]) -> list[str]:
     texts = [
         f"{counted(coverage.objects, 'objects')} listed, {bytes_text(coverage.size_bytes)}; "
         f"{len(delay_s):,} of {counted(coverage.accepted, 'batches')} found in them"
@@ -185,13 +204,10 @@ def _evidence(case: Case, coverage: Coverage, delay_s: NDArray[np.float64]) -> l
         )
     bounds = int((~coverage.exact[coverage.stored_ns > 0]).sum())
     if bounds:
-        texts.append(f"only an upper bound is known of {counted(bounds, 'batches')}: {_NOT_EXACT}")
+        texts.append(f"only an upper bound is known of {counted(bounds, 'batches')}: {_NOT_EXACT[component]}")
     maybe = int(coverage.maybe.sum())
     if maybe:
-        texts.append(
-            f"not proven: {counted(maybe, 'batches')} acknowledged after a block was cut that covers their time, but "
-            "before it was in S3"
-        )
+        texts.append(f"{counted(maybe, 'batches')} not proven: {_UNPROVEN[component]}")
     texts.append("from acknowledgement to the object's LastModified, which S3 gives in whole seconds: exact to 1 s")
     texts.append(_clocks(case))
     if coverage.unreadable:

@@ -1,12 +1,14 @@
 """When each accepted batch reached S3: receipts held against the objects that were found. Pure.
 
-Loki names a chunk's stream and time range in its key, so the match is exact. Tempo's blocks list their trace ids, exact
-too. A block of Mimir tells its time range and whose series are in it, and proves what was acknowledged before it was
-cut. What compaction made of older objects proves that data is there, but not since when: an upper bound.
+Loki names a chunk's stream and time range in its key, so the match is exact; of streams that Loki split, lines are
+counted. Tempo's blocks list their trace ids, exact too. A block of Mimir tells its time range and how many series of
+each user are in it, and proves what was acknowledged before it was cut, if all of the user's are. What compaction made
+of older objects proves that data is there, but not since when: an upper bound.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +17,8 @@ from numpy.typing import NDArray
 
 from loadgen.checks.case import Case, Times
 from loadgen.checks.restart_losses import lost_by_restart
-from loadgen.model import MS, NS, Component, Outcome, Signal
+from loadgen.checks.s3_split import split_batches
+from loadgen.model import MS, NOTHING_CERTAIN_NS, NS, Component, Outcome, Signal
 from loadgen.plan import Plan
 from loadgen.rundir import History
 
@@ -43,7 +46,9 @@ class Coverage:
         objects: objects of the component.
         unreadable: objects whose content could not be told.
         size_bytes: of all these objects.
-        strangers: Loki: streams that are not the run's, with chunks of its time; 0 if nobody had to count them.
+        strangers: Loki: streams with chunks of the run's time of which nobody knows whether they are the run's under
+            other labels; 0 if nobody had to count them.
+        split: Loki split streams of the run into several.
     """
 
     user: Times
@@ -58,6 +63,7 @@ class Coverage:
     unreadable: int
     size_bytes: int
     strangers: int
+    split: bool
 
     @property
     def accepted(self) -> int:
@@ -91,7 +97,8 @@ def s3_coverage(history: History, plan: Plan, signal: Signal) -> Coverage:
     pushed_ns = np.where(mine["ambiguous_attempts"] > 0, mine["sent_ns"], mine["last_sent_ns"]).astype(np.int64)
     case = Case(history, plan, plan.profile)
     there = int(mine["items"].sum()) - int(case.sightings(signal, "verify")["missing"].sum())
-    batches = _Batches(user, n, due_ns, (pushed_ns - OLDER_NS) // NS * NS, done_ns, there)
+    extra = _extra_items(receipts[receipts["signal"] == signal.value])
+    batches = _Batches(user, n, due_ns, (pushed_ns - OLDER_NS) // NS * NS, done_ns, there, extra)
     places = _Places.nowhere(len(mine))
     if len(objects) and len(mine):
         places = _MATCHES[signal](plan, batches, objects)
@@ -108,6 +115,7 @@ def s3_coverage(history: History, plan: Plan, signal: Signal) -> Coverage:
         unreadable=int(objects["unreadable"].sum()),
         size_bytes=int(objects["size_bytes"].sum()),
         strangers=_strangers(history, signal.component),
+        split=bool((objects["part"] > 0).any()),
     )
 
 
@@ -157,6 +165,7 @@ class _Batches:
     """Accepted batches; the arrays are aligned. An object from before ``since_ns`` cannot hold the batch.
 
     ``there`` is how many items all of them have, without those that are missing.
+    ``extra``: by user, items that may have been stored beyond those that were accepted once.
     """
 
     user: Times
@@ -165,15 +174,17 @@ class _Batches:
     since_ns: Times
     done_ns: Times
     there: int
+    extra: Mapping[int, int]
 
     def __len__(self) -> int:
         return len(self.user)
 
     def at(self, rows: NDArray[np.intp]) -> _Batches:
         """Some of them."""
-        return _Batches(
-            self.user[rows], self.n[rows], self.due_ns[rows], self.since_ns[rows], self.done_ns[rows], self.there
+        user, n, due_ns, since_ns, done_ns = (
+            column[rows] for column in (self.user, self.n, self.due_ns, self.since_ns, self.done_ns)
         )
+        return _Batches(user, n, due_ns, since_ns, done_ns, self.there, self.extra)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,8 +221,9 @@ def _all_of(stored_ns: NDArray[np.int64], exact: Flags, maybe: Flags) -> tuple[T
 class _Ranges:
     """Objects with the ranges of their data, both ends inclusive, the earliest in S3 first.
 
-    ``holds`` has a row an object and a column a user; None: the objects were chosen by stream. ``items`` is how many
-    samples an object says that it has.
+    ``holds`` has a row an object and a column a user: all of the user's series are in it; ``part``: some of them are,
+    as when each ingester has its share. None: the objects were chosen by stream. ``items`` is
+    how many samples an object says that it has.
     """
 
     first_ms: Times
@@ -221,16 +233,17 @@ class _Ranges:
     cut_ns: Times
     items: Times
     holds: Flags | None
+    part: Flags | None
 
     @classmethod
-    def of(cls, objects: pd.DataFrame, users: int = 0) -> _Ranges:
-        """The objects of which the range is known; ``users`` if it matters whose data they hold."""
+    def of(cls, objects: pd.DataFrame, users: int = 0, series: int = 0) -> _Ranges:
+        """The objects of which the range is known; ``users`` and their ``series`` if it matters whose they hold."""
         known = objects[objects["through_ns"] > 0].sort_values("stored_ns", kind="stable")
-        holds = np.zeros((len(known), users), np.bool_) if users else None
-        if holds is not None:
-            for row, ids in enumerate(known["ids"]):
-                mine = np.frombuffer(ids[: len(ids) // 4 * 4], "<u4")
-                holds[row, mine[mine < users]] = True
+        counts = np.zeros((len(known), users), np.int64)
+        for row, ids in enumerate(known["ids"] if users else ()):
+            held = np.frombuffer(ids[: len(ids) // 8 * 8], "<u4").reshape(-1, 2)
+            held = held[held[:, 0] < users]
+            counts[row, held[:, 0]] = held[:, 1]
         return cls(
             known["from_ns"].to_numpy(np.int64) // MS,
             known["through_ns"].to_numpy(np.int64) // MS,
@@ -238,7 +251,8 @@ class _Ranges:
             known["compacted"].to_numpy(np.bool_),
             known["cut_ns"].to_numpy(np.int64),
             known["items"].to_numpy(np.int64),
-            holds,
+            counts >= series if users else None,
+            counts > 0 if users else None,
         )
 
     def proof(
@@ -252,10 +266,11 @@ class _Ranges:
         """
         cut_ns, stored_ns = self.cut_ns[one], self.stored_ns[one]
         young = stored_ns >= since_ns
-        if self.holds is not None:
-            young &= self.holds[one, user]
-        before = (cut_ns == 0) | (done_ns <= cut_ns) | surely
-        return young & before, young & ~before
+        before = (cut_ns == 0) | (done_ns <= cut_ns) | (surely & (cut_ns != NOTHING_CERTAIN_NS))
+        if self.holds is None or self.part is None:
+            return young & before, young & ~before
+        whole = self.holds[one, user] & before
+        return young & whole, young & self.part[one, user] & ~whole
 
 
 def _covered(ranges: _Ranges, batches: _Batches, offsets_ms: Times) -> _Places:
@@ -315,15 +330,36 @@ def _logs(plan: Plan, batches: _Batches, objects: pd.DataFrame) -> _Places:
     streams = dict(iter(objects.groupby("stream")))
     for one, rows in _rows_by_user(batches.user):
         chunks = streams.get(plan.logs.fingerprint(one))
-        if chunks is not None:
-            places.put(rows, _covered(_Ranges.of(chunks), batches.at(rows), offsets_ms))
+        if chunks is None:
+            continue
+        mine = batches.at(rows)
+        found = _covered(_Ranges.of(chunks), mine, offsets_ms)
+        if (chunks["part"] > 0).any():
+            found = _in_parts(chunks, mine, offsets_ns, found, mine.extra.get(one, 0))
+        places.put(rows, found)
     return places
+
+
+def _in_parts(chunks: pd.DataFrame, batches: _Batches, offsets_ns: Times, spanned: _Places, extra: int) -> _Places:
+    """Where batches of a stream are that Loki split, and whose chunks span as much as ``spanned`` says."""
+    lines = len(batches) * len(offsets_ns) + extra
+    split = split_batches(chunks, batches.due_ns + offsets_ns[0], batches.due_ns + offsets_ns[-1], lines)
+    there = spanned.stored_ns < NEVER
+    stored = np.where(there & (split.stored_ns > 0), split.stored_ns, NEVER)
+    return _Places(stored, split.certain_ns == stored, there & (stored >= NEVER))
+
+
+def _extra_items(receipts: pd.DataFrame) -> dict[int, int]:
+    """By user, items of pushes without an answer, and of attempts without one before the last."""
+    times = receipts["ambiguous_attempts"] + (receipts["outcome"] == Outcome.UNKNOWN.value)
+    sums = (receipts["items"] * times).groupby(receipts["user"]).sum()
+    return {int(user): int(count) for user, count in zip(sums.index.tolist(), sums.tolist(), strict=True) if count}
 
 
 def _metrics(plan: Plan, batches: _Batches, objects: pd.DataFrame) -> _Places:
     batch = plan.metrics.batch(int(batches.user[0]), 0)
     offsets_ms = np.unique(np.asarray(plan.metrics.times_ms(batch), np.int64) - batch.due_ns // MS)
-    ranges = _Ranges.of(objects, int(batches.user.max()) + 1)
+    ranges = _Ranges.of(objects, int(batches.user.max()) + 1, plan.metrics.load.series)
     places = _covered(ranges, batches, offsets_ms)
     waiting = np.flatnonzero(places.stored_ns >= NEVER)
     everything = int(ranges.items.sum()) == batches.there and not ranges.compacted.any()

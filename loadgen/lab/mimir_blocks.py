@@ -1,14 +1,14 @@
 """Blocks of the embedded Mimir: ``<tenant>/<ULID>/{meta.json,index,chunks/000001}``.
 
-``meta.json`` is what Mimir writes, and ``index`` begins with a symbol table as a TSDB's index does, so that anybody can
-tell whose series are in the block. All else has a format of its own: nothing but this server reads it.
+``meta.json`` is what Mimir writes, and ``index`` says which series have which labels as a TSDB's does, see
+`loadgen.lab.mimir_index`. All else has a format of its own: nothing but this server reads it.
 
-* ``index``: the symbol table, then ``LGINDEX1``, then zstd of: number of series (uint32), samples of each (uint32
+* ``index``, in the place of the series: ``LGINDEX1``, then zstd of: number of series (uint32), samples of each (uint32
   each), label bytes of each (uint32 length, then the ``Label`` messages of remote write, sorted by name).
 * ``chunks/000001``: ``LGCHUNK1``, length of the first part (uint64), then two parts, each zstd: the times of all
   samples, series by series, as differences from the one before (int64), and their values (float64).
 
-Our numbers are little-endian, those of the symbol table big-endian.
+Our numbers are little-endian.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import secrets
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -26,12 +26,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadgen.lab.mimir_head import SampleColumns, decode_spellings, encode_spellings
+from loadgen.lab.mimir_index import encode_index, payload_of
 from loadgen.lab.mimir_labels import decode_labels
-from loadgen.wire.proto import varint
 
 BLOCK_RANGE_MS = 7_200_000
-_TSDB_HEAD = b"\xba\xaa\xd7\x00\x02"  # TSDB index, format 2
-_SYMBOLS = struct.Struct(">II")  # bytes after the first number, symbols
 _INDEX_MAGIC = b"LGINDEX1"
 _CHUNK_MAGIC = b"LGCHUNK1"
 _COUNT = struct.Struct("<I")
@@ -122,15 +120,9 @@ def prepare(samples: SampleColumns, spellings: Sequence[bytes], now_ms: int) -> 
     times = bytes(cramjam.zstd.compress(np.diff(data.times_ms, prepend=0).astype("<i8").tobytes(), _LEVEL))
     values = bytes(cramjam.zstd.compress(data.values.astype("<f8").tobytes(), _LEVEL))
     meta = BlockMeta(new_ulid(now_ms), int(samples.times_ms.min()), int(samples.times_ms.max()) + 1, now_ms // 1000)
-    index = _symbol_table(spellings[sid] for sid in sids) + _INDEX_MAGIC + bytes(cramjam.zstd.compress(inside, _LEVEL))
+    payload = _INDEX_MAGIC + bytes(cramjam.zstd.compress(inside, _LEVEL))
+    index = encode_index((decode_labels(spellings[sid]) for sid in sids), payload)
     return PreparedBlock(meta, data, index, _CHUNK_MAGIC + _SIZE.pack(len(times)) + times + values)
-
-
-def _symbol_table(spellings: Iterable[bytes]) -> bytes:
-    """The head of a TSDB index: all label names and values, sorted, each with its length as a varint."""
-    symbols = sorted({text.encode() for spelling in spellings for pair in decode_labels(spelling) for text in pair})
-    body = b"".join(varint(len(symbol)) + symbol for symbol in symbols)
-    return _TSDB_HEAD + _SYMBOLS.pack(_SYMBOLS.size - 4 + len(body), len(symbols)) + body
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,11 +142,10 @@ def decode(name: str, index: bytes, chunks: bytes) -> StoredBlock:
         BlockError: they are not what `prepare` makes.
     """
     try:
-        after, _ = _SYMBOLS.unpack_from(index, len(_TSDB_HEAD))
-        own = len(_TSDB_HEAD) + 4 + after
-        if not index.startswith(_INDEX_MAGIC, own) or not chunks.startswith(_CHUNK_MAGIC):
+        payload = payload_of(index)
+        if not payload.startswith(_INDEX_MAGIC) or not chunks.startswith(_CHUNK_MAGIC):
             raise BlockError(f"block {name} was not written by the embedded Mimir, which cannot read it")
-        inside = bytes(cramjam.zstd.decompress(index[own + len(_INDEX_MAGIC) :]))
+        inside = bytes(cramjam.zstd.decompress(payload[len(_INDEX_MAGIC) :]))
         (count,) = _COUNT.unpack_from(inside)
         counts = np.frombuffer(inside, dtype="<u4", count=count, offset=_COUNT.size)
         spellings = decode_spellings(inside[_COUNT.size + 4 * count :])

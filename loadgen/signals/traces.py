@@ -23,6 +23,8 @@ from loadgen.wire.template import IndexPool, Template
 INTERNAL, SERVER = 1, 2
 STATUS_UNSET, STATUS_ERROR = 0, 2
 FAILS_ONE_IN = 20
+SDK_USER = 900_000
+"""The probe through the OpenTelemetry SDK is a user of its own, numbered far above the ordinary ones."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,13 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Callable, Iterator
+import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+import cramjam
 
 from loadgen.model import MS, NS
 
@@ -33,9 +36,12 @@ _ULID_TIME_CHARS, _ULID_TIME_BITS = 10, 48
 _OUT_OF_ORDER = "from-out-of-order"
 _ID_BYTES = 16
 # Reading whole files up to this size is quicker than several requests for parts.
-_WHOLE_BYTES = 1 << 20
-_INDEX_HEAD = b"\xba\xaa\xd7\x00\x02"
-_FIRST_BYTES, _NEXT_BYTES = 1 << 16, 1 << 18
+WHOLE_BYTES = 1 << 20
+_LENGTH = struct.Struct(">I")
+_TAIL_BYTES = 4096
+_TABLE_ENDS = 36
+# A range that ends so long after the cut cannot be a matter of clocks.
+_AHEAD_NS = 5 * NS
 
 
 class BlockError(ValueError):
@@ -44,7 +50,12 @@ class BlockError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What an object holds; fields as in `StoredObject`. ``proves`` is false if it says nothing of other samples."""
+    """What an object holds; fields as in `StoredObject`.
+
+    Attributes:
+        sources: of which blocks of Mimir it was made; its own name, if nothing was put together.
+        proves: false: samples that came out of order are in it, and its range does not say which.
+    """
 
     stream: str = ""
     from_ns: int = 0
@@ -53,6 +64,7 @@ class Content:
     ids: bytes = b""
     compacted: bool = False
     cut_ns: int = 0
+    sources: tuple[str, ...] = ()
     proves: bool = True
 
 
@@ -62,6 +74,74 @@ def loki_chunk(key: str) -> Content | None:
     if match is None:
         return None
     return Content(match[1].lstrip("0") or "0", int(match[2], 16) * MS, int(match[3], 16) * MS + MS - 1)
+
+
+def chunk_labels(head: bytes) -> dict[str, str] | int:
+    """The labels of a chunk's stream from the first bytes of its content; how many are needed if these are too few.
+
+    A chunk begins with the length of a header (4 bytes, itself included), and the header is JSON in a snappy stream.
+
+    Raises:
+        BlockError: it does not begin so.
+    """
+    if len(head) < _LENGTH.size:
+        raise BlockError("the chunk is shorter than its header")
+    (length,) = _LENGTH.unpack_from(head)
+    if not _LENGTH.size < length <= WHOLE_BYTES:
+        raise BlockError("the chunk does not begin with the length of a header")
+    if length > len(head):
+        return int(length)
+    try:
+        header = json.loads(bytes(cramjam.snappy.decompress(head[_LENGTH.size : length])))
+        labels = {str(name): str(value) for name, value in header["metric"].items()}
+    except (cramjam.DecompressionError, ValueError, KeyError, TypeError, AttributeError) as problem:
+        raise BlockError(f"the chunk's header cannot be read ({str(problem)[:120]})") from problem
+    labels.pop("__name__", None)  # the same for all; not part of the stream's labels
+    return labels
+
+
+def chunk_lines(size_bytes: int, read: Read) -> int:
+    """How many lines a chunk holds, from the table of its blocks near its end; ``read(offset, length)`` gives a part.
+
+    The last 16 bytes are length and offset of that table. It ends 36 bytes before the end: with its checksum, and with
+    length and offset of what else there is.
+
+    Raises:
+        BlockError: the chunk is not in format 4.
+    """
+    tail = read(max(0, size_bytes - _TAIL_BYTES), min(_TAIL_BYTES, size_bytes))
+    if len(tail) < _TABLE_ENDS:
+        raise BlockError("the chunk is too short")
+    length = int.from_bytes(tail[-16:-8], "big")
+    if length > size_bytes - _TABLE_ENDS:
+        raise BlockError("the chunk is not in format 4: it has no table of its blocks where that should be")
+    if length > len(tail) - _TABLE_ENDS:
+        tail = read(size_bytes - _TABLE_ENDS - length, _TABLE_ENDS + length)
+    table = tail[len(tail) - _TABLE_ENDS - length : len(tail) - _TABLE_ENDS]
+    lines, at = 0, 0
+    try:
+        blocks, at = _uvarint(table, at)
+        for _ in range(blocks):
+            count, at = _uvarint(table, at)
+            lines += count
+            for _ in range(5):  # first time, last time, offset, size, length
+                _, at = _uvarint(table, at)
+    except IndexError as problem:
+        raise BlockError("the chunk is not in format 4: the table of its blocks is damaged") from problem
+    if at != length or not blocks:
+        raise BlockError("the chunk is not in format 4: the table of its blocks is damaged")
+    return lines
+
+
+def _uvarint(data: bytes, at: int) -> tuple[int, int]:
+    """An unsigned number in groups of seven bits, and where it ends. Raises IndexError where the data ends."""
+    number = shift = 0
+    while True:
+        byte = data[at]
+        number |= (byte & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 0x80:
+            return number, at
 
 
 def ulid_at(ms: int) -> str:
@@ -84,7 +164,8 @@ def mimir_block(meta: bytes) -> Content:
     """What a Mimir block's meta.json says; its maxTime is exclusive.
 
     The blocks that it was made of are named in it, so a compacted block was cut when the last of those was. A block of
-    samples that came out of order lies in the midst of others that are not in it.
+    samples that came out of order has the range of a whole period, in the midst of others that are not in it, and so
+    has what compaction made of it: that range ends after the cut, which no other does.
     """
     raw = _object(meta)
     try:
@@ -96,13 +177,15 @@ def mimir_block(meta: bytes) -> Content:
         hints = [str(hint) for hint in compaction.get("hints") or ()]
     except (KeyError, TypeError, ValueError) as problem:
         raise BlockError(f"meta.json has no usable minTime, maxTime and ulid ({problem!r})") from problem
+    cut_ns = max(ulid_ms(source) for source in sources) * MS + MS - 1
     return Content(
         from_ns=first * MS,
         through_ns=(end - 1) * MS + MS - 1,
         items=samples,
         compacted=level > 1,
-        cut_ns=max(ulid_ms(source) for source in sources) * MS + MS - 1,
-        proves=_OUT_OF_ORDER not in hints,
+        cut_ns=cut_ns,
+        sources=tuple(sources),
+        proves=_OUT_OF_ORDER not in hints and (level == 1 or end * MS <= cut_ns + _AHEAD_NS),
     )
 
 
@@ -129,62 +212,16 @@ def trace_ids(size_bytes: int, read: Read) -> bytes:
     import pyarrow.parquet as pq
 
     file: Any
-    if size_bytes <= _WHOLE_BYTES:
+    if size_bytes <= WHOLE_BYTES:
         file = io.BytesIO(read(0, size_bytes))
     else:
-        file = io.BufferedReader(_Ranged(size_bytes, read), _WHOLE_BYTES)
+        file = io.BufferedReader(_Ranged(size_bytes, read), WHOLE_BYTES)
     try:
         column = pq.ParquetFile(file).read(columns=["TraceID"]).column("TraceID")
         values = column.to_pylist()
     except (pa.ArrowException, KeyError, ValueError) as problem:
         raise BlockError(f"data.parquet has no readable TraceID column ({str(problem)[:120]})") from problem
     return b"".join(value.rjust(_ID_BYTES, b"\x00")[-_ID_BYTES:] for value in values if value)
-
-
-def index_symbols(size_bytes: int, read: Read) -> Iterator[bytes]:
-    """The symbol table at the head of a block's ``index`` (TSDB index format 2): every label name and value, sorted.
-
-    Fetched piece by piece as far as the caller goes on.
-
-    Raises:
-        BlockError: it is no such index, or it is damaged.
-    """
-    head = read(0, min(size_bytes, _FIRST_BYTES))
-    if head[:5] != _INDEX_HEAD:
-        raise BlockError("index does not begin as the TSDB index format 2 does")
-    if len(head) < 13:
-        raise BlockError("index ends before its symbol table")
-    end = 9 + int.from_bytes(head[5:9], "big")
-    if end > size_bytes:
-        raise BlockError("index is shorter than its symbol table")
-    left = int.from_bytes(head[9:13], "big")
-    buffer, at, fetched = head[:end], 13, len(head)
-    while left:
-        length, begin = _uvarint(buffer, at)
-        if begin and begin + length <= len(buffer):
-            yield buffer[begin : begin + length]
-            at, left = begin + length, left - 1
-            continue
-        if fetched >= end:
-            raise BlockError("the symbol table of index is damaged: it ends within a symbol")
-        more = read(fetched, min(end - fetched, max(_NEXT_BYTES, length)))
-        if not more:
-            raise BlockError("index is shorter than its symbol table")
-        buffer, at, fetched = buffer[at:] + more, 0, fetched + len(more)
-
-
-def _uvarint(buffer: bytes, at: int) -> tuple[int, int]:
-    """A number and the place after it; the place is 0 if the buffer ends within it."""
-    value = shift = 0
-    for place in range(at, min(at + 5, len(buffer))):
-        byte = buffer[place]
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, place + 1
-        shift += 7
-    if len(buffer) - at >= 5:
-        raise BlockError("the symbol table of index is damaged: a length is too large")
-    return 0, 0
 
 
 class _Ranged(io.RawIOBase):

@@ -15,7 +15,7 @@ from locust.env import Environment
 from loadgen.model import NS, Component, Outcome, QueryTiming, Receipt, Signal
 from loadgen.panels import Panel, panels
 from loadgen.pushing import Sender, Stream
-from loadgen.senders import SDK_USER
+from loadgen.signals.traces import SDK_USER
 from loadgen.users.load import Load
 
 MAX_OPEN = 2

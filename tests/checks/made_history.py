@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -279,7 +280,7 @@ def _store(made: Made, signal: Signal, accepted: list[tuple[Batch, Receipt]]) ->
             ids = b"".join(plan.traces.trace_ids(batch).tobytes() for batch, _ in members)
         else:
             first_ns = min(int(plan.metrics.times_ms(batch)[0]) * MS for batch, _ in members)
-            ids = b"".join(user.to_bytes(4, "little") for user in sorted({batch.user for batch, _ in members}))
+            ids = held_series(plan, *sorted({batch.user for batch, _ in members}))
         made.objects.append(
             StoredObject(
                 component=str(signal.component),
@@ -298,6 +299,12 @@ def _store(made: Made, signal: Signal, accepted: list[tuple[Batch, Receipt]]) ->
                 detail="",
             )
         )
+
+
+def held_series(plan: Plan, *users: int, series: int | None = None) -> bytes:
+    """What a block of Mimir says that it holds: some series of each of these users, or all."""
+    count = plan.metrics.load.series if series is None else series
+    return b"".join(struct.pack("<II", user, count) for user in users)
 
 
 def _ask(made: Made, ended_ns: int, chance: random.Random) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from made_history import BEGAN_NS, empty_run, good_run
+from made_history import BEGAN_NS, empty_run, good_run, held_series
 
 from loadgen.checks.s3_match import s3_coverage
 from loadgen.model import MS, NS, Receipt, Result, RunKey, Signal, StackSample, StoredObject
@@ -223,7 +223,7 @@ def test_a_hundred_thousand_batches_are_matched_in_seconds(signal: Signal) -> No
                 mine = [(r.user, r.n) for r in receipts if begin <= r.due_ns < begin + step_ns]
                 ids = b"".join(source.trace_ids(source.batch(u, n)).tobytes() for u, n in mine)  # type: ignore[union-attr]
             elif signal is Signal.METRICS:
-                ids = b"".join(u.to_bytes(4, "little") for u in range(users))
+                ids = held_series(plan, *range(users))
             stream = plan.logs.fingerprint(user) if signal is Signal.LOGS else ""
             at = begin + step_ns + 5 * NS
             objects.append(

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from made_history import BEGAN_NS, Made, good_run
+from made_history import BEGAN_NS, Made, good_run, held_series
 
 from loadgen.checks.s3_match import s3_coverage
 from loadgen.model import MS, NS, Result, Signal, StackSample
@@ -111,7 +111,7 @@ def test_what_a_block_may_hold_is_unknown_and_not_late() -> None:
 
 def test_a_block_without_the_users_series_does_not_count() -> None:
     made = good_run()
-    made.change("objects", lambda o: o.component == "mimir", ids=(1).to_bytes(4, "little"))
+    made.change("objects", lambda o: o.component == "mimir", ids=held_series(made.plan, 1))
     coverage = s3_coverage(made.history(), made.plan, Signal.METRICS)
     assert set(coverage.user[coverage.stored_ns > 0]) == {1}
     assert set(coverage.user[coverage.stored_ns == 0]) == {0}

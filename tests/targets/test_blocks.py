@@ -5,18 +5,21 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from loadgen.model import MS, NS
+from loadgen.signals.logs import fingerprint
 from loadgen.targets.blocks import (
     MIMIR_BLOCK,
     TEMPO_BLOCK,
     BlockError,
     Content,
-    index_symbols,
+    chunk_labels,
+    chunk_lines,
     loki_chunk,
     mimir_block,
     tempo_block,
@@ -77,7 +80,8 @@ def mimir_meta(**compaction: object) -> bytes:
 
 def test_mimir_block_ends_before_its_max_time_and_was_cut_when_it_was_named() -> None:
     cut_ns = ulid_ms(ULID) * MS + MS - 1
-    expected = Content("", 1795412993391 * MS, 1795413599999 * MS + MS - 1, 5000, cut_ns=cut_ns)
+    times = (1795412993391 * MS, 1795413599999 * MS + MS - 1)
+    expected = Content("", *times, 5000, cut_ns=cut_ns, sources=(ULID,))
     assert mimir_block(mimir_meta()) == expected
     assert mimir_block(mimir_meta(sources=[])) == expected
 
@@ -91,6 +95,13 @@ def test_a_compacted_mimir_block_was_cut_when_its_last_source_was() -> None:
 def test_a_block_of_samples_out_of_order_proves_nothing_of_the_others() -> None:
     assert not mimir_block(mimir_meta(hints=["from-out-of-order"])).proves
     assert mimir_block(mimir_meta(hints=["other"])).proves
+
+
+def test_a_compacted_range_that_ends_after_the_cut_was_made_of_samples_out_of_order() -> None:
+    early = ulid_at(1795413600000 - 60_000) + "0" * 16
+    assert not mimir_block(mimir_meta(level=2, sources=[early])).proves
+    assert mimir_block(mimir_meta(level=1, sources=[early])).proves
+    assert mimir_block(mimir_meta(level=2, sources=[early, ulid_at(1795413600000) + "0" * 16])).proves
 
 
 @pytest.mark.parametrize(
@@ -147,60 +158,40 @@ def test_damaged_data_is_an_error_with_a_reason(content: bytes) -> None:
         trace_ids(len(content), lambda offset, length: content[offset : offset + length])
 
 
-def tsdb_index(symbols: list[bytes]) -> bytes:
-    body = b""
-    for symbol in symbols:
-        length, prefix = len(symbol), b""
-        while length > 0x7F:
-            prefix, length = prefix + bytes([length & 0x7F | 0x80]), length >> 7
-        body += prefix + bytes([length]) + symbol
-    head = b"\xba\xaa\xd7\x00\x02" + (4 + len(body)).to_bytes(4, "big") + len(symbols).to_bytes(4, "big")
-    return head + body + b"crc!" + b"series" * 1000
+# -- chunks --------------------------------------------------------------------------------------------------------
+
+REAL_CHUNK = (Path(__file__).parent.parent / "data" / "s3" / "loki-chunk-bd6aa44a").read_bytes()
 
 
-def parts(content: bytes, fetched: list[int] | None = None) -> Callable[[int, int], bytes]:
-    def read(offset: int, length: int) -> bytes:
-        if fetched is not None:
-            fetched.append(length)
-        return content[offset : offset + length]
-
-    return read
+def parts(content: bytes) -> Callable[[int, int], bytes]:
+    return lambda offset, length: content[offset : offset + length]
 
 
-@pytest.mark.parametrize("count", [0, 1, 60, 60_000])
-def test_symbols_are_read_from_the_head_of_an_index(count: int) -> None:
-    symbols = sorted(b"host-%05d" % i + b"x" * (i % 300) for i in range(count))
-    content = tsdb_index(symbols)
-    assert list(index_symbols(len(content), parts(content))) == symbols
-
-
-def test_symbols_are_fetched_only_as_far_as_they_are_wanted() -> None:
-    content = tsdb_index([b"%07d" % i for i in range(500_000)])
-    fetched: list[int] = []
-    symbols = index_symbols(len(content), parts(content, fetched))
-    assert [next(symbols) for _ in range(3)] == [b"0000000", b"0000001", b"0000002"]
-    assert sum(fetched) < len(content) // 20
+def test_a_real_chunk_says_the_labels_of_its_stream_and_its_lines() -> None:
+    labels = chunk_labels(REAL_CHUNK)
+    assert isinstance(labels, dict)
+    assert fingerprint(tuple(labels.items())) == "bd6aa44a45a3d15f" and labels["run"] == "20261124-183037-ce7f"
+    assert chunk_labels(REAL_CHUNK[:100]) == int.from_bytes(REAL_CHUNK[:4], "big") > 100
+    assert chunk_lines(len(REAL_CHUNK), parts(REAL_CHUNK)) == 56
 
 
 @pytest.mark.parametrize(
     "content",
-    [
-        b"",
-        b"LGINDEX1 and more",
-        tsdb_index([b"a"])[:11],
-        b"\xba\xaa\xd7\x00\x01" + tsdb_index([b"a"])[5:],
-        b"\xba\xaa\xd7\x00\x02\x7f" + tsdb_index([b"a"])[6:],
-        b"\xba\xaa\xd7\x00\x02\x00\x00\x00\x06\x00\x00\x00\x02\x01a",
-        b"\xba\xaa\xd7\x00\x02\x00\x00\x00\x0a\x00\x00\x00\x02\xff\xff\xff\xff\xff\xff",
-    ],
+    [b"", b"abc", b"\0\0\0\x02xx", b"\x7f\0\0\0" + b"x" * 50, b"\0\0\0\x0enot snappy", b"LGC1 something else"],
 )
-def test_a_damaged_index_is_an_error_with_a_reason(content: bytes) -> None:
-    with pytest.raises(BlockError, match="index"):
-        list(index_symbols(len(content), parts(content)))
+def test_a_chunk_that_does_not_begin_with_a_header_is_an_error(content: bytes) -> None:
+    with pytest.raises(BlockError, match="chunk"):
+        chunk_labels(content)
 
 
-@pytest.mark.parametrize("cut", [2, 30_000, 200_000])
-def test_an_index_that_ends_early_is_an_error_with_a_reason(cut: int) -> None:
-    content = tsdb_index([b"%07d" % i for i in range(50_000)])
-    with pytest.raises(BlockError, match="index"):
-        list(index_symbols(len(content), parts(content[: len(content) - 6000 - 4 - cut])))
+@pytest.mark.parametrize("end", [0, 20, 1000, 2000, 2036])
+def test_lines_of_a_chunk_without_its_end_are_not_counted(end: int) -> None:
+    with pytest.raises(BlockError, match="chunk"):
+        chunk_lines(end, parts(REAL_CHUNK[:end]))
+
+
+def test_lines_are_counted_over_many_blocks_with_a_table_that_is_longer_than_the_first_part() -> None:
+    row = bytes([0x80 | 44, 2]) + b"\x01" * 5  # 300 lines
+    table = bytes([0x80 | 104, 7]) + row * 1000
+    content = b"x" * 9000 + table + b"crc!" + bytes(16) + len(table).to_bytes(8, "big") + bytes(8)
+    assert chunk_lines(len(content), parts(content)) == 300_000

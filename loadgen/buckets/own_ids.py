@@ -1,0 +1,33 @@
+"""Which trace ids are of the run: they follow from the plan, so other people's need not be kept."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from loadgen.buckets.wanted import Wanted
+from loadgen.model import Signal
+from loadgen.signals.traces import SDK_USER
+
+_AT_ONCE = 100_000
+
+
+def own_ids(ids: bytes, wanted: Wanted, from_ns: int, through_ns: int) -> bytes:
+    """Which of these trace ids are of the run; the block that has them holds traces of these times."""
+    # A block's times may be those of the arrival, which can be as much later as a push is late or tried again.
+    begin_ns, end_ns = from_ns - wanted.late_ns, through_ns + wanted.late_ns
+    if wanted.ended_ns:
+        end_ns = min(end_ns, wanted.ended_ns + wanted.late_ns)
+    there = np.unique(np.frombuffer(ids, "S16"))
+    ours = np.zeros(len(there), bool)
+    source = wanted.plan.traces
+    each = source.load.traces_per_batch
+    users = (*wanted.users[Signal.TRACES], SDK_USER)
+    for user in users if len(there) else ():
+        pace = source.pace(user)
+        first, behind = pace.first_at(begin_ns) * each, (pace.last_at(end_ns) + 1) * each
+        for begin in range(first, behind, _AT_ONCE):
+            seqs = np.arange(begin, min(begin + _AT_ONCE, behind), dtype=np.int64)
+            planned = np.ascontiguousarray(source.ids_of(user, seqs)).reshape(-1, 16).view("S16").ravel()
+            places = np.minimum(np.searchsorted(there, planned), len(there) - 1)
+            ours[places[there[places] == planned]] = True
+    return there[ours].tobytes()
