@@ -39,6 +39,8 @@ class Sweep(Protocol):
     """Finds what is new in one bucket."""
 
     undecided: int
+    patient: bool
+    """Whether there is a next time for what cannot be read."""
 
     def recall(self, wanted: Wanted, stored: pd.DataFrame) -> None:
         """What an earlier watcher of the run stored."""
@@ -220,6 +222,8 @@ class S3Watcher:
         if whole or bucket.cycle is None:
             bucket.cycle, bucket.cycle_began_ns, bucket.rows = bucket.sweep.cycle(wanted), self._clock(), 0
         asked = 0
+        # A look at everything may be the last one.
+        bucket.sweep.patient = not whole
         try:
             for rows in bucket.cycle:
                 bucket.rows += rows

@@ -448,7 +448,7 @@ def test_a_credential_that_may_only_list_is_told_once_and_finds_what_keys_tell(b
         bench.put_metrics(made_s=number)
     listed = []
     for _ in range(5):
-        bench.watcher.poll_once()
+        bench.requests()
         listed.append(bench.watcher.last_listing_ns["tempo-traces"] > 0)
     assert len(bench.watcher.problems) == 2
     assert all("AccessDenied" in problem and "(4 times)" in problem for problem in bench.watcher.problems)
@@ -456,6 +456,16 @@ def test_a_credential_that_may_only_list_is_told_once_and_finds_what_keys_tell(b
     assert (objects["detail"] != "").sum() == 8 and len(objects) == 9
     # Nobody can say that a bucket was looked through while there is something to try again.
     assert listed == [False, False, True, True, True]
+
+
+def test_a_single_look_at_everything_tells_what_cannot_be_read(bench: Bench) -> None:
+    for name in ("tempo-traces", "mimir-blocks"):
+        bench.s3.fails[f"get {name}"] = refused("AccessDenied")
+    bench.put_traces()
+    bench.put_metrics()
+    bench.watcher.poll_once()
+    assert len(bench.watcher.problems) == 2 and all("AccessDenied" in detail for detail in bench.objects()["detail"])
+    assert all(bench.watcher.last_listing_ns[name] for name in ("tempo-traces", "mimir-blocks"))
 
 
 def test_s3_that_is_away_for_a_while_is_told_once_and_loses_nothing(bench: Bench) -> None:
@@ -482,7 +492,7 @@ def test_a_block_that_stays_unreadable_is_stored_with_the_reason(bench: Bench) -
     prefix = bench.put_metrics()
     bench.s3.put("mimir-blocks", f"{prefix}/meta.json", b"{broken")
     for _ in range(5):
-        bench.watcher.poll_once()
+        bench.requests()
     [row] = bench.objects().itertuples()
     assert "meta.json is not JSON" in row.detail and row.through_ns == 0
     assert len(bench.watcher.problems) == 1 and len(bench.s3.gets) == 3

@@ -181,6 +181,7 @@ class BlockSweep:
         self._foreign: dict[str, _Names] = {}
         self._tries: dict[str, int] = {}
         self.undecided = 0
+        self.patient = True
 
     def recall(self, wanted: Wanted, stored: pd.DataFrame) -> None:  # noqa: ARG002 - names are enough
         """Blocks that an earlier watcher of the run stored; what it could not read is tried again."""
@@ -189,7 +190,8 @@ class BlockSweep:
     def cycle(self, wanted: Wanted) -> Iterator[int]:
         """Look for new blocks once; yields after each request or opened block how many rows it brought.
 
-        ``undecided`` counts the new blocks that could not be read and will be tried again.
+        ``undecided`` counts the new blocks that could not be read and will be tried again, as long as the sweep is
+        ``patient``.
         """
         self.undecided = 0
         yield from self._tenants.look()
@@ -288,7 +290,7 @@ class BlockSweep:
             if not isinstance(problem, BlockError) and not is_about_object(problem):
                 raise
             self._tries[prefix] = self._tries.get(prefix, 0) + 1
-            if self._tries[prefix] < _TRIES:
+            if self.patient and self._tries[prefix] < _TRIES:
                 self.undecided += 1
                 return False
             detail = self._unreadable(problem, self._asking.bucket, meta.key)

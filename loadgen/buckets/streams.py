@@ -60,7 +60,7 @@ class StreamSweep:
     """The chunks of the run's streams in one bucket.
 
     Attributes:
-        undecided: nothing of Loki's is ever that.
+        undecided, patient: of no use here, as keys tell all.
         renamed: streams are looked for under other names than in the cycles before.
 
     Args:
@@ -87,6 +87,7 @@ class StreamSweep:
         self._counts = False
         self._across_requests = 0
         self.undecided = 0
+        self.patient = True
         self.renamed = False
 
     def recall(self, wanted: Wanted, stored: pd.DataFrame) -> None:
