@@ -36,11 +36,12 @@ from typing import Any
 if not __package__:  # run as a file: make the project importable
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.detection_assess import Assessment, Came, assess
+from benchmarks.detection_assess import STALL_VISIBLE_S, Assessment, Came, assess
 from benchmarks.detection_row import Row
 from benchmarks.detection_rows import KILLS, OMITTED, ROWS
 from benchmarks.detection_run import Bench, RowError, Stop, Tell, bench
 from loadgen.lab.state import LabError
+from loadgen.model import Result
 from loadgen.orchestrate import RunError
 from loadgen.rundir import RunDirError
 
@@ -54,7 +55,7 @@ class Outcome:
 
     Attributes:
         name, planted: of the row.
-        expected: the checks that must find it.
+        expected: the checks that must find it, or what else must come out.
         found_by, alarms, doubts, problems: as in `Assessment`.
         verdict: ``ok``, ``WRONG``, ``busy`` (this machine was, twice) or ``not run``.
         explained: other checks that fail or cannot tell, and why that is right.
@@ -184,7 +185,7 @@ def _outcome(row: Row, came: Came | None, found: Assessment | None, verdict: str
     return Outcome(
         row.name,
         row.planted,
-        row.finders,
+        expected_of(row),
         found.found_by if found else (),
         found.alarms if found else (),
         found.doubts if found else (),
@@ -194,6 +195,13 @@ def _outcome(row: Row, came: Came | None, found: Assessment | None, verdict: str
         came.took_s if came else 0.0,
         str(came.path) if came else "",
     )
+
+
+def expected_of(row: Row) -> tuple[str, ...]:
+    """What must come out of a row, in words."""
+    if row.stalls is not None:
+        return (f"{row.stalls} push latency p99 ≥ {STALL_VISIBLE_S:g} s, no alarm",)
+    return tuple(check if row.verdict is Result.FAIL else f"{check} unknown" for check in row.finders)
 
 
 def table(outcomes: Sequence[Outcome]) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from fake_stack import BEGAN_NS, receipt_of, small_plan
 
-from benchmarks.detection import Outcome, chosen, clean_row, exit_code, table
+from benchmarks.detection import Outcome, chosen, clean_row, exit_code, expected_of, table
 from benchmarks.detection_assess import Came, assess, batches_of
 from benchmarks.detection_row import BASE, Row, merged
 from benchmarks.detection_rows import KILLS, NO_ROW, OMITTED, ROWS
@@ -168,6 +168,14 @@ def test_the_table_is_markdown_with_a_row_for_every_outcome_and_omission() -> No
     assert rows[3].endswith("| logs.query | WRONG |")
     assert sum("not planted" in row for row in rows) == len(OMITTED)
     assert "not planted" not in table([outcome(name="clean/1")])
+
+
+def test_what_is_expected_of_a_row_says_more_than_a_name_where_it_is_no_failing_check() -> None:
+    by_name = {row.name: expected_of(row) for row in ROWS}
+    assert by_name["logs/lost"] == ("logs.loss",)
+    assert by_name["logs/s3-not-yet"] == ("logs.s3_delay unknown",)
+    assert "p99" in by_name["traces/stalled"][0]
+    assert by_name["reading/502-once"] == ()
 
 
 @pytest.mark.parametrize(
