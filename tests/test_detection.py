@@ -212,6 +212,7 @@ def test_some_rows_are_found_by_the_check_meant_for_them_and_by_nothing_else(
     command = [sys.executable, "-m", "benchmarks.detection", "--json", str(tmp_path / "out.json")]
     command += [part for row in rows for part in ("--only", row)]
     done = subprocess.run(command, env=env, cwd=REPOSITORY, capture_output=True, text=True, timeout=300, check=False)
+    assert (tmp_path / "out.json").is_file(), done.stderr
     found = {row["name"]: row for row in json.loads((tmp_path / "out.json").read_text())["rows"]}
     assert {name: (row["verdict"], row["problems"], row["alarms"]) for name, row in found.items()} == {
         row: ("ok", [], []) for row in rows

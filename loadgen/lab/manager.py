@@ -107,14 +107,19 @@ class Lab:
                 return before or state
             self._stop_others(state, running)
             began = time.monotonic()
-            moved = plan.choose_ports(state, parts - running, ports or {}, tell)
-            running -= plan.affected(state, moved, running)
-            self._stop_others(state, running)
-            try:
-                state = self._start_missing(moved, parts - running, tell, timeout_s)
-            except BaseException:
+            for tries_left in (2, 1, 0):
+                moved = plan.choose_ports(state, parts - running, ports or {}, tell)
+                running -= plan.affected(state, moved, running)
                 self._stop_others(state, running)
-                raise
+                try:
+                    state = self._start_missing(moved, parts - running, tell, timeout_s)
+                    break
+                except BaseException as problem:
+                    self._stop_others(state, running)
+                    # Between the choice of a port and its use somebody else may take it, another lab that starts, say.
+                    if not (tries_left and isinstance(problem, LabError) and plan.lost_port(moved, parts - running)):
+                        raise
+                    state = moved
             tell(f"the lab is up after {time.monotonic() - began:.1f} s")
             return state
 

@@ -148,6 +148,12 @@ def choose_ports(state: LabState, missing: Collection[str], wanted: Mapping[str,
     return state.with_ports(chosen)
 
 
+def lost_port(state: LabState, missing: Collection[str]) -> bool:
+    """Whether somebody else has a port of these parts, which do not run."""
+    ports = dict(state.ports)
+    return not all(proc.becomes_free(ports[port]) for part in missing for port in ports_of(state, part))
+
+
 def affected(before: LabState, after: LabState, running: Collection[str]) -> set[str]:
     """The running parts that must start again because another part, which they talk to, has moved."""
     old, new = dict(before.ports), dict(after.ports)

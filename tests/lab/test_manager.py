@@ -273,6 +273,27 @@ def test_an_automatic_port_that_was_taken_moves(own: Lab) -> None:
     assert plan.affected(state, moved, PARTS) == set()
 
 
+def test_a_port_that_somebody_takes_between_choice_and_use_is_given_up(
+    own: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    launch = Lab._launch
+    with socket.socket() as thief:
+
+        def after_a_theft(lab: Lab, state: LabState, name: str) -> tuple[LabState, int]:
+            if name == "tempo" and thief.getsockname()[1] == 0:
+                thief.bind(("127.0.0.1", dict(state.ports)["tempo"]))
+                thief.listen()
+            return launch(lab, state, name)
+
+        monkeypatch.setattr(Lab, "_launch", after_a_theft)
+        state = own.up(told.append)
+        assert state.url("tempo") != f"http://127.0.0.1:{thief.getsockname()[1]}"
+    assert any("of tempo is taken by now; it moves to" in text for text in told)
+    assert all(status.running for status in own.status())
+    assert len(proc.find(own.directory)) == len(PARTS)
+
+
 def test_who_talks_to_a_part_that_moved_starts_again(own: Lab) -> None:
     state = plan.choose_ports(plan.new_state(own.directory), PARTS, {}, print)
     loki = state.with_ports({**dict(state.ports), "loki": 1})
