@@ -7,6 +7,7 @@ environment: ``LOADGEN_<SECTION>_<KEY>`` (for example ``LOADGEN_GRAFANA_PASSWORD
 """
 
 from loadgen.config.base import ConfigError, Seconds, Size
+from loadgen.config.capacity import CapacitySection, OwnLoadGiven
 from loadgen.config.profile import (
     AllObjectives,
     Dashboards,
@@ -41,6 +42,7 @@ from loadgen.config.target import (
 
 __all__ = [
     "AllObjectives",
+    "CapacitySection",
     "ConfigError",
     "Dashboards",
     "Fault",
@@ -54,6 +56,7 @@ __all__ = [
     "Metrics",
     "MimirTarget",
     "Objectives",
+    "OwnLoadGiven",
     "OwnQuery",
     "Profile",
     "PrometheusTarget",

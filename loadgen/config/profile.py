@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from loadgen.config.base import Seconds, Section, Size
+from loadgen.config.capacity import CapacitySection
 from loadgen.model import Signal
 
 _MAX_TITLE = 80
@@ -207,6 +208,7 @@ class Profile(Section):
     faults: tuple[Fault, ...] = ()
     queries: tuple[OwnQuery, ...] = ()
     objectives: Objectives = Objectives()
+    capacity: CapacitySection = CapacitySection()
 
     @model_validator(mode="after")
     def _consistent(self) -> Profile:
