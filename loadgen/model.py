@@ -138,7 +138,7 @@ class Receipt:
         ambiguous_attempts: attempts before the last one that may have stored the data all the same.
         plain_bytes, wire_bytes: size before compression and as sent.
         status: HTTP status, or gRPC status code + 1000, or 0 without an answer.
-        detail: short text of the error, empty when accepted.
+        detail: short text of the error; when accepted, of the attempt before, empty if it was the first one.
     """
 
     signal: str

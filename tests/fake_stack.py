@@ -217,7 +217,7 @@ class _Tempo:
         shown = self.stack.shown(trace_id)
         return self.stack.reply("trace", lambda: tuple(self.stack.spans.get(trace_id, ())) if shown else ())
 
-    def search(self, query: str, start_ns: int, end_ns: int, listed_spans: int = 1) -> Reply[Any]:
+    def search(self, query: str, start_ns: int, end_ns: int, limit: int = 1000, listed_spans: int = 1) -> Reply[Any]:
         def value() -> dict[bytes, TraceHit]:
             return {
                 trace_id: TraceHit(trace_id, len(spans), tuple(span.span_id for span in spans[:listed_spans]))

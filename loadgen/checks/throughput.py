@@ -289,9 +289,12 @@ def _evidence(case: Case, signal: Signal, window: Window, took: Intake) -> list[
         texts.append(
             f"{late} were accepted too late: the last answer came {duration_text(took.overhang_s)} after the window"
         )
-    retried = int((accepted["attempts"] > 1).sum())
-    if retried:
-        texts.append(f"{counted(retried, 'pushes')} needed more than one attempt")
+    retried = accepted[accepted["attempts"] > 1]
+    if len(retried):
+        first = next((text for text in retried["detail"] if text), "")
+        texts.append(
+            f"{counted(len(retried), 'pushes')} needed more than one attempt" + (f", e.g. {first}" if first else "")
+        )
     return texts
 
 

@@ -2,22 +2,98 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import math
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from loadgen.model import NS, Signal
 from loadgen.reading.cases import Case, Found, Ledger, grouped, shortened, unreadable
 from loadgen.signals.traces import SPANS_PER_TRACE, SpanFacts, TraceSource
 from loadgen.targets.reading import Reply, quoted
-from loadgen.targets.tempo import FoundSpan, TempoReader, TraceHit
+from loadgen.targets.tempo import SEARCH_LIMIT, FoundSpan, TempoReader
 
-# Traces are read one by one, so there must be some windows for several to be read at a time; but each window costs a
-# search, which sees whole seconds and so the neighbouring windows too.
+# Traces are read one by one, so there must be some windows for several to be read at a time.
 _WINDOWS = 32
 _FEWEST_SPANS = 64 * SPANS_PER_TRACE
 _MOST_SPANS = 2_000 * SPANS_PER_TRACE
 _LONGEST_TRACE_NS = NS
 _FAILURES = 3
+_KEPT_SECONDS = 16
+_SPARE = 1.25
+
+Listed = Mapping[bytes, bytes]
+"""Trace id to the ids of its spans, in order and joined."""
+
+
+@dataclass(slots=True)
+class _Second:
+    """What search listed of one second. The lock is held while it is asked."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    reply: Reply[Listed] | None = None
+
+
+class Listing:
+    """Searches for the traces of a run, second by second, each second once.
+
+    Search sees whole seconds, and at a high rate a window of batches is a small part of one, so its neighbours share
+    what was listed. Only the last few seconds are kept, and nothing of a search that failed. For several threads.
+
+    Args:
+        reader: of Tempo.
+        run: name of the run.
+        per_s: traces expected a second; a search for fewer would only be made again with a higher limit.
+    """
+
+    def __init__(self, reader: TempoReader, run: str, per_s: float) -> None:
+        self._reader = reader
+        self._query = run_query(run)
+        self._limit = max(SEARCH_LIMIT, math.ceil(per_s * _SPARE) + SEARCH_LIMIT)
+        self._seconds: OrderedDict[int, _Second] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def of(self, start_ns: int, end_ns: int) -> Reply[tuple[Listed, ...]]:
+        """What is listed in a range, a part each second; its times are of the first and the last of these searches."""
+        parts: list[Reply[Listed]] = []
+        for second in range(start_ns // NS, max(start_ns // NS + 1, math.ceil(end_ns / NS))):
+            reply = self._second(second)
+            if reply.value is None:
+                return Reply(None, reply.error, reply.status, reply.sent_ns, reply.done_ns)
+            parts.append(reply)
+        return Reply(
+            tuple(reply.value for reply in parts if reply.value is not None),
+            "",
+            parts[-1].status,
+            min(reply.sent_ns for reply in parts),
+            max(reply.done_ns for reply in parts),
+        )
+
+    def fresh(self, start_ns: int, end_ns: int) -> Reply[tuple[Listed, ...]]:
+        """The same by one search that is made now."""
+        reply = self._search(start_ns, end_ns)
+        return reply.failed() if reply.value is None else reply.with_value((reply.value,))
+
+    def _second(self, second: int) -> Reply[Listed]:
+        with self._lock:
+            kept = self._seconds.setdefault(second, _Second())
+            self._seconds.move_to_end(second)
+            while len(self._seconds) > _KEPT_SECONDS:
+                self._seconds.popitem(last=False)
+        with kept.lock:
+            if kept.reply is not None:
+                return kept.reply
+            reply = self._search(second * NS, (second + 1) * NS)
+            if reply.value is not None:
+                kept.reply = reply
+            return reply
+
+    def _search(self, start_ns: int, end_ns: int) -> Reply[Listed]:
+        reply = self._reader.search(self._query, start_ns, end_ns, limit=self._limit, listed_spans=SPANS_PER_TRACE + 1)
+        if reply.value is None:
+            return reply.failed()
+        return reply.with_value({one: b"".join(sorted(hit.span_ids)) for one, hit in reply.value.items()})
 
 
 class TraceAuditor:
@@ -30,7 +106,9 @@ class TraceAuditor:
         self._reader = reader
         self._stop = stop
         self._source: TraceSource = ledger.plan.traces
-        self._run = ledger.plan.key.run
+        load = self._source.load
+        per_s = ledger.plan.users(Signal.TRACES) * load.traces_per_batch / (load.interval_ns / NS)
+        self._listing = Listing(reader, ledger.plan.key.run, per_s)
 
     def windows(self) -> Iterator[tuple[Case, ...]]:
         """All cases, in windows of time."""
@@ -49,7 +127,8 @@ class TraceAuditor:
         """
         start_ns = cases[0].batch.due_ns
         end_ns = max(case.batch.due_ns for case in cases) + self._source.load.interval_ns + _LONGEST_TRACE_NS
-        reply = self._reader.search(run_query(self._run), start_ns, end_ns, listed_spans=SPANS_PER_TRACE + 1)
+        # What is looked for again may have come in the meantime.
+        reply = self._listing.fresh(start_ns, end_ns) if again else self._listing.of(start_ns, end_ns)
         hits = reply.value
         if hits is None and not again and not any(case.compare for case in cases):
             return unreadable(cases, reply.error, reply.sent_ns, reply.done_ns)
@@ -65,12 +144,12 @@ class TraceAuditor:
         return results
 
     def _one(
-        self, case: Case, hits: dict[bytes, TraceHit] | None, searched: Reply[dict[bytes, TraceHit]], again: bool
+        self, case: Case, hits: tuple[Listed, ...] | None, searched: Reply[tuple[Listed, ...]], again: bool
     ) -> Found:
         ids = [row.tobytes() for row in self._source.trace_ids(case.batch)]
-        sent = [sorted(row.tobytes() for row in spans) for spans in self._source.span_ids(case.batch)]
+        sent = [b"".join(sorted(row.tobytes() for row in spans)) for spans in self._source.span_ids(case.batch)]
         listed = hits is not None and all(
-            one in hits and sorted(hits[one].span_ids) == spans for one, spans in zip(ids, sent, strict=True)
+            any(part.get(one) == spans for part in hits) for one, spans in zip(ids, sent, strict=True)
         )
         if not again and not case.compare and case.outcome == "accepted" and listed:
             return Found(case, searched.sent_ns, searched.done_ns, found=case.batch.items)
@@ -85,7 +164,7 @@ class TraceAuditor:
             if reply.value is None:
                 return Found(case, searched.sent_ns, done_ns, error=reply.error)
             compare_spans(expected, reply.value, tally)
-            if hits is not None and reply.value and trace_id not in hits:
+            if hits is not None and reply.value and not any(trace_id in part for part in hits):
                 tally.unlisted += 1
         detail = tally.detail
         if listed and tally.found < case.batch.items:

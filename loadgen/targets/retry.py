@@ -38,7 +38,7 @@ class PushResult:
     Attributes:
         outcome: accepted, rejected or unknown.
         status: HTTP status (gRPC: 1000 + code) of the deciding attempt; 0 without an answer.
-        detail: what went wrong; empty when accepted.
+        detail: what went wrong; when accepted, what went wrong at the attempt before, empty if it was the first one.
         attempts: attempts made.
         ambiguous_attempts: attempts before the deciding one that may have stored the data all the same.
         sent_ns, last_sent_ns, done_ns: first attempt began, deciding attempt began, its answer was there.
@@ -91,6 +91,7 @@ def push_with_retries(
     A push that ends with "stored nothing" is unknown all the same when an earlier attempt may have stored it.
     """
     attempts = ambiguous = first_ns = 0
+    before = ""
     while True:
         made = attempt()
         attempts += 1
@@ -100,12 +101,13 @@ def push_with_retries(
             wait_s = policy.wait_s(attempts, random(), made.asked_s)
             if made.done_ns + wait_s * NS <= first_ns + policy.retry_for_s * NS:
                 ambiguous += made.step is Step.AGAIN_UNSURE
+                before = made.detail
                 sleep(wait_s)
                 continue
             if attempts > 1:
                 detail += f" (given up after {attempts} attempts in {(made.done_ns - first_ns) / NS:.1f} s)"
         if made.step is Step.ACCEPTED:
-            outcome = Outcome.ACCEPTED
+            outcome, detail = Outcome.ACCEPTED, before
         elif made.step in (Step.UNKNOWN, Step.AGAIN_UNSURE) or ambiguous:
             outcome = Outcome.UNKNOWN
         else:

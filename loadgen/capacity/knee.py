@@ -1,0 +1,185 @@
+"""Where a kind of load broke a promise, which one, and if a configured limit or the machine was the reason. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from loadgen.capacity.model import Broken, Ending, Kind, Knee, Limit, Search, Step, Usage, Why
+from loadgen.units import bytes_text, count_text, duration_text
+
+_FULL = 0.9
+_THROTTLED = 0.05
+_FIRST = (".up", ".loss", ".throughput", ".query", ".freshness")
+"""In which order broken promises are named: what went down or was lost before what was slow."""
+
+_SUBJECT = {
+    Kind.LOGS: "Loki",
+    Kind.TRACES: "Tempo",
+    Kind.METRICS: "Mimir",
+    Kind.QUERIES: "The stack answers",
+    Kind.ALL: "The whole stack",
+}
+
+
+def level_text(level: float, unit: str) -> str:
+    """A level for people: ``3.9 MB/s``, ``12,000 series``, ``2.5 times the profile's load``."""
+    if unit == "B/s":
+        return f"{bytes_text(level)}/s"
+    if unit == "times":
+        return f"{level:.3g} times the profile's load"
+    return f"{count_text(level) if level >= 100 else f'{level:.3g}'} {unit}"
+
+
+def knee_of(search: Search, steps: Sequence[Step]) -> Knee:
+    """What a search found. ``steps`` are those of this search."""
+    kept = _last(steps, search.kept, (Ending.KEPT,))
+    broke = _last(steps, search.broke, (Ending.BROKEN, Ending.GENERATOR, Ending.UNTOLD))
+    if broke is None or broke.ending is not Ending.BROKEN:
+        sentence = _unbroken(search, broke)
+        return Knee(search.kind, _number(kept), _number(broke), "", (), (), None, "", 0, sentence)
+    broken = sorted(broke.broken, key=_rank)
+    limit = limit_of_step(broke)
+    machine = "" if limit is not None else machine_text(broke)
+    said = tuple(dict.fromkeys([*(one.message for one in broke.refusals if one.message), *_evidence(broken)]))
+    lost = sum(flow.lost_items or 0 for flow in broke.flows)
+    first = broken[0] if broken else Broken("", "", "", "")
+    return Knee(
+        kind=search.kind,
+        kept_step=_number(kept),
+        broke_step=broke.number,
+        promise=first.promise,
+        checks=tuple(one.check for one in broken),
+        said=said,
+        limit=limit,
+        machine=machine,
+        lost_items=lost,
+        sentence=_sentence(search, broke, first, limit, machine, lost),
+    )
+
+
+def limit_of_step(step: Step) -> Limit | None:
+    """The configured limit that most of the refused pushes of a step name."""
+    named = [one for one in step.refusals if one.limit is not None]
+    if not named:
+        return None
+    return max(named, key=lambda one: one.pushes).limit
+
+
+def machine_text(step: Step) -> str:
+    """What was used up when no configured limit was named, as far as the components' own figures tell it."""
+    texts = [text for usage in step.usage if (text := _strained(usage))]
+    if texts:
+        return "; ".join(texts)
+    cores = [(one.component, one.cores) for one in step.usage if one.cores]
+    if not cores:
+        return ""
+    used = ", ".join(f"{component} {number:.2g}" for component, number in sorted(cores, key=lambda one: -one[1]))
+    return f"no limit was named; cores used: {used}"
+
+
+def _strained(usage: Usage) -> str:
+    texts = []
+    if usage.starts:
+        texts.append("started anew" if usage.starts == 1 else f"started anew {usage.starts} times")
+    if usage.memory_bytes and usage.memory_limit_bytes and usage.memory_bytes >= _FULL * usage.memory_limit_bytes:
+        used, limit = bytes_text(usage.memory_bytes), bytes_text(usage.memory_limit_bytes)
+        texts.append(f"used {used} of the {limit} of memory that it may use")
+    if usage.throttled_share is not None and usage.throttled_share > _THROTTLED:
+        texts.append(f"was held back by its CPU limit in {100 * usage.throttled_share:.0f} % of the periods")
+    return f"{usage.component} {' and '.join(texts)}" if texts else ""
+
+
+def _sentence(search: Search, broke: Step, first: Broken, limit: Limit | None, machine: str, lost: int) -> str:
+    at = level_text(broke.level, search.unit)
+    if search.kept is None:
+        begin = f"{_carries(search, None)}: even {at} broke a promise"
+    else:
+        begin = f"{_carries(search, level_text(search.kept, search.unit))}; at {at}"
+    if limit is not None:
+        value = f" ({limit.value})" if limit.value else ""
+        reason = f"{limit.component}'s limit {limit.setting}{value} refuses more; raise it to carry more"
+    elif broke.crashed:
+        reason = f"{' and '.join(broke.crashed)} went down"
+    elif first.measured:
+        reason = f"{first.check} is broken: {first.measured}, promised {first.objective}"
+    else:
+        reason = f"{first.check} is broken"
+    after = [f"{count_text(lost)} accepted items were lost"] if lost else []
+    if machine and not broke.crashed:
+        after.append(machine)
+    elif machine:
+        after.append(machine.partition("; ")[0])
+    return (
+        ". ".join(
+            [
+                f"{begin} {'(' if search.kept is None else ''}{reason}{')' if search.kept is None else ''}",
+                *map(_capital, after),
+            ]
+        )
+        + "."
+    )
+
+
+def _carries(search: Search, level: str | None) -> str:
+    if search.kind is Kind.QUERIES:
+        return f"The stack answers {level} in time" if level else "The stack does not answer in time"
+    return f"{_SUBJECT[search.kind]} carries {level}" if level else f"{_SUBJECT[search.kind]} does not carry the load"
+
+
+def _unbroken(search: Search, above: Step | None) -> str:
+    detail = f" ({search.detail})" if search.detail else ""
+    if search.why is Why.PENDING:
+        return f"{search.kind}: not searched{detail}."
+    if search.kept is None:
+        reasons = {
+            Why.GENERATOR: "the generator itself could not keep its schedule even at the lowest level",
+            Why.UNTOLD: "promises could not be judged even at the lowest level",
+        }
+        return f"{search.kind}: nothing can be said, {reasons.get(search.why, _ENDED[search.why])}{detail}."
+    carries = _carries(search, f"at least {level_text(search.kept, search.unit)}")
+    if search.why is Why.GENERATOR and above is not None:
+        at = level_text(above.level, search.unit)
+        return f"{carries}; at {at} the generator was the limit, not the stack{detail}. Give it more cores or machines."
+    if search.why is Why.UNTOLD and above is not None:
+        names = ", ".join(one.check for one in above.untold[:3])
+        return f"{carries}; at {level_text(above.level, search.unit)} {names} could not be judged{detail}."
+    return f"{carries}; {_ENDED[search.why]}{detail}."
+
+
+_ENDED = {
+    Why.FOUND: "a promise broke above",
+    Why.CEILING: "no promise broke up to the configured ceiling",
+    Why.LOWEST: "a promise broke at the lowest level",
+    Why.GENERATOR: "the generator was the limit",
+    Why.UNTOLD: "steps could not be judged",
+    Why.MINUTES: "the time for the search was over",
+    Why.BYTES: "the next step would have written more than max_s3_bytes allows",
+    Why.UNRECOVERED: "the stack did not come back to work, so it was not loaded further",
+    Why.INTERRUPTED: "the search was interrupted",
+    Why.PENDING: "the search did not begin",
+}
+
+
+def _evidence(broken: Sequence[Broken]) -> list[str]:
+    return [text for one in broken for text in ([one.measured] if one.measured else list(one.evidence[:1]))]
+
+
+def _rank(broken: Broken) -> int:
+    return next((number for number, end in enumerate(_FIRST) if broken.check.endswith(end)), len(_FIRST))
+
+
+def _last(steps: Sequence[Step], level: float | None, endings: Sequence[Ending]) -> Step | None:
+    """The last step at a level; where none is known, the lowest one above what was kept that did not keep."""
+    found = [step for step in steps if level is not None and step.level == level and step.ending in endings]
+    return found[-1] if found else None
+
+
+def _number(step: Step | None) -> int:
+    return step.number if step is not None else 0
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+__all__ = ["duration_text", "knee_of", "level_text", "limit_of_step", "machine_text"]

@@ -1,0 +1,146 @@
+"""Which configured limit a server names when it refuses a push. Pure.
+
+The patterns follow the texts of Loki 2.9 to 3.7 (pkg/validation), Tempo 2 and 3 (modules/distributor,
+modules/overrides), Mimir 2 and 3 (pkg/distributor, pkg/ingester; with their ``err-mimir-…`` ids), Cortex, and nginx in
+front of them. A text that matches none names no limit: then nothing is said of one.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from loadgen.capacity.model import Limit
+from loadgen.model import Component
+from loadgen.units import bytes_text, size_bytes
+
+MAX_MESSAGE = 300
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A limit as servers speak of it. ``group`` of the pattern, if any, holds its value in ``unit``."""
+
+    component: Component
+    setting: str
+    pattern: re.Pattern[str]
+    unit: str
+
+
+def _known(component: Component, setting: str, pattern: str, unit: str) -> _Known:
+    return _Known(component, setting, re.compile(pattern, re.IGNORECASE), unit)
+
+
+_LOKI, _TEMPO, _MIMIR = Component.LOKI, Component.TEMPO, Component.MIMIR
+KNOWN: tuple[_Known, ...] = (
+    _known(
+        _LOKI,
+        "limits_config.per_stream_rate_limit",
+        r"per stream rate limit exceeded(?: \(limit: (\S+)/sec\))?",
+        "size",
+    ),
+    _known(
+        _LOKI,
+        "limits_config.ingestion_rate_mb",
+        r"ingestion rate limit exceeded(?:.*?limit: (\d+) bytes/sec)?",
+        "bytes/s",
+    ),
+    _known(
+        _LOKI,
+        "limits_config.max_global_streams_per_user",
+        r"(?:active stream|streams) limit exceeded(?:.*?(?:calculated )?limit: (\d+))?",
+        "streams",
+    ),
+    _known(_LOKI, "limits_config.max_line_size", r"max entry size '?(\d+)'? bytes exceeded", "bytes"),
+    _known(
+        _TEMPO,
+        "overrides.defaults.ingestion.rate_limit_bytes",
+        r"ingestion rate limit(?: \(local: (\d+) bytes/s)?.*exceeded|RATE_LIMITED",
+        "bytes/s",
+    ),
+    _known(
+        _TEMPO,
+        "overrides.defaults.ingestion.max_traces_per_user",
+        r"LIVE_TRACES_EXCEEDED(?:.*?actual local: (\d+))?|max live traces exceeded",
+        "live traces",
+    ),
+    _known(
+        _TEMPO,
+        "overrides.defaults.global.max_bytes_per_trace",
+        r"TRACE_TOO_LARGE(?:.*?max size of trace \((\d+)\))?",
+        "bytes",
+    ),
+    _known(
+        _MIMIR,
+        "limits.ingestion_rate",
+        r"ingestion rate limit(?:, set to ([\d.e+]+)| \(([\d.e+]+)\) exceeded)|err-mimir-tenant-max-ingestion-rate",
+        "samples/s",
+    ),
+    _known(
+        _MIMIR,
+        "limits.max_global_series_per_user",
+        r"per-user series limit of (\d+) exceeded|err-mimir-max-series-per-user|per-user series limit exceeded",
+        "series",
+    ),
+    _known(_MIMIR, "limits.max_global_series_per_metric", r"per-metric series limit of (\d+) exceeded", "series"),
+)
+# What the servers count as discarded, by the reason that their own counters give.
+_REASONS: tuple[tuple[Component, str, str], ...] = (
+    (_LOKI, "rate_limited", "limits_config.ingestion_rate_mb"),
+    (_LOKI, "per_stream_rate_limit", "limits_config.per_stream_rate_limit"),
+    (_LOKI, "stream_limit", "limits_config.max_global_streams_per_user"),
+    (_TEMPO, "rate_limited", "overrides.defaults.ingestion.rate_limit_bytes"),
+    (_TEMPO, "live_traces_exceeded", "overrides.defaults.ingestion.max_traces_per_user"),
+    (_TEMPO, "trace_too_large", "overrides.defaults.global.max_bytes_per_trace"),
+    (_MIMIR, "rate_limited", "limits.ingestion_rate"),
+    (_MIMIR, "per_user_series_limit", "limits.max_global_series_per_user"),
+    (_MIMIR, "per_metric_series_limit", "limits.max_global_series_per_metric"),
+)
+_PROXY = re.compile(r"\b413\b|request entity too large|client intended to send too large body", re.IGNORECASE)
+
+
+def limit_of(component: Component, status: int, message: str) -> Limit | None:
+    """The limit that an answer names; None if it names none.
+
+    Args:
+        component: who was pushed to.
+        status: as in `Receipt`.
+        message: the answer's text.
+    """
+    short = message[:MAX_MESSAGE]
+    for known in KNOWN:
+        found = known.pattern.search(message) if known.component is component else None
+        if found is not None:
+            text = next((group for group in found.groups() if group), "")
+            number = _number(text, known.unit)
+            return Limit(component.value, known.setting, _value_text(number, known.unit), number, short)
+    if status == 413 or (status // 100 == 4 and _PROXY.search(message)):
+        return Limit(
+            component.value, "client_max_body_size of the proxy in front, or the largest message", "", None, short
+        )
+    return None
+
+
+def limit_of_reason(component: str, reason: str, per_s: float) -> Limit | None:
+    """The limit behind a reason of a component's own counter of discarded items; None if it is no limit."""
+    for known, name, setting in _REASONS:
+        if known.value == component and name == reason:
+            said = f"{component} counts {per_s:,.0f} items a second as discarded, reason {reason}"
+            return Limit(component, setting, "", None, said)
+    return None
+
+
+def _number(text: str, unit: str) -> float | None:
+    try:
+        # Loki's sizes are powers of two, whatever they are called.
+        return size_bytes(re.sub(r"(?i)([kmg])b$", r"\1ib", text)) if unit == "size" else float(text)
+    except ValueError:
+        return None
+
+
+def _value_text(number: float | None, unit: str) -> str:
+    if number is None:
+        return ""
+    if unit in ("bytes/s", "size"):
+        return f"{bytes_text(number)}/s"
+    return bytes_text(number) if unit == "bytes" else f"{number:,.0f} {unit}"

@@ -1,0 +1,119 @@
+"""Which level comes next, or why a search is over. Pure: it follows from the steps so far, so a search can be resumed.
+
+Load doubles until a promise breaks, or sinks by halves until none does; then the gap between the highest level that was
+kept and the lowest that was not is halved until it is small. A step is made once more before it decides when it says
+little: when the generator was late, when a promise could not be judged, and when only a time was too long while nothing
+was refused or lost, which a moment's disturbance of the machine can do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from loadgen.capacity.model import Ending, Kind, Search, Step, Why
+
+MOST_HALVINGS = 6
+"""How far below its start a search goes."""
+
+_DIGITS = 3
+_TRIES = 2
+_ENDS = {Ending.BROKEN: Why.FOUND, Ending.GENERATOR: Why.GENERATOR, Ending.UNTOLD: Why.UNTOLD}
+_WHOLE = frozenset(("streams", "series"))
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Where a search goes.
+
+    Attributes:
+        kind, unit: as in `Search`.
+        start: first level.
+        ceiling: never beyond.
+        precision: how close kept and broken level come, as a share of the kept one.
+    """
+
+    kind: Kind
+    unit: str
+    start: float
+    ceiling: float
+    precision: float
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """The next step's level; ``again`` when it was tried before."""
+
+    level: float
+    again: bool = False
+
+
+def is_disturbance(step: Step) -> bool:
+    """Only times were too long: nothing was refused, lost or crashed."""
+    timed = all(one.check.endswith((".query", ".freshness")) for one in step.broken)
+    return step.ending is Ending.BROKEN and timed and not step.refusals and not step.crashed
+
+
+def decide(steps: Sequence[Step], where: Range) -> Level | Search:
+    """The next level of a search, or its end. ``steps`` are those of this search, in order."""
+    told = [step for step in steps if step.ending is not Ending.INTERRUPTED]
+    if not told:
+        return Level(_rounded(min(where.start, where.ceiling), where))
+    last = told[-1]
+    tries = sum(step.level == last.level for step in told)
+    doubtful = last.ending in (Ending.GENERATOR, Ending.UNTOLD) or is_disturbance(last)
+    if doubtful and tries < _TRIES:
+        return Level(last.level, again=True)
+    endings = {step.level: step.ending for step in told}
+    kept = max((level for level, ending in endings.items() if ending is Ending.KEPT), default=None)
+    above = min((level for level in endings if kept is None or level > kept), default=None)
+    if kept is None:
+        assert above is not None  # there is a step, and none was kept
+        lower = _rounded(above / 2, where)
+        if lower <= 0 or lower >= above or above <= where.start / 2**MOST_HALVINGS:
+            why = Why.LOWEST if endings[above] is Ending.BROKEN else _ENDS[endings[above]]
+            return Search(where.kind, where.unit, where.ceiling, why, None, above)
+        return Level(lower)
+    if above is None:
+        if kept >= _rounded(where.ceiling, where):
+            return Search(where.kind, where.unit, where.ceiling, Why.CEILING, kept, None)
+        return Level(_rounded(min(2 * kept, where.ceiling), where))
+    between = _rounded((kept + above) / 2, where)
+    if above <= kept * (1 + where.precision) or not kept < between < above:
+        return Search(where.kind, where.unit, where.ceiling, _ENDS[endings[above]], kept, above)
+    return Level(between)
+
+
+def planned(where: Range) -> tuple[float, ...]:
+    """The levels of a search in which nothing breaks: what a dry run shows."""
+    levels: list[float] = []
+    level = _rounded(min(where.start, where.ceiling), where)
+    while not levels or levels[-1] < _rounded(where.ceiling, where):
+        levels.append(level)
+        level = _rounded(min(2 * level, where.ceiling), where)
+    return tuple(levels)
+
+
+def halvings(where: Range) -> int:
+    """How many further steps close the gap after the first break at most."""
+    gap, steps = 1.0, 0
+    while gap > where.precision:
+        gap, steps = gap / 2, steps + 1
+    return steps
+
+
+def stopped(steps: Sequence[Step], where: Range, why: Why, detail: str = "") -> Search:
+    """A search that was ended from outside, with what it knows so far."""
+    endings = {step.level: step.ending for step in steps if step.ending is not Ending.INTERRUPTED}
+    kept = max((level for level, ending in endings.items() if ending is Ending.KEPT), default=None)
+    broke = min(
+        (level for level, ending in endings.items() if ending is Ending.BROKEN and (kept is None or level > kept)),
+        default=None,
+    )
+    return Search(where.kind, where.unit, where.ceiling, why, kept, broke, detail)
+
+
+def _rounded(level: float, where: Range) -> float:
+    """A level that a person can read: three digits, and a whole number of what cannot be parted."""
+    short = float(f"{level:.{_DIGITS}g}")
+    return float(max(1, round(short))) if where.unit in _WHOLE else short
