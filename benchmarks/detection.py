@@ -39,7 +39,8 @@ if not __package__:  # run as a file: make the project importable
 from benchmarks.detection_assess import STALL_VISIBLE_S, Assessment, Came, assess
 from benchmarks.detection_row import Row
 from benchmarks.detection_rows import KILLS, OMITTED, ROWS
-from benchmarks.detection_run import Bench, RowError, Stop, Tell, bench
+from benchmarks.detection_run import Bench, RowError, Tell, bench
+from loadgen.interrupt import Stop
 from loadgen.lab.state import LabError
 from loadgen.model import Result
 from loadgen.orchestrate import RunError

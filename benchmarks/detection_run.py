@@ -18,6 +18,7 @@ from pydantic import SecretStr
 from benchmarks.detection_assess import Came, batches_of
 from benchmarks.detection_row import BASE, BEFORE, READING, Row, Way, merged
 from loadgen.config import Target, parse_profile
+from loadgen.interrupt import Stop
 from loadgen.lab import seaweed
 from loadgen.lab.defects import DefectOrder
 from loadgen.lab.manager import Lab
@@ -26,7 +27,7 @@ from loadgen.lab.settings import ServerSettings
 from loadgen.lab.state import LabError, LabState
 from loadgen.lab.target import LabDisruptor, lab_target
 from loadgen.locate import LAB
-from loadgen.orchestrate import Interrupt, Judgement, execute, verify_again
+from loadgen.orchestrate import Judgement, execute, verify_again
 from loadgen.plan import plan_of
 from loadgen.recorder import Progress, read_progress
 from loadgen.rundir import RunDir
@@ -41,24 +42,6 @@ Tell = Callable[[str], None]
 
 class RowError(Exception):
     """A row could not be run; the text says why."""
-
-
-class Stop(Interrupt):
-    """Once asked to stop, every phase of every run ends at once; what is under way is brought to an orderly end."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        # There is something to bring to an end from the start: a lab.
-        self._begun = True
-
-    def next_phase(self) -> None:
-        """A new phase begins; it ends at once if the person asked to stop."""
-        if not self.count:
-            self.changed.clear()
-
-    def end_phase(self) -> bool:
-        """The person asked to stop."""
-        return self.count > 0
 
 
 class _Director:

@@ -24,9 +24,10 @@ from loadgen.auditing import audit_command
 from loadgen.config import ConfigError, Profile, Target, load_profile, parse_profile
 from loadgen.display import TerminalDisplay
 from loadgen.faults import Disruptor, DisruptorError
+from loadgen.interrupt import Interrupt
 from loadgen.locate import DEFAULT_PROFILE, LAB, find_profile, resolve_target
 from loadgen.model import Result, Signal
-from loadgen.orchestrate import Interrupt, Judgement, RunError, conclude, execute, verify_again
+from loadgen.orchestrate import Judgement, RunError, conclude, execute, verify_again
 from loadgen.publish import publish
 from loadgen.report.terminal import print_verdicts
 from loadgen.rundir import RunDir, RunDirError

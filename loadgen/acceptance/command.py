@@ -19,9 +19,9 @@ from loadgen.acceptance.gather import gather
 from loadgen.checks import outcome
 from loadgen.config import ConfigError, Target
 from loadgen.display import TerminalDisplay
+from loadgen.interrupt import Interrupt
 from loadgen.locate import resolve_target
 from loadgen.model import NS, Result, Verdict
-from loadgen.orchestrate import Interrupt
 from loadgen.report import write_verdicts
 from loadgen.report.parts import Block, Head, Part, Table, Text
 from loadgen.report.sections.requirements import matrix
