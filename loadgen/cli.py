@@ -21,6 +21,7 @@ from loadgen import __version__
 from loadgen.acceptance.command import check_command
 from loadgen.archive import SCHEME, ArchiveError, Place, fetch_run, place_of
 from loadgen.auditing import audit_command
+from loadgen.capacity.command import capacity_command
 from loadgen.config import ConfigError, Profile, Target, load_profile, parse_profile
 from loadgen.display import TerminalDisplay
 from loadgen.faults import Disruptor, DisruptorError
@@ -56,7 +57,9 @@ app = typer.Typer(
 ProfileOption = Annotated[
     str,
     typer.Option(
-        "--profile", envvar="LOADGEN_PROFILE", help="A built-in profile (demo, homelab, nfr, soak) or a TOML file."
+        "--profile",
+        envvar="LOADGEN_PROFILE",
+        help="A built-in profile (demo, homelab, nfr, soak) or a TOML file.",
     ),
 ]
 TargetOption = Annotated[
@@ -353,6 +356,7 @@ def _mount_lab() -> None:
 
 
 app.command("audit")(audit_command)
+app.command("capacity")(capacity_command)
 app.command("check")(check_command)
 _mount_lab()
 
