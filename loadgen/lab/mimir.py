@@ -46,7 +46,7 @@ class MimirServer:
         """Opens the data directory; raises OSError if that is not possible."""
         self._settings = settings
         self._tenant = settings.tenant or _DEFAULT_TENANT
-        self._metrics = Metrics()
+        self._metrics = Metrics(settings.limits.max_memory_bytes)
         self._stop = threading.Event()
         self._wanted = threading.Event()
         self._flusher = threading.Thread(target=self._flush_loop, name="mimir-flush", daemon=True)

@@ -104,7 +104,7 @@ class Tempo:
         Raises:
             SettingsError: a port is taken. OSError: the data directory cannot be used.
         """
-        metrics = Metrics()
+        metrics = Metrics(settings.limits.max_memory_bytes)
 
         def observe(operation: str, status: str, seconds: float) -> None:
             name = "tempodb_backend_request_duration_seconds"
