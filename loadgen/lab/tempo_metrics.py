@@ -31,4 +31,8 @@ def declare(
     metrics.gauge("tempo_ingester_live_traces", "Traces in memory.", live_traces)
     metrics.gauge("tempo_live_store_live_traces", "Traces in memory.", live_traces)
     metrics.gauge("tempodb_blocklist_length", "Blocks known.", blocks)
+    metrics.gauge("loadgen_lab_wal_bytes", "Size of the write-ahead log.", wal_bytes)
+    metrics.histogram(
+        "tempo_live_store_local_flush_size_bytes", "Size of the blocks written.", (1e4, 1e5, 1e6, 1e7, 1e8)
+    )
     metrics.histogram("tempodb_backend_request_duration_seconds", "Time of requests to the object store.")

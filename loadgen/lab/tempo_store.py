@@ -372,6 +372,7 @@ class TraceStore:
             _LOG.warning("block %s stays in memory: %s", built.meta.block_id, error)
             return False
         self.cache.put(built)
+        size_bytes = sum(len(data) for _, data in built.objects)
         with self._lock:
             self._blocks[built.meta.block_id] = Block(built.meta, store, built.index)
             self._born_ns[built.meta.block_id] = self._clock_ns()
@@ -383,6 +384,7 @@ class TraceStore:
             self._metrics.add("tempo_ingester_blocks_flushed_total", tenant=self.tenant)
             self._metrics.add("tempo_live_store_blocks_completed_total", tenant=self.tenant)
             self._metrics.add("tempo_live_store_local_blocks_flushed_total", tenant=self.tenant)
+            self._metrics.observe("tempo_live_store_local_flush_size_bytes", size_bytes)
         self._wal.drop_through(kept - 1)
         return True
 

@@ -4,13 +4,15 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import urllib3
 from typer.testing import CliRunner, Result
 
+from loadgen.capacity.usage import usage_of
 from loadgen.lab import manager_plan as plan
 from loadgen.lab import manager_processes as proc
 from loadgen.lab.commands import app
@@ -18,6 +20,10 @@ from loadgen.lab.limits import KINDS, limits_of, parse_limits, tell, watch_memor
 from loadgen.lab.manager import Lab
 from loadgen.lab.settings import Limits
 from loadgen.lab.state import NATIVE, LabError, load_state
+from loadgen.lab.target import lab_target
+from loadgen.model import StackSample
+from loadgen.rundir import RunDir
+from loadgen.scrape import Scraper
 
 MB = 1_000_000
 
@@ -232,3 +238,31 @@ def test_a_bad_limit_ends_the_command_with_what_to_write(lab: Lab) -> None:
     result = command(lab, "up", "--limit", "loki.rat=4MB/s")
     assert result.exit_code == 2
     assert "no limit is called 'loki.rat'" in result.output
+
+
+# --- what the servers tell of themselves
+
+
+def test_embedded_servers_tell_what_they_use(lab: Lab, tmp_path: Path) -> None:
+    state = lab.up(limits={"tempo.memory": 900 * MB})
+    push(state.url("loki"), "x", time.time_ns())
+    scraper = Scraper(lab_target(state), RunDir(tmp_path), time.time_ns)
+    samples: list[StackSample] = []
+    for _ in range(2):
+        samples += scraper.scrape_once()
+        time.sleep(0.01)
+    stack = pd.DataFrame([asdict(sample) for sample in samples])
+    common = {"cores", "memory_bytes"}
+    for component, fields in {
+        "loki": common | {"wal_bytes", "streams", "chunks", "flush_queue", "s3_written_bytes_per_s"},
+        "tempo": common | {"wal_bytes", "streams", "memory_limit_bytes"},
+        "mimir": common | {"wal_bytes", "series"},
+        "grafana": common,
+    }.items():
+        usage = usage_of(stack, component, 0, time.time_ns())
+        known = {name for name, value in asdict(usage).items() if isinstance(value, float)}
+        assert fields <= known <= fields | {"s3_requests_per_s", "s3_written_bytes_per_s"}, component
+        assert usage.starts == 0
+    assert usage_of(stack, "tempo", 0, time.time_ns()).memory_limit_bytes == 900 * MB
+    assert usage_of(stack, "loki", 0, time.time_ns()).streams == 1
+    assert len(samples) < 2 * 60
