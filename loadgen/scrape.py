@@ -1,8 +1,13 @@
-"""The stack's own figures: ``/metrics`` of every component that shows them, a few names only."""
+"""The stack's own figures: ``/metrics`` of every component that shows them, a few names only.
+
+A whole ``/metrics`` of a real server has thousands of series. Of these are kept only the names that somebody reads (see
+`loadgen.scrape_names`), of histograms only count or sum, and what differs only in labels that do not matter is summed.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 import threading
 from collections.abc import Iterator
@@ -11,39 +16,41 @@ from loadgen.clock import Clock
 from loadgen.config import Target
 from loadgen.model import StackSample
 from loadgen.rundir import RunDir, RunDirError
+from loadgen.scrape_names import KEPT, labels_of
 from loadgen.targets.http import HttpClient
 
 EVERY_S = 5.0
-NAMES = frozenset(
-    {
-        "process_resident_memory_bytes",
-        "process_cpu_seconds_total",
-        "loki_ingester_memory_chunks",
-        "loki_ingester_memory_streams",
-        "loki_distributor_lines_received_total",
-        "loki_discarded_samples_total",
-        "tempo_ingester_live_traces",
-        "tempo_live_store_live_traces",
-        "tempo_distributor_spans_received_total",
-        "tempo_discarded_spans_total",
-        "cortex_ingester_memory_series",
-        "cortex_distributor_received_samples_total",
-        "cortex_discarded_samples_total",
-    }
-)
-_LINE = re.compile(r"^([a-zA-Z_:][a-zA-Z0-9_:]*)(\{[^}]*\})?\s+([^\s#]+)")
+PAUSED_ROUNDS = 12
+"""For so long is a component left alone that has no ``/metrics``: a gateway in front of it does not pass them on."""
+_HAS_NONE = frozenset({301, 302, 400, 401, 403, 404, 405})
+_LINE = re.compile(r'([a-zA-Z_:][a-zA-Z0-9_:]*)(\{(?:"(?:[^"\\]|\\.)*"|[^"}])*\})?[ \t]+([^\s#]+)')
+_NAME = re.compile(r"[^{ \t]*")
 
 
 def parse_exposition(text: str, component: str, at_ns: int) -> Iterator[StackSample]:
-    """The samples of interest in a Prometheus text exposition; lines that cannot be read are passed over."""
+    """The samples of interest in a Prometheus text exposition, summed over the labels that do not matter.
+
+    Lines that cannot be read are passed over.
+    """
+    sums: dict[tuple[str, str], float] = {}
     for line in text.splitlines():
-        match = _LINE.match(line)
-        if match and match[1] in NAMES:
-            try:
-                value = float(match[3])
-            except ValueError:
-                continue
-            yield StackSample(component, match[1], (match[2] or "").strip("{}"), at_ns, value)
+        name = _NAME.match(line)
+        kept = KEPT.get(name[0]) if name else None
+        match = _LINE.match(line) if kept is not None else None
+        if kept is None or match is None:
+            continue
+        try:
+            value = float(match[3])
+        except ValueError:
+            continue
+        if not math.isfinite(value):
+            continue
+        there = labels_of(match[2]) if kept and match[2] else {}
+        labels = ",".join(f'{label}="{there[label]}"' for label in kept if label in there)
+        key = match[1], labels
+        sums[key] = sums.get(key, 0.0) + value
+    for (metric, labels), value in sums.items():
+        yield StackSample(component, metric, labels, at_ns, value)
 
 
 class Scraper:
@@ -56,9 +63,11 @@ class Scraper:
                 ("loki", target.loki.query_url or target.loki.url, target.loki),
                 ("tempo", target.tempo.query_url, target.tempo),
                 ("mimir", target.mimir.url, target.mimir),
+                ("grafana", target.grafana.url, target.grafana),
             )
             if url
         }
+        self._paused = dict.fromkeys(self._clients, 0)
         self._run, self._clock = run, clock
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._work, name="scraper", daemon=True)
@@ -75,12 +84,18 @@ class Scraper:
             client.close()
 
     def scrape_once(self) -> list[StackSample]:
-        """One look at every component."""
+        """One look at every component, but those that were found to show nothing."""
         samples: list[StackSample] = []
         for name, client in self._clients.items():
+            if self._paused[name]:
+                self._paused[name] -= 1
+                continue
             answer = client.get("/metrics")
-            if answer.ok:
-                samples += parse_exposition(answer.body.decode("utf-8", "replace"), name, answer.done_ns)
+            found = list(parse_exposition(answer.body.decode("utf-8", "replace"), name, answer.done_ns))
+            if answer.ok and found:
+                samples += found
+            elif answer.ok or answer.status in _HAS_NONE:
+                self._paused[name] = PAUSED_ROUNDS
         return samples
 
     def _work(self) -> None:

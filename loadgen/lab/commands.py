@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from loadgen.lab import limits as limiting
 from loadgen.lab import native
 from loadgen.lab.compose import open_lab
 from loadgen.lab.defects import QUERY_KINDS, DefectError, DefectKind, DefectOrder, parse_order
@@ -135,6 +136,17 @@ def up(
         bool,
         typer.Option("--compose", help="The official images, by docker compose, with the same configuration files."),
     ] = False,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="What an embedded server takes before it refuses, as the real one would: "
+            + ", ".join(f"{kind.name}={kind.example}" for kind in limiting.KINDS[:6])
+            + "; or COMPONENT.memory=200MB, beyond which it is killed as a container would be, and stays down until "
+            "the next `up`. May be given again. Kept until it is changed; NAME=none takes it away, --limit none takes "
+            "all. A server that runs and whose limits change starts again.",
+        ),
+    ] = None,
     foreground: Annotated[
         bool, typer.Option("--foreground", help="Stay, and stop the lab on Ctrl-C or SIGTERM.")
     ] = False,
@@ -147,7 +159,7 @@ def up(
         ),
     ] = None,
 ) -> None:
-    """Starts the lab and prints where it answers. A lab that runs already is left as it is.
+    """Starts the lab and prints where it answers. What runs already is left as it is.
 
     A lab of which only parts run is completed. Data, credentials and ports of an earlier lab in the directory are used
     again, so that a stored run can be verified days later.
@@ -168,8 +180,9 @@ def up(
 
         if containers and (real or engine):
             raise typer.BadParameter("--compose makes every part a container; leave --native and --engine away")
+        limits = limiting.parse_limits(limit or ())
         engines = {**(native_engines(tell) if real else {}), **parse_engines(engine or ())}
-        state = lab.up(tell, flush_age_s, ports, engines=engines)
+        state = lab.up(tell, flush_age_s, ports, engines=engines, limits=limits)
         for component, order in orders:
             lab.order_defect(component, order)
         _print_table(lab.status(), state)
@@ -314,6 +327,7 @@ def as_object(rows: Sequence[EndpointStatus], state: LabState) -> dict[str, Any]
         },
     )
     data["grafana"].update(user=state.grafana_user, password=state.grafana_password)
+    data["limits"] = dict(state.limits)
     data["directory"] = state.directory
     return data
 
@@ -333,6 +347,8 @@ def _print_table(rows: Sequence[EndpointStatus], state: LabState) -> None:
         table.add_row(row.name, row.url, row.engine, str(row.pid or ""), memory, running)
     console.print(table)
     console.print(f"Grafana user {escape(state.grafana_user)}, password and S3 credentials: loadgen lab status --json")
+    if state.limits:
+        console.print(f"Limits {escape(limiting.tell(state.limits))}", soft_wrap=True)
     console.print(f"Lab directory {escape(state.directory)}", soft_wrap=True)
 
 

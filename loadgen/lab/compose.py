@@ -58,8 +58,9 @@ class ComposeLab(Lab):
         ports: Mapping[str, int] | None = None,
         timeout_s: float = 300.0,
         engines: Mapping[str, str] | None = None,
+        limits: Mapping[str, float | None] | None = None,
     ) -> LabState:
-        """Starts the containers; the images are fetched at the first time. ``engines`` cannot be chosen."""
+        """Starts the containers; the images are fetched at the first time. Engines and limits cannot be chosen."""
         tell = progress or (lambda _text: None)
         if engines:
             raise LabError("with --compose every part is a container; leave --native and --engine away")
@@ -70,6 +71,7 @@ class ComposeLab(Lab):
             if flush_age_s is not None:
                 state = replace(state, flush_age_s=flush_age_s)
             state = replace(state, engines=tuple((part, COMPOSE) for part in PARTS))
+            state = plan.with_limits(state, limits or {})
             running = {part for part in PARTS if state.ports and all(map(proc.accepts, _ports_of(state, part)))}
             plan.check_wanted(state, ports or {}, running)
             state = plan.choose_ports(state, set(PARTS) - running, ports or {}, tell)

@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 from starlette.responses import Response
 
+from loadgen.process import resident_bytes
+
 LabelSet = tuple[tuple[str, str], ...]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -18,7 +20,9 @@ DURATION_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 1
 class Metrics:
     """Counters, gauges and histograms by name and labels. A name must keep its type."""
 
-    def __init__(self) -> None:
+    def __init__(self, memory_limit_bytes: int = 0) -> None:
+        """``memory_limit_bytes``: what the process may use; 0 if nothing limits it."""
+        self._memory_limit_bytes = memory_limit_bytes
         self._help: dict[str, tuple[str, str]] = {}
         self._values: dict[str, dict[LabelSet, float]] = {}
         self._buckets: dict[str, dict[LabelSet, list[float]]] = {}
@@ -78,7 +82,7 @@ class Metrics:
             if name in self._gauges:
                 out.append(f"{name} {_number(self._gauges[name]())}\n")
             out.extend(f"{name}{_labels(key)} {_number(value)}\n" for key, value in sorted(self._values[name].items()))
-        for name, kind, text, value in _process(self._began_s):
+        for name, kind, text, value in _process(self._began_s, self._memory_limit_bytes):
             out.append(f"# HELP {name} {text}\n# TYPE {name} {kind}\n{name} {_number(value)}\n")
         return "".join(out)
 
@@ -96,18 +100,14 @@ class Metrics:
             out.append(f"{name}_sum{_labels(key)} {_number(row[-1])}\n{name}_count{_labels(key)} {_number(total)}\n")
 
 
-def _process(began_s: float) -> list[tuple[str, str, str, float]]:
+def _process(began_s: float, memory_limit_bytes: int) -> list[tuple[str, str, str, float]]:
     times = os.times()
-    resident = 0
-    try:
-        with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123
-            resident = int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, IndexError):
-        resident = 0
+    limit = ("loadgen_lab_memory_limit_bytes", "gauge", "Beyond it the process dies.", float(memory_limit_bytes))
     return [
         ("process_cpu_seconds_total", "counter", "CPU time, user and system.", times.user + times.system),
-        ("process_resident_memory_bytes", "gauge", "Resident memory.", resident),
+        ("process_resident_memory_bytes", "gauge", "Resident memory.", resident_bytes()),
         ("process_start_time_seconds", "gauge", "Start of the process since the epoch.", began_s),
+        *([limit] if memory_limit_bytes else ()),
     ]
 
 

@@ -65,7 +65,7 @@ class Grafana:
         self.logins = Logins(settings.users, self.store)
         self.upstream = Upstream()
         self.defects = Defects(QUERY_KINDS, clock_ns)
-        self.metrics = Metrics()
+        self.metrics = Metrics(settings.limits.max_memory_bytes)
         self.metrics.counter("grafana_http_requests_total", "Requests by handler and status.")
         self._clock_ns = clock_ns
 

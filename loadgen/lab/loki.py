@@ -70,7 +70,7 @@ class Loki:
         self._settings = settings
         self._limits = settings.limits
         self._clock_ns = clock_ns
-        self._metrics = Metrics()
+        self._metrics = Metrics(settings.limits.max_memory_bytes)
         self._defects = Defects(clock_ns=clock_ns)
         tenant = settings.tenant or _DEFAULT_TENANT
         self._needs_tenant = "" if tenant == _DEFAULT_TENANT else tenant
@@ -152,7 +152,7 @@ class Loki:
 
     # --- around every request
 
-    def _observe_s3(self, operation: str, status: str, seconds: float) -> None:
+    def _observe_s3(self, operation: str, status: str, seconds: float, _size_bytes: int) -> None:
         self._metrics.observe("loki_s3_request_duration_seconds", seconds, operation=operation, status_code=status)
 
     def _timed(self, route: str, handler: Handler) -> Handler:

@@ -264,10 +264,10 @@ class Distributor:
             if not outcome.over_limit:
                 raise PushError(400, _too_far_behind(stream, total, refused, tenant))
         if outcome.over_limit:
-            name = outcome.over_limit[0].labels_text
-            self._metrics.add(
-                "loki_discarded_samples_total", len(outcome.over_limit), reason="stream_limit", tenant=tenant
-            )
+            for item in outcome.over_limit:
+                self._discard("stream_limit", item.entries)
+            # Of several, the answer names the last one.
+            name = format_labels(outcome.over_limit[-1].labels)
             raise PushError(
                 429,
                 f"maximum active stream limit exceeded when trying to create stream {name}, reduce the number of "

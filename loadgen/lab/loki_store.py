@@ -60,13 +60,13 @@ class Ingested:
         accepted: what was taken, by stream, for the write-ahead log.
         whole: everything was taken as it came.
         refused: by stream, what was too far behind.
-        over_limit: streams that would be one too many.
+        over_limit: streams that would be one too many, with what was meant for them.
     """
 
     accepted: list[StreamEntries]
     whole: bool
     refused: list[tuple[Stream, int, list[Refused]]]
-    over_limit: list[Stream]
+    over_limit: list[StreamEntries]
 
 
 class ChunkCache:
@@ -148,7 +148,7 @@ class LokiStore:
         accepted: list[StreamEntries] = []
         taken: list[tuple[Stream, Entries]] = []
         refused: list[tuple[Stream, int, list[Refused]]] = []
-        over_limit: list[Stream] = []
+        over_limit: list[StreamEntries] = []
         whole = True
         for item in pushed:
             stream = self._streams.get(item.labels)
@@ -157,7 +157,7 @@ class LokiStore:
             if not stream.unflushed and self._max_streams and not replay:
                 fresh = sum(1 for s, _ in taken if not s.unflushed)
                 if len(self._unflushed) + fresh >= self._max_streams:
-                    over_limit.append(stream)
+                    over_limit.append(item)
                     whole = False
                     continue
             self._streams.setdefault(item.labels, stream)

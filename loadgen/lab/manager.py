@@ -80,6 +80,7 @@ class Lab:
         ports: Mapping[str, int] | None = None,
         timeout_s: float = 60.0,
         engines: Mapping[str, str] | None = None,
+        limits: Mapping[str, float | None] | None = None,
     ) -> LabState:
         """Starts whatever of the lab does not run; on a failure what this call started is stopped again.
 
@@ -90,6 +91,8 @@ class Lab:
             ports: endpoint name to port, where a certain one is wanted.
             timeout_s: give up when a part does not answer within this time.
             engines: part to ``native`` (the real server from PATH) or ``embedded``; by default as before.
+            limits: see `loadgen.lab.limits`; None takes one away, the others stay as before. A running part whose
+                limits change starts again.
         """
         tell = progress or (lambda _text: None)
         self._make_directory()
@@ -99,7 +102,8 @@ class Lab:
             if flush_age_s is not None:
                 state = replace(state, flush_age_s=flush_age_s)
             running = {name for name in plan.parts_of(state) if self._runs(state, name)}
-            state = plan.with_engines(state, engines or {}, running)
+            state = plan.with_limits(plan.with_engines(state, engines or {}, running), limits or {})
+            running -= plan.limited_anew(before, state)
             parts = set(plan.parts_of(state))
             plan.check_wanted(state, ports or {}, running)
             if running == parts:

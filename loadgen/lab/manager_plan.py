@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from loadgen.lab import limits as limiting
 from loadgen.lab import manager_processes as proc
 from loadgen.lab import native, seaweed
 from loadgen.lab.settings import Datasource, ServerSettings, User
@@ -102,6 +103,28 @@ def with_engines(state: LabState, wanted: Mapping[str, str], running: Collection
     return replace(state, engines=kept)
 
 
+def with_limits(state: LabState, wanted: Mapping[str, float | None]) -> LabState:
+    """The lab with these limits changed: name to value in plain units, None for no limit; others stay as they are.
+
+    Raises LabError for what is no limit, and where a real server would have to keep one.
+    """
+    state = replace(state, limits=limiting.merged(dict(state.limits), wanted))
+    for name, value in state.limits:
+        kind = limiting.kind_of(name)
+        if kind.component in dict(state.engines):
+            raise LabError(
+                f"{kind.component} is a real server here, which `{name}={value:g}` cannot limit: set {kind.setting} "
+                f"(in {native.CONFIG}), and take the limit away with --limit {name}={limiting.NONE}"
+            )
+    return state
+
+
+def limited_anew(before: LabState | None, after: LabState) -> set[str]:
+    """The parts whose limits differ, and that therefore must start again."""
+    old = set(before.limits if before is not None else ())
+    return {name.partition(".")[0] for name, _ in old ^ set(after.limits)}
+
+
 def ports_of(state: LabState, part: str) -> tuple[str, ...]:
     """The names of all ports of a part."""
     return PORTS_OF[part] + (_INNER_PORTS.get(part, ()) if state.is_native(part) else ())
@@ -172,6 +195,7 @@ def server_settings(state: LabState, name: str) -> ServerSettings:
         port=ports[name],
         flush_age_s=flush_age_s,
         flush_check_s=min(1.0, max(0.1, flush_age_s / 5)),
+        limits=limiting.limits_of(name, state.limits),
     )
     if name == "grafana":
         user = User(state.grafana_user, state.grafana_password, "Admin")

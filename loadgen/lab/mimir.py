@@ -35,6 +35,7 @@ _LOG = logging.getLogger("loadgen.lab.mimir")
 _DEFAULT_TENANT = "anonymous"
 _RETRY_AFTER_S = 6
 _LONGEST_PAUSE_S = 5.0
+_OPERATIONS = {"S3.PutObject": "upload", "S3.GetObject": "get", "S3.List": "iter", "S3.DeleteObject": "delete"}
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -46,16 +47,26 @@ class MimirServer:
         """Opens the data directory; raises OSError if that is not possible."""
         self._settings = settings
         self._tenant = settings.tenant or _DEFAULT_TENANT
-        self._metrics = Metrics()
+        self._metrics = Metrics(settings.limits.max_memory_bytes)
         self._stop = threading.Event()
         self._wanted = threading.Event()
         self._flusher = threading.Thread(target=self._flush_loop, name="mimir-flush", daemon=True)
         # A store that keeps samples by time has no order that could be changed.
         self.defects = Defects([kind for kind in STORE_KINDS if kind is not DefectKind.REORDER], clock_ns)
-        self.store = SampleStore(Path(settings.data_dir), self._tenant, open_store(settings), clock_ns, self.defects)
+        self._metrics.counter("thanos_objstore_bucket_operations_total", "Requests to the bucket.")
+        sizes = (1e3, 1e4, 1e5, 1e6, 1e7, 1e8)
+        self._metrics.histogram("thanos_objstore_bucket_operation_transferred_bytes", "Bytes of requests.", sizes)
+        bucket = open_store(settings, self._observe_s3)
+        self.store = SampleStore(Path(settings.data_dir), self._tenant, bucket, clock_ns, self.defects)
         self._ingester = Ingester(self.store, self._tenant, settings.limits, self.defects, clock_ns)
         self._api = QueryApi(self.store, clock_ns)
         self._declare_metrics()
+
+    def _observe_s3(self, operation: str, _status: str, _seconds: float, size_bytes: int) -> None:
+        name = _OPERATIONS[operation]
+        self._metrics.add("thanos_objstore_bucket_operations_total", operation=name)
+        if size_bytes:
+            self._metrics.observe("thanos_objstore_bucket_operation_transferred_bytes", size_bytes, operation=name)
 
     def app(self) -> Starlette:
         """The application; the flushing thread runs while it is served."""
@@ -197,6 +208,7 @@ class MimirServer:
             "Blocks known to be in the bucket.",
             lambda: 0 if store.bucket is None else store.bucket.count,
         )
+        metrics.gauge("loadgen_lab_wal_bytes", "Size of the write-ahead log.", lambda: store.wal_bytes)
         metrics.gauge("loadgen_head_samples", "Samples that are not in the bucket yet.", lambda: store.head_samples)
         metrics.gauge("loadgen_replayed_samples", "Samples brought back at the start.", lambda: store.replayed_samples)
         metrics.histogram("cortex_request_duration_seconds", "Time to answer requests.")

@@ -120,6 +120,11 @@ class SampleStore:
         held = sum(len(samples) for _, samples in self._held)
         return len(self._active) + held + (0 if taken is None else len(taken.samples))
 
+    @property
+    def wal_bytes(self) -> int:
+        """Size of the logs."""
+        return self._wal.size_bytes + self._series_log.size_bytes
+
     def age_s(self) -> float | None:
         """How long the oldest sample waits for a flush; None if there is none."""
         if self._taken is not None or any(hold.over(self._clock_ns()) for hold, _ in self._held):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from functools import lru_cache
 
 from loadgen.lab.promql_ops import label_text
@@ -142,11 +143,21 @@ def rate_limited(rate: float, burst: int) -> Refusal:
     """More samples than the tenant's token bucket holds."""
     text = (
         "the request has been rejected because the tenant exceeded the ingestion rate limit, set to "
-        f"{rate:g} items/s with a maximum allowed burst of {burst}. This limit is applied on the total number of "
-        "samples, exemplars and metadata received across all distributors (err-mimir-tenant-max-ingestion-rate)"
+        f"{go_float(rate)} items/s with a maximum allowed burst of {burst}. This limit is applied on the total number "
+        "of samples, exemplars and metadata received across all distributors (err-mimir-tenant-max-ingestion-rate)"
     )
     flags = "distributor.ingestion-rate-limit and -distributor.ingestion-burst-size"
     return Refusal(429, text + _configurable(flags).replace("limit,", "limits,", 1), "rate_limited")
+
+
+def go_float(value: float) -> str:
+    """A number as Go prints it: ``50000``, but ``1e+06`` and ``1.5e+06`` from a million on; never rounded."""
+    number = Decimal(repr(float(value))).normalize()
+    exponent = number.adjusted()
+    if exponent < 6:
+        return f"{number:f}"
+    digits = "".join(map(str, number.as_tuple().digits))
+    return f"{digits[0]}{'.' if len(digits) > 1 else ''}{digits[1:]}e+{exponent:02d}"
 
 
 def too_large(size_bytes: int, limit_bytes: int, compressed: bool) -> Refusal:

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 
 from loadgen.lab.settings import ServerSettings
 
-Observer = Callable[[str, str, float], None]
-"""Told of each request: operation (``S3.PutObject``, …), status code as text, seconds."""
+Observer = Callable[[str, str, float, int], None]
+"""Told of each request: operation (``S3.PutObject``, …), status code as text, seconds, bytes that it carried to S3."""
 
 
 class StoreError(Exception):
@@ -56,7 +56,10 @@ class ObjectStore:
         self._made: Any = None
 
     def put(self, key: str, data: bytes) -> None:
-        self._call("S3.PutObject", lambda s3: s3.put_object(Bucket=self._settings.s3_bucket, Key=key, Body=data), key)
+        def store(s3: Any) -> Any:
+            return s3.put_object(Bucket=self._settings.s3_bucket, Key=key, Body=data)
+
+        self._call("S3.PutObject", store, key, len(data))
 
     def get(self, key: str) -> bytes | None:
         def fetch(s3: Any) -> bytes:
@@ -112,7 +115,7 @@ class ObjectStore:
                 )
             return self._made
 
-    def _call(self, operation: str, action: Callable[[Any], Any], key: str) -> Any:
+    def _call(self, operation: str, action: Callable[[Any], Any], key: str, size_bytes: int = 0) -> Any:
         began = time.perf_counter()
         status = "200"
         try:
@@ -129,7 +132,7 @@ class ObjectStore:
             raise StoreError(f"{text}; check that S3 runs and that the credentials may use this bucket") from error
         finally:
             if self._observe is not None:
-                self._observe(operation, status, time.perf_counter() - began)
+                self._observe(operation, status, time.perf_counter() - began, size_bytes)
 
 
 class _Missing(Exception):

@@ -23,6 +23,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute
 
+from loadgen.lab.limits import watch_memory
 from loadgen.lab.objectstore import StoreError
 from loadgen.lab.settings import ServerSettings, SettingsError, load_settings
 
@@ -124,6 +125,8 @@ def run(app: Starlette, settings: ServerSettings) -> int:
     logging.getLogger("botocore").setLevel(logging.WARNING)
     logging.getLogger("boto3").setLevel(logging.WARNING)
     sock = listen(settings.host, settings.port)
+    if settings.limits.max_memory_bytes:
+        watch_memory(settings.limits.max_memory_bytes)
     server = _Server(_config(app))
     # Who reads that it listens may stop it at once, before uvicorn itself has looked at signals.
     with server.capture_signals():

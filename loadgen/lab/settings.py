@@ -40,6 +40,7 @@ class Limits:
         max_age_s: older log lines are refused.
         future_grace_s: lines and samples further ahead are refused.
         max_chunk_age_s: half of it is how far a log line may lie behind its stream's newest.
+        max_memory_bytes: a server that uses more resident memory dies at once, as a container does (0: never).
     """
 
     rate_bytes_per_s: float = 0.0
@@ -58,6 +59,7 @@ class Limits:
     max_age_s: float = 604_800.0
     future_grace_s: float = 600.0
     max_chunk_age_s: float = 7_200.0
+    max_memory_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

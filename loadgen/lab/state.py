@@ -80,6 +80,7 @@ class LabState:
         grafana_user, grafana_password: a Grafana administrator.
         flush_age_s: how long accepted data waits before it goes to S3; 0: as each engine thinks best.
         engines: part to ``native``, for those that are not embedded.
+        limits: what embedded servers refuse, by name, in plain units; see `loadgen.lab.limits`.
     """
 
     directory: str
@@ -91,6 +92,7 @@ class LabState:
     grafana_password: str = field(repr=False)
     flush_age_s: float = 0.0
     engines: tuple[tuple[str, str], ...] = ()
+    limits: tuple[tuple[str, float], ...] = ()
 
     @property
     def endpoints(self) -> Endpoints:
@@ -176,6 +178,7 @@ def _state(data: dict[str, Any]) -> LabState:
             "ports": tuple((str(name), int(port)) for name, port in data["ports"]),
             "buckets": tuple((str(name), str(bucket)) for name, bucket in data["buckets"]),
             "engines": tuple((str(part), str(engine)) for part, engine in data.get("engines", ())),
+            "limits": tuple((str(name), float(value)) for name, value in data.get("limits", ())),
             "credentials": tuple(Credential(**row) for row in data["credentials"]),
         }
     )

@@ -104,9 +104,9 @@ class Tempo:
         Raises:
             SettingsError: a port is taken. OSError: the data directory cannot be used.
         """
-        metrics = Metrics()
+        metrics = Metrics(settings.limits.max_memory_bytes)
 
-        def observe(operation: str, status: str, seconds: float) -> None:
+        def observe(operation: str, status: str, seconds: float, _size_bytes: int) -> None:
             name = "tempodb_backend_request_duration_seconds"
             verb = operation.removeprefix("S3.").removesuffix("Object").upper()
             metrics.observe(name, seconds, operation=verb, status_code=status)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -134,7 +134,10 @@ def _refuse_ids(request: ExportTraceServiceRequest) -> None:
 class RateLimit:
     """A token bucket over bytes; a request is taken whole or not at all."""
 
-    def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, limits: Limits, clock: Callable[[], float] = time.monotonic, tenant: str = "single-tenant"
+    ) -> None:
+        self._tenant = tenant
         self._rate = limits.rate_bytes_per_s
         self._burst = float(limits.burst_bytes or limits.rate_bytes_per_s)
         self._clock = clock
@@ -157,38 +160,41 @@ class RateLimit:
 
     def refusal(self, size_bytes: int, spans: int) -> IngestError:
         """What a request is told that comes too soon."""
-        rate = int(self._rate)
-        return IngestError(
-            RESOURCE_EXHAUSTED,
-            f"RATE_LIMITED: ingestion rate limit (local: {rate} bytes, global: 0 bytes) exceeded while adding "
-            f"{size_bytes} bytes for user single-tenant. consider increasing the limit or reducing ingestion rate",
-            "rate_limited",
-            spans,
-        )
+        rate, burst = int(self._rate), int(self._burst)
+        bounds = f"(local: {rate} bytes/s, global: 0 bytes/s, burst: {burst} bytes)"
+        what, advice = f"ingestion rate limit {bounds} exceeded", "increasing the limit or reducing ingestion rate"
+        if size_bytes > max(rate, burst):
+            what = f"batch size ({size_bytes} bytes) exceeds ingestion limit {bounds}"
+            advice = "reducing batch size or increasing rate limit"
+        text = f"RATE_LIMITED: {what} while adding {size_bytes} bytes for user {self._tenant}. consider {advice}."
+        return IngestError(RESOURCE_EXHAUSTED, text, "rate_limited", spans)
 
 
-def check_limits(
-    limits: Limits, tenant: str, pieces: dict[bytes, Piece], spans: int, live: Mapping[bytes, LiveTrace]
-) -> None:
-    """Raises `IngestError` if the request would make too many traces, or one that is too large."""
-    if limits.max_live_traces:
-        fresh = sum(trace_id not in live for trace_id in pieces)
-        if fresh and len(live) + fresh > limits.max_live_traces:
-            text = (
-                f"LIVE_TRACES_EXCEEDED: max live traces exceeded for tenant {tenant}: per-user traces limit "
-                f"(local: {limits.max_live_traces} global: 0 actual local: {limits.max_live_traces}) exceeded"
-            )
-            raise IngestError(RESOURCE_EXHAUSTED, text, "live_traces_exceeded", spans)
-    if limits.max_trace_bytes:
-        for trace_id, piece in pieces.items():
-            size = sum(len(raw) for _, raw in piece)
-            known = live.get(trace_id)
-            if size + (known.size_bytes if known else 0) > limits.max_trace_bytes:
-                text = (
-                    f"TRACE_TOO_LARGE: max size of trace ({limits.max_trace_bytes}) exceeded while adding {size} "
-                    f"bytes to trace {trace_id.hex()} for tenant {tenant}"
-                )
-                raise IngestError(RESOURCE_EXHAUSTED, text, "trace_too_large", spans)
+def over_limits(limits: Limits, pieces: Mapping[bytes, Piece], live: Mapping[bytes, LiveTrace]) -> dict[bytes, str]:
+    """The traces of a request that are dropped, each with the reason: too many in memory, or too large.
+
+    Like the real one, which acknowledges the request all the same: only its metric tells of them.
+    """
+    dropped: dict[bytes, str] = {}
+    room = limits.max_live_traces - len(live) if limits.max_live_traces else len(pieces)
+    for trace_id, piece in pieces.items():
+        known = live.get(trace_id)
+        size_bytes = sum(len(raw) for _, raw in piece) + (known.size_bytes if known else 0)
+        if limits.max_trace_bytes and size_bytes > limits.max_trace_bytes:
+            dropped[trace_id] = "trace_too_large"
+        elif known is None and room <= 0:
+            dropped[trace_id] = "live_traces_exceeded"
+        elif known is None:
+            room -= 1
+    return dropped
+
+
+def without(request: ExportTraceServiceRequest, trace_ids: Collection[bytes]) -> ExportTraceServiceRequest:
+    """The request without these traces."""
+    kept = ExportTraceServiceRequest()
+    kept.CopyFrom(request)
+    _remove(kept, partial(_is_of, trace_ids, True))
+    return kept
 
 
 def trace_defects(clock_ns: Callable[[], int] = time.time_ns) -> Defects:
@@ -262,7 +268,7 @@ def _alter(span: Span, what: str) -> None:
         span.name = _altered(span.name)
 
 
-def _is_of(ids: set[bytes], wanted: bool, span: Span) -> bool:
+def _is_of(ids: Collection[bytes], wanted: bool, span: Span) -> bool:
     return (span.trace_id in ids) is wanted
 
 

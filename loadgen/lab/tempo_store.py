@@ -12,7 +12,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
@@ -26,15 +26,17 @@ from loadgen.lab.tempo_ingest import (
     Export,
     IngestError,
     RateLimit,
-    check_limits,
     damage,
     decode,
     encode,
     export_of_frame,
+    over_limits,
     split,
     trace_defects,
+    without,
 )
 from loadgen.lab.tempo_live import LiveTrace, Source, combined, view_of
+from loadgen.lab.tempo_metrics import declare
 from loadgen.lab.tempo_trace import Piece, Scopes, TraceView
 from loadgen.lab.wal import Position, WriteAheadLog
 
@@ -65,7 +67,7 @@ class TraceStore:
         self.cache = BlockCache(self.scopes)
         self._settings = settings
         self._limits = settings.limits
-        self._rate = RateLimit(settings.limits)
+        self._rate = RateLimit(settings.limits, tenant=self.tenant)
         self._store = store
         self._metrics = metrics
         self._clock_ns = clock_ns
@@ -79,8 +81,8 @@ class TraceStore:
         self._listed = threading.Event()
         self._indexed_at_s = 0.0
         self._index_stale = False
-        _declare(metrics, self)
         self._wal = WriteAheadLog(f"{settings.data_dir}/wal")
+        declare(metrics, self.tenant, lambda: self.live_traces, lambda: self.block_count, lambda: self._wal.size_bytes)
         self._replay()
         if store is None:
             self._listed.set()
@@ -105,7 +107,13 @@ class TraceStore:
         pieces, spans = self._split(request)
         if not spans:
             return
-        self._limit(data, pieces, spans)
+        self._limit(data, spans)
+        received_spans, received_bytes = spans, len(data)
+        dropped = self._dropped(pieces)
+        if dropped:
+            request = without(request, dropped)
+            data = encode(request)
+            pieces, spans = split(request, self.scopes)
         now_ns = self._clock_ns()
         exports = [Export(now_ns, 0, data, pieces, spans)]
         if self.defects.armed:
@@ -124,8 +132,8 @@ class TraceStore:
                     if export.logged:
                         position = self._wal.write(export.frame())
                     self._apply(export, position.segment if position is not None else self._wal.segment)
-                self._metrics.add("tempo_distributor_spans_received_total", spans, tenant=self.tenant)
-                self._metrics.add("tempo_distributor_bytes_received_total", len(data), tenant=self.tenant)
+                self._metrics.add("tempo_distributor_spans_received_total", received_spans, tenant=self.tenant)
+                self._metrics.add("tempo_distributor_bytes_received_total", received_bytes, tenant=self.tenant)
             if position is not None:
                 self._wal.sync(position)
             if self.defects.claim("a push", DefectKind.BREAK) is not None:
@@ -230,12 +238,22 @@ class TraceStore:
             self._discard(error)
             raise
 
-    def _limit(self, data: bytes, pieces: dict[bytes, Piece], spans: int) -> None:
+    def _dropped(self, pieces: Mapping[bytes, Piece]) -> Collection[bytes]:
+        """The traces that the limits on memory do not let in; their spans are counted as discarded."""
+        if not self._limits.max_live_traces and not self._limits.max_trace_bytes:
+            return ()
+        with self._lock:
+            dropped = over_limits(self._limits, pieces, self._live)
+            for trace_id, reason in dropped.items():
+                spans = len(pieces[trace_id])
+                self._metrics.add("tempo_discarded_spans_total", spans, reason=reason, tenant=self.tenant)
+        return dropped.keys()
+
+    def _limit(self, data: bytes, spans: int) -> None:
         try:
             if self.defects.claim("a push", DefectKind.REFUSE) is not None:
                 raise self._rate.refusal(len(data), spans)
             self._rate.take(len(data), spans)
-            check_limits(self._limits, self.tenant, pieces, spans, self._live)
         except IngestError as error:
             self._discard(error)
             raise
@@ -354,6 +372,7 @@ class TraceStore:
             _LOG.warning("block %s stays in memory: %s", built.meta.block_id, error)
             return False
         self.cache.put(built)
+        size_bytes = sum(len(data) for _, data in built.objects)
         with self._lock:
             self._blocks[built.meta.block_id] = Block(built.meta, store, built.index)
             self._born_ns[built.meta.block_id] = self._clock_ns()
@@ -365,6 +384,7 @@ class TraceStore:
             self._metrics.add("tempo_ingester_blocks_flushed_total", tenant=self.tenant)
             self._metrics.add("tempo_live_store_blocks_completed_total", tenant=self.tenant)
             self._metrics.add("tempo_live_store_local_blocks_flushed_total", tenant=self.tenant)
+            self._metrics.observe("tempo_live_store_local_flush_size_bytes", size_bytes)
         self._wal.drop_through(kept - 1)
         return True
 
@@ -392,24 +412,3 @@ class TraceStore:
                     yield Meta.from_json(json.loads(data))
             except (ValueError, BlockError) as error:
                 _LOG.warning("%s is skipped: %s", info.key, error)
-
-
-def _declare(metrics: Metrics, store: TraceStore) -> None:
-    tenant = {"tenant": store.tenant}
-    for name, text in (
-        ("tempo_distributor_spans_received_total", "Spans received."),
-        ("tempo_distributor_bytes_received_total", "Bytes received, before compression."),
-        ("tempo_ingester_traces_created_total", "Traces created."),
-        ("tempo_ingester_blocks_flushed_total", "Blocks written to the object store."),
-        ("tempo_ingester_failed_flushes_total", "Failed attempts to write a block."),
-        ("tempo_live_store_traces_created_total", "Traces created."),
-        ("tempo_live_store_blocks_completed_total", "Blocks completed."),
-        ("tempo_live_store_local_blocks_flushed_total", "Blocks written to the object store."),
-        ("tempo_live_store_local_failed_flushes_total", "Failed attempts to write a block."),
-    ):
-        metrics.counter(name, text, tenant)
-    metrics.counter("tempo_discarded_spans_total", "Spans refused, by reason.")
-    metrics.gauge("tempo_ingester_live_traces", "Traces in memory.", lambda: store.live_traces)
-    metrics.gauge("tempo_live_store_live_traces", "Traces in memory.", lambda: store.live_traces)
-    metrics.gauge("tempodb_blocklist_length", "Blocks known.", lambda: store.block_count)
-    metrics.histogram("tempodb_backend_request_duration_seconds", "Time of requests to the object store.")

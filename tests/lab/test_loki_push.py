@@ -195,10 +195,16 @@ def test_a_rate_limit_refuses_the_whole_push_and_recovers_with_time(tmp_path: Pa
 
 def test_one_stream_too_many_is_a_429_and_the_others_are_stored(tmp_path: Path) -> None:
     with loki(tmp_path, limits=Limits(max_streams=2)) as client:
-        streams = [({"app": "a", "pod": str(i)}, [(str(NOW_NS), "x")]) for i in range(3)]
+        streams = [({"app": "a", "pod": str(i)}, [(str(NOW_NS - 1), "x"), (str(NOW_NS), "x")]) for i in range(3)]
         text = client.push(*streams, status=429)
-        assert text.startswith("maximum active stream limit exceeded when trying to create stream")
-        assert client.total() == 2
+        assert text.rstrip() == (
+            'maximum active stream limit exceeded when trying to create stream {app="a", pod="2", service_name="a"}, '
+            "reduce the number of active streams (reduce labels or reduce label values), or contact your Loki "
+            "administrator to see if the limit can be increased, user: 'fake'"
+        )
+        assert client.total() == 4
+        metrics = client.get("/metrics").text
+        assert 'loki_discarded_samples_total{reason="stream_limit",tenant="fake"} 2\n' in metrics
 
 
 def test_a_body_over_the_limit_is_a_413(tmp_path: Path) -> None:

@@ -319,23 +319,34 @@ def test_a_delayed_trace_is_hidden_from_every_read_until_its_time(lab: Lab) -> N
     assert lab.spans(1, blocks_only=True) == ["span 1"]
 
 
-def test_limits_refuse_a_request_as_a_whole(tmp_path: Path) -> None:
-    lab = Lab(tmp_path, Limits(max_live_traces=2, max_trace_bytes=400))
+def test_traces_beyond_the_limits_are_dropped_though_acknowledged_and_a_restart_has_none_of_them(
+    tmp_path: Path,
+) -> None:
+    limits = Limits(max_live_traces=2, max_trace_bytes=400)
+    lab = Lab(tmp_path, limits)
     lab.store.ingest(export((1, 1)))
-    with pytest.raises(IngestError, match="LIVE_TRACES_EXCEEDED"):
-        lab.store.ingest(export((2, 1), (3, 1)))
-    with pytest.raises(IngestError, match="TRACE_TOO_LARGE"):
-        lab.store.ingest(export(*[(1, n) for n in range(2, 12)]))
-    assert lab.spans(1) == ["span 1"] and lab.spans(2) is None
-    assert lab.metrics.value("tempo_discarded_spans_total", reason="trace_too_large", tenant="single-tenant") == 10
+    lab.store.ingest(export((2, 1), (3, 1), (3, 2)))
+    lab.store.ingest(export(*[(1, n) for n in range(2, 12)]))
+    lab.store.close()
+    for one in (lab, Lab(tmp_path, limits)):
+        assert (one.spans(1), one.spans(2), one.spans(3)) == (["span 1"], ["span 1"], None)
+    for reason, spans in (("live_traces_exceeded", 2), ("trace_too_large", 10)):
+        assert lab.metrics.value("tempo_discarded_spans_total", reason=reason, tenant="single-tenant") == spans
+    assert lab.metrics.value("tempo_distributor_spans_received_total", tenant="single-tenant") == 14
 
 
 def test_the_rate_limit_is_a_token_bucket() -> None:
     now = [0.0]
     rate = RateLimit(Limits(rate_bytes_per_s=100, burst_bytes=150), lambda: now[0])
     rate.take(150, 1)
-    with pytest.raises(IngestError, match="RATE_LIMITED"):
+    with pytest.raises(IngestError) as caught:
         rate.take(1, 1)
+    assert str(caught.value) == (
+        "RATE_LIMITED: ingestion rate limit (local: 100 bytes/s, global: 0 bytes/s, burst: 150 bytes) exceeded while "
+        "adding 1 bytes for user single-tenant. consider increasing the limit or reducing ingestion rate."
+    )
+    with pytest.raises(IngestError, match=r"^RATE_LIMITED: batch size \(151 bytes\) exceeds ingestion limit"):
+        rate.take(151, 1)
     now[0] = 0.5
     rate.take(50, 1)
     RateLimit(Limits()).take(10**9, 1)
