@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from loadgen.capacity.model import Capacity, Ending, Flow, Kind, Search, Step
-from loadgen.capacity.wording import ENDING_WORD, components_of, level_text, used
+from loadgen.capacity.wording import ENDING_WORD, NONE, breaks_text, components_of, level_text, used
 from loadgen.config import ConfigError, Objectives, parse_profile
 from loadgen.model import Signal
 from loadgen.report.chart import BAD, COLOURS, QUIET, Row, Trace, dots, line, plain, stacked
@@ -62,7 +62,7 @@ def signals_of(kind: Kind, steps: Sequence[Step]) -> tuple[str, ...]:
 
 def search_chart(capacity: Capacity, search: Search) -> Chart | None:
     """One figure for a search; None when no step has a value to draw."""
-    steps = sorted((step for step in capacity.of(search.kind) if 0 < step.level < math.inf), key=lambda one: one.level)
+    steps = sorted((step for step in capacity.of(search.kind) if 0 < step.level < math.inf), key=_by_level)
     objectives = objectives_of(capacity)
     rows = [
         row
@@ -76,13 +76,18 @@ def search_chart(capacity: Capacity, search: Search) -> Chart | None:
     if not rows:
         return None
     drawn, height = stacked(rows, _axis(search, [step.level for step in steps]))
-    broke = f" Promises were broken from {level_text(search.broke, search.unit)} on." if search.broke else ""
+    broken = breaks_text(search, steps)
+    broke = f" Promises were broken from {broken} on." if broken != NONE else ""
     alt = (
         f"Load ({search.kind}, logarithmic) against {', '.join(_plain_title(row) for row in rows)}: "
         f"{len(steps)} steps from {level_text(steps[0].level, search.unit)} to "
         f"{level_text(steps[-1].level, search.unit)}, those that broke a promise marked with a red cross.{broke}"
     )
     return Chart(f"{search.kind}-load", alt, drawn, height)
+
+
+def _by_level(step: Step) -> tuple[float, int]:
+    return step.level, step.number
 
 
 def _plain_title(row: Row) -> str:
@@ -201,7 +206,8 @@ def _drawn(
         known = [(step, max(_SHORTEST_S, y)) for step, y in known]
     if not known:
         return []
-    joined = [(step, y) for step, y in known if step.ending in _JOINED]
+    # A level that was tried twice counts by its last try.
+    joined = list({step.level: (step, y) for step, y in known if step.ending in _JOINED}.values())
     traces = [line(name, *_points(joined), colour)] if joined else []
     for ending, symbol in _SYMBOL.items():
         mine = [(step, y) for step, y in known if step.ending is ending]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from loadgen.capacity.model import Capacity, Cost, Outcome, SizedRow, Sizing
+from loadgen.capacity.model import Capacity, Cost, Outcome, SizedRow, Sizing, Usage
 from loadgen.capacity.sections import days_text
 from loadgen.capacity.wording import (
     NONE,
@@ -36,7 +36,7 @@ def costs(capacity: Capacity, outcome: Outcome) -> Part:
             )
         )
         columns = ("component", "resource", "each", "costs", "without load", "the line explains", "measured", "steps")
-        blocks.append(Table(columns, tuple(_cost(cost) for cost in outcome.costs), right=(3, 4, 7)))
+        blocks.append(Table(columns, tuple(_cost(cost) for cost in outcome.costs), right=(3, 4, 7), cards=True))
     else:
         blocks.append(Text("No cost could be told: too few steps have figures of what the components used."))
     blocks += [Text(text) for text in unknown_costs(capacity, outcome)]
@@ -66,14 +66,20 @@ def fit_text(cost: Cost) -> str:
         return f"not told: a line fits any {cost.steps} steps"
     if not math.isfinite(cost.fit):
         return "not told"
+    if cost.per_unit == 0:
+        return "not told: it was the same in all steps"
     told = share_text(max(0.0, cost.fit))
     return f"{told} – poor, do not rely on it" if cost.fit < POOR_FIT else told
+
+
+def _has_figures(usage: Usage) -> bool:
+    return any(getattr(usage, resource) is not None for resource in RESOURCE_TITLE)
 
 
 def unknown_costs(capacity: Capacity, outcome: Outcome) -> list[str]:
     """The components without a cost, and why."""
     priced = {cost.component for cost in outcome.costs}
-    seen = {usage.component for step in capacity.steps for usage in step.usage}
+    seen = {usage.component for step in capacity.steps for usage in step.usage if _has_figures(usage)}
     texts = []
     for name in components_of(capacity):
         if name in priced or not capacity.steps:
@@ -107,7 +113,7 @@ def sizing(outcome: Outcome) -> Part:
             )
             for one in told.own
         )
-        blocks.append(Table(columns, rows, right=(1, 2, 3)))
+        blocks.append(Table(columns, rows, right=(1, 2, 3), cards=True))
     else:
         blocks.append(
             Text(
@@ -130,7 +136,7 @@ def sizing(outcome: Outcome) -> Part:
             for one in told.advice
         )
         blocks.append(Text("The smallest limits that keep every promise:"))
-        blocks.append(Table(columns, rows))
+        blocks.append(Table(columns, rows, cards=True))
     if told.notes:
         blocks.append(Table(("what is missing, and how to get it",), tuple((short(note, 480),) for note in told.notes)))
     return Part("sizing", "What your own load needs", tuple(blocks))
@@ -147,7 +153,9 @@ def sized_table(told: Sizing) -> Table:
     kept = f"kept for {days_text(told.retention_days)}" if told.retention_days else "kept in all"
     bucket = f"bucket of {size_text(told.bucket_bytes)} full in" if told.bucket_bytes else "bucket full in"
     columns = ("signal", "at", "load", "headroom", "memory", "CPU", "S3 a day", kept, bucket)
-    return Table(columns, tuple(_sized_row(row, told) for row in told.rows), right=tuple(range(1, len(columns))))
+    return Table(
+        columns, tuple(_sized_row(row, told) for row in told.rows), right=tuple(range(1, len(columns))), cards=True
+    )
 
 
 def _sized_row(row: SizedRow, told: Sizing) -> tuple[str, ...]:
@@ -208,4 +216,4 @@ def _stored(told: Sizing) -> list[Block]:
         )
         for one in told.stored
     )
-    return [Table(columns, rows, right=(1, 2, 3, 4, 5))]
+    return [Table(columns, rows, right=(1, 2, 3, 4, 5), cards=True)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from loadgen.capacity.charts import flow_of, search_chart, signals_of
-from loadgen.capacity.model import Broken, Capacity, Ending, Kind, Knee, Outcome, Search, Step
+from loadgen.capacity.model import Broken, Capacity, Ending, Kind, Knee, Outcome, Refusal, Search, Step
 from loadgen.capacity.wording import (
     ENDING_SIGN,
     ENDING_WORD,
@@ -13,6 +13,7 @@ from loadgen.capacity.wording import (
     NONE,
     amount_text,
     badge,
+    breaks_text,
     carries_text,
     components_of,
     end_text,
@@ -27,6 +28,7 @@ from loadgen.capacity.wording import (
     worst,
 )
 from loadgen.model import NS
+from loadgen.model import Outcome as Pushed
 from loadgen.report.parts import Block, Cell, Link, Part, Table, Text
 from loadgen.report.sections.what_ran import flat
 from loadgen.report.when import moment_text
@@ -69,7 +71,7 @@ def carried_table(capacity: Capacity, outcome: Outcome) -> Table:
             (
                 KIND_TITLE[search.kind],
                 carries_text(search),
-                level_text(search.broke, search.unit),
+                breaks_text(search, steps),
                 short(knee.promise, 120) if knee and knee.promise else NONE,
                 short(knee.said[0], 120) if knee and knee.said else NONE,
                 _cause(knee),
@@ -77,7 +79,7 @@ def carried_table(capacity: Capacity, outcome: Outcome) -> Table:
                 f"{sign} {word}: {end_text(search, steps)}",
             )
         )
-    return Table(columns, tuple(rows), right=(1, 2))
+    return Table(columns, tuple(rows), right=(1, 2), cards=True)
 
 
 def own_texts(outcome: Outcome) -> list[str]:
@@ -118,7 +120,7 @@ def _lost_where_it_broke(knee: Knee | None, steps: Sequence[Step]) -> str:
     if knee is not None and knee.lost_items:
         return f"{knee.lost_items:,} items"
     broke = next((step for step in steps if knee is not None and step.number == knee.broke_step), None)
-    if broke is None:
+    if broke is None or broke.ending is not Ending.BROKEN:
         return NONE
     return "not told" if not broke.flows or any(flow.lost_items is None for flow in broke.flows) else "nothing"
 
@@ -130,7 +132,7 @@ def _cause(knee: Knee | None) -> str:
         return limit_text(knee.limit)
     if knee.machine:
         return short(knee.machine, 120)
-    return "not known" if knee.broke_step else NONE
+    return "not known" if knee.promise else NONE
 
 
 # -- a search ------------------------------------------------------------------------------------------------------
@@ -166,7 +168,7 @@ def _knee_blocks(search: Search, knee: Knee, steps: Sequence[Step]) -> list[Bloc
     if broke is not None and broke.broken:
         rows = tuple(_promise(broken) for broken in broke.broken)
         blocks.append(Text(f"Broken at {level_text(broke.level, search.unit)} (step {broke.number}):"))
-        blocks.append(Table(("promise", "promised", "measured", "what to do"), rows))
+        blocks.append(Table(("promise", "promised", "measured", "what to do"), rows, cards=True))
     if knee.said:
         blocks.append(Table(("what the component said or showed",), tuple((short(text, 480),) for text in knee.said)))
     kept = next((step for step in steps if step.number == knee.kept_step), None)
@@ -280,11 +282,16 @@ def what_broke(step: Step) -> list[str]:
         texts.append(f"and {len(step.broken) - 4} more promises")
     if step.ending is Ending.UNTOLD:
         texts += [f"not told: {short(one.check, 60)}" for one in step.untold[:4]]
-    for refusal in step.refusals[:2]:
-        status = f" {refusal.status}" if refusal.status else ""
-        said = f": {short(refusal.message, 120)}" if refusal.message else ""
-        texts.append(f"{refusal.pushes:,} pushes {short(refusal.outcome, 20)}{status}{said}")
+    texts += [_refused(refusal) for refusal in step.refusals[:2]]
     return [*texts, short(step.note)] if step.note else texts
+
+
+def _refused(refusal: Refusal) -> str:
+    status = f" with {refusal.status}" if refusal.status else ""
+    # A push may be taken when it is sent again, or the component may count alone what it leaves out.
+    how = "taken only when sent again" if refusal.outcome == Pushed.ACCEPTED else short(refusal.outcome, 20) + status
+    what = f"{refusal.pushes:,} pushes {how}" if refusal.pushes else how
+    return f"{what}: {short(refusal.message, 120)}" if refusal.message else what
 
 
 def _crash(step: Step) -> str:

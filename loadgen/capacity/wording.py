@@ -6,6 +6,7 @@ import math
 import unicodedata
 from collections.abc import Callable, Sequence
 
+from loadgen.capacity import knee
 from loadgen.capacity.model import Capacity, Ending, Kind, Knee, Limit, Search, Step, Why
 from loadgen.report.parts import Sentence
 from loadgen.units import bytes_text, duration_text
@@ -110,16 +111,10 @@ def share_text(share: float | None) -> str:
 
 
 def level_text(level: float | None, unit: str) -> str:
-    """A level of a search in its unit: ``3.9 MB/s``, ``12,000 series``, ``2×``."""
+    """A level of a search in its unit, short enough for a cell: ``3.9 MB/s``, ``12,000 series``, ``2×``."""
     if level is None or not math.isfinite(level):
         return NONE
-    if unit == "B/s":
-        return bytes_text(level) + "/s"
-    if unit == "times":
-        return f"{number_text(level)}×"
-    # Series and streams are whole, and told exactly.
-    whole = f"{level:,.0f}" if level >= 100 or float(level).is_integer() else number_text(level)
-    return f"{whole} {short(unit, 40)}"
+    return f"{number_text(level)}×" if unit == "times" else knee.level_text(level, short(unit, 40))
 
 
 def amount_text(resource: str, value: float | None) -> str:
@@ -150,6 +145,12 @@ def carries_text(search: Search) -> str:
         return f"less than {level_text(search.broke, search.unit)}" if search.why is Why.LOWEST else "not known"
     told = level_text(search.kept, search.unit)
     return told if search.why is Why.FOUND else f"at least {told}"
+
+
+def breaks_text(search: Search, steps: Sequence[Step]) -> str:
+    """The lowest level that broke a promise; where only the generator failed or nothing could be told, none."""
+    last = [step for step in steps if step.level == search.broke]
+    return level_text(search.broke, search.unit) if last and last[-1].ending is Ending.BROKEN else NONE
 
 
 def end_text(search: Search, steps: Sequence[Step]) -> str:
@@ -196,7 +197,7 @@ def sentences(capacity: Capacity, headline: Sequence[str], knees: Sequence[Knee]
         texts = [
             f"{KIND_TITLE[search.kind]}: {end_text(search, capacity.of(search.kind))}." for search in capacity.searches
         ]
-    kinds = {short(knee.sentence, 2 * LONGEST): knee.kind for knee in knees}
+    kinds = {short(one.sentence, 2 * LONGEST): one.kind for one in knees}
     if len(texts) == len(capacity.searches):
         kinds |= {text: search.kind for text, search in zip(texts, capacity.searches, strict=True)}
     badges = {search.kind: badge(search, capacity.of(search.kind)) for search in capacity.searches}

@@ -154,12 +154,20 @@ Cell = str | Link
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table; ``right`` names the columns (by position) that hold numbers. A ``folded`` one opens on request."""
+    """A table.
+
+    Attributes:
+        columns, rows: what it holds.
+        right: the columns (by position) that hold numbers.
+        folded: it opens on request, by these words; empty: it is open.
+        cards: on a narrow screen each row becomes a card, instead of a table to be moved sideways.
+    """
 
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     right: tuple[int, ...] = ()
     folded: str = ""
+    cards: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from capacity_kit import (
 from rich.console import Console
 
 from loadgen.capacity.charts import search_chart
-from loadgen.capacity.model import Capacity, Cost, Ending, Kind, Outcome, Refusal, Search, SizedRow, Why
+from loadgen.capacity.model import Capacity, Cost, Ending, Kind, Outcome, Refusal, Search, SizedRow, Usage, Why
 from loadgen.capacity.report import head_of, parts_of, print_capacity, sizing_json, write_capacity
 from loadgen.capacity.wording import level_text, number_text, share_text, short
 from loadgen.config import Profile
@@ -229,6 +229,16 @@ def test_a_level_that_broke_at_once_carries_less_than_that() -> None:
     assert head_of(capacity, outcome).overall.tone == "fail"
 
 
+def test_a_level_that_only_the_generator_did_not_reach_is_none_that_the_stack_broke_at() -> None:
+    search = Search(Kind.LOGS, "B/s", 50e6, Why.GENERATOR, 1e6, 2e6)
+    steps = [a_step(1, Kind.LOGS, 1e6), a_step(2, Kind.LOGS, 2e6, Ending.GENERATOR)]
+    capacity, outcome = only(search, steps)
+    (row,) = rows_of(tables(part(parts_of(capacity, outcome), "carries"))[0])
+    assert (row["carries"], row["breaks at"]) == ("at least 1 MB/s", "–")
+    chart = search_chart(capacity, search)
+    assert chart is not None and "were broken from" not in chart.alt
+
+
 def test_what_was_lost_is_nothing_only_where_it_could_be_told() -> None:
     steps = list(logs_steps())
 
@@ -344,6 +354,21 @@ def test_a_line_of_load_goes_from_left_to_right(everything: tuple[Capacity, Outc
                 assert trace["x"] == sorted(trace["x"])
 
 
+def test_a_level_that_was_tried_twice_counts_by_its_last_try() -> None:
+    steps = [
+        a_step(1, Kind.LOGS, 1e6),
+        a_step(2, Kind.LOGS, 2e6, Ending.BROKEN, heat=0.97),
+        a_step(3, Kind.LOGS, 2e6, heat=0.3),
+    ]
+    search = Search(Kind.LOGS, "B/s", 2e6, Why.CEILING, 2e6, None)
+    chart = search_chart(a_capacity([search], steps), search)
+    assert chart is not None
+    push = next(trace for trace in chart.figure["data"] if trace["name"] == "push p99")
+    assert push["x"] == [1e6, 2e6] and push["y"][1] == pytest.approx(push["y"][0])
+    broken = [trace for trace in chart.figure["data"] if trace["name"] == "broken" and trace["x"] != [None]]
+    assert broken and all(trace["x"] == [2e6] for trace in broken)
+
+
 @pytest.mark.parametrize("levels", [(1.0,), (1.0, 1.05), (1000.0, 200_000.0), (0.001, 1e9), (3.0, 3.0)])
 def test_an_axis_has_a_few_readable_ticks_whatever_its_span(levels: tuple[float, ...]) -> None:
     search = Search(Kind.METRICS, "series", 1e9, Why.CEILING, levels[-1])
@@ -393,6 +418,19 @@ def test_a_component_without_figures_has_an_unknown_cost() -> None:
     assert "tempo: cost unknown" in told and "mimir: cost unknown" in told
     assert "loki: cost unknown" not in told
     assert "grafana: what it used was read" in told
+
+
+def test_a_component_that_was_asked_but_told_nothing_has_an_unknown_cost() -> None:
+    steps = [a_step(1, Kind.LOGS, 1e6, usage=(Usage("loki", ""),))]
+    told = texts(part(parts_of(*only(logs_search(), steps)), "costs"))
+    assert "loki: cost unknown" in told
+
+
+def test_a_resource_that_never_changed_has_no_line_that_explains_all() -> None:
+    even = replace(some_costs()[0], per_unit=0.0, fit=1.0)
+    capacity, outcome = only(logs_search(), logs_steps(), costs=(even,))
+    (row,) = rows_of(tables(part(parts_of(capacity, outcome), "costs"))[0])
+    assert row["the line explains"] == "not told: it was the same in all steps"
 
 
 def test_a_fit_that_is_no_number_is_not_told() -> None:
@@ -449,6 +487,16 @@ def test_every_step_is_listed_and_leads_to_its_report(
     assert {f"./{step.folder}/report.html" for step in capacity.steps} <= hrefs
     first = rows_of(table)[0]
     assert (first["planned"], first["not accepted"], first["lost"], first["ended"]) == ("1 MB/s", "0 %", "0", "✓ kept")
+
+
+def test_a_push_that_was_taken_at_last_is_not_told_as_refused() -> None:
+    again = Refusal("logs", "accepted", 204, 7, "429 rate limited", None)
+    silent = Refusal("logs", "discarded", 0, 0, "rate_limited: 12 lines/s", None)
+    step = a_step(1, Kind.LOGS, 1e6, Ending.BROKEN, heat=0.9, refusals=(again, silent))
+    (row,) = rows_of(tables(part(parts_of(*only(logs_search(), [step])), "steps"))[0])
+    told = row["what broke, or is to note"]
+    assert "7 pushes taken only when sent again: 429 rate limited" in told
+    assert "; discarded: rate_limited: 12 lines/s" in told
 
 
 def test_a_short_list_of_steps_is_not_folded() -> None:
