@@ -63,7 +63,7 @@ def write_report(run: RunDir, history: History, plan: Plan, verdicts: Sequence[V
         "summary.md": summary(facts.head, parts).encode("utf-8", "replace"),
         "junit.xml": junit_xml(facts.head),
     }
-    return _write(run.path, files)
+    return write_files(run.path, files)
 
 
 def write_verdicts(folder: Path, head: Head, parts: Sequence[Part] = ()) -> tuple[Path, ...]:
@@ -78,10 +78,11 @@ def write_verdicts(folder: Path, head: Head, parts: Sequence[Part] = ()) -> tupl
         "junit.xml": junit_xml(head),
         "verdicts.json": verdicts_json(head.name, head.verdicts, head.outcome),
     }
-    return _write(folder, files)
+    return write_files(folder, files)
 
 
-def _write(folder: Path, files: dict[str, bytes]) -> tuple[Path, ...]:
+def write_files(folder: Path, files: dict[str, bytes]) -> tuple[Path, ...]:
+    """Write each file by its name, whole or not at all; RunDirError when one cannot be written."""
     for name, content in files.items():
         write_atomically(folder / name, content)
     return tuple(folder / name for name in files)
@@ -110,4 +111,4 @@ def _made(section: Section, facts: Facts) -> Part | None:
         )
 
 
-__all__ = ["SECTIONS", "write_report", "write_verdicts"]
+__all__ = ["SECTIONS", "write_files", "write_report", "write_verdicts"]

@@ -1,9 +1,9 @@
-"""Figures: rows of lines over one time axis, with the restarts marked in all of them."""
+"""Figures: rows of lines over one axis: mostly of time, with the restarts marked in all of them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -38,10 +38,10 @@ class Row:
 
     Attributes:
         title: shown above it.
-        traces: its lines; x is in seconds since the load began.
+        traces: its lines; x is in seconds since the load began, where the axis is of time.
         hover: how a value reads, a template of plotly, e.g. ``%{y:.3s}s``.
         log: the value axis is logarithmic, in seconds.
-        limit: a bound to draw, with its text.
+        limits: bounds to draw, each with its text.
         suffix: unit on the value axis.
     """
 
@@ -49,7 +49,7 @@ class Row:
     traces: Sequence[Trace]
     hover: str
     log: bool = False
-    limit: tuple[float, str] | None = None
+    limits: Sequence[tuple[float, str]] = ()
     suffix: str = ""
     extra: dict[str, Any] = field(default_factory=dict)
 
@@ -102,30 +102,38 @@ def time_scale(length_s: float) -> tuple[float, str]:
 
 
 def figure(facts: Facts, rows: Sequence[Row], until_s: float | None = None) -> tuple[Figure, int]:
-    """A figure of some rows, and its height in pixels."""
+    """A figure of some rows over time, and its height in pixels."""
     scale, unit = time_scale(facts.length_s)
     end_s = max(facts.length_s, until_s or 0.0)
+    axis = {"ticksuffix": f" {unit}", "nticks": 8, "range": [0, end_s / scale], "zeroline": False}
+    scaled = [replace(row, traces=[_scaled(trace, scale) for trace in row.traces]) for row in rows]
+    drawn, height = stacked(scaled, axis)
+    _faults(facts, drawn["layout"], scale, end_s)
+    return drawn, height
+
+
+def _scaled(trace: Trace, scale: float) -> Trace:
+    return {**trace, "x": [None if value is None else float(f"{value / scale:.7g}") for value in trace["x"]]}
+
+
+def stacked(rows: Sequence[Row], axis: dict[str, Any]) -> tuple[Figure, int]:
+    """A figure of some rows over one axis, and its height in pixels; ``axis`` has plotly's settings, with a range."""
     gap = 0.0 if len(rows) == 1 else 0.3 / len(rows)
     share = (1 - gap * (len(rows) - 1)) / len(rows)
+    end = axis["range"][1]
     layout: dict[str, Any] = {
         "hovermode": "x unified" if len(rows) == 1 else "closest",
         "margin": {"l": 64, "r": 18, "t": 48, "b": 52},
         "legend": {"orientation": "h", "y": 0, "yref": "container", "yanchor": "bottom", "x": 0},
-        "xaxis": {
-            "ticksuffix": f" {unit}",
-            "nticks": 8,
-            "range": [0, end_s / scale],
-            "zeroline": False,
-            "anchor": f"y{len(rows)}" if len(rows) > 1 else "y",
-        },
+        "xaxis": {**axis, "anchor": f"y{len(rows)}" if len(rows) > 1 else "y"},
         "shapes": [],
         "annotations": [],
     }
     data: list[Trace] = []
     for number, row in enumerate(rows):
-        axis = "y" if number == 0 else f"y{number + 1}"
+        name = "y" if number == 0 else f"y{number + 1}"
         top = 1 - number * (share + gap)
-        layout["yaxis" + axis[1:]] = {
+        layout["yaxis" + name[1:]] = {
             "domain": [max(0.0, top - share), top],
             "zeroline": False,
             "rangemode": "tozero",
@@ -148,14 +156,12 @@ def figure(facts: Facts, rows: Sequence[Row], until_s: float | None = None) -> t
                 "font": {"size": 12},
             }
         )
-        if row.limit is not None:
-            layout["shapes"].append(_limit_line(row, axis))
-            layout["annotations"].append(_limit_text(row, axis, end_s / scale))
+        for limit in row.limits:
+            layout["shapes"].append(_limit_line(limit, name))
+            layout["annotations"].append(_limit_text(limit, name, end, row.log))
         for trace in row.traces:
-            x = [None if value is None else float(f"{value / scale:.7g}") for value in trace["x"]]
             text = "%{text}<br>" if "text" in trace else ""
-            data.append({**trace, "x": x, "yaxis": axis, "hovertemplate": text + row.hover})
-    _faults(facts, layout, scale, end_s)
+            data.append({**trace, "yaxis": name, "hovertemplate": text + row.hover})
     _one_legend(data)
     return {"data": data, "layout": layout}, ROW_HEIGHT * len(rows) + MARGIN_HEIGHT + (60 if len(rows) == 1 else 0)
 
@@ -163,7 +169,7 @@ def figure(facts: Facts, rows: Sequence[Row], until_s: float | None = None) -> t
 def _log_axis(row: Row) -> dict[str, Any]:
     values = [value for trace in row.traces for value in trace["y"] if value]
     low = np.log10(max(1e-4, min(values, default=1e-2)))
-    high = np.log10(max([*values, row.limit[0] if row.limit else 0.0, 1e-3]))
+    high = np.log10(max([*values, *(value for value, _ in row.limits), 1e-3]))
     low, high = float(np.floor(low * 4) / 4) - 0.1, float(np.ceil(high * 4) / 4) + 0.1
     # Few decades have room for more lines, and need them to be read.
     steps = (1, 2, 5) if high - low < 2 else (1,)
@@ -177,8 +183,8 @@ def _log_axis(row: Row) -> dict[str, Any]:
     }
 
 
-def _limit_line(row: Row, axis: str) -> dict[str, Any]:
-    value = (row.limit or (0.0, ""))[0]
+def _limit_line(limit: tuple[float, str], axis: str) -> dict[str, Any]:
+    value = limit[0]
     return {
         "type": "line",
         "xref": "paper",
@@ -191,15 +197,15 @@ def _limit_line(row: Row, axis: str) -> dict[str, Any]:
     }
 
 
-def _limit_text(row: Row, axis: str, end: float) -> dict[str, Any]:
-    value, text = row.limit or (0.0, "")
+def _limit_text(limit: tuple[float, str], axis: str, end: float, log: bool) -> dict[str, Any]:
+    value, text = limit
     return {
         "text": text,
         "xref": "x",
         "x": end,
         "xanchor": "right",
         "yref": axis,
-        "y": float(np.log10(value)) if row.log else value,
+        "y": float(np.log10(value)) if log else value,
         "yanchor": "bottom",
         "showarrow": False,
         "font": {"size": 10, "color": QUIET},

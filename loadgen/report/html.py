@@ -11,12 +11,12 @@ from importlib import resources
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from loadgen.report.parts import Chart, Head, Part
+from loadgen.report.parts import Chart, Heading, Part
 from loadgen.report.when import moment_text
-from loadgen.report.words import SIGN, WORD, headline, objective_text
+from loadgen.report.words import SIGN, WORD, objective_text
 
 
-def page(head: Head, parts: Sequence[Part]) -> str:
+def page(head: Heading, parts: Sequence[Part]) -> str:
     """The whole file. Every text is escaped by the template; only our own style, script and data go in as they are."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["kind"] = lambda block: type(block).__name__
@@ -27,8 +27,8 @@ def page(head: Head, parts: Sequence[Part]) -> str:
         run=head.name,
         what=head.what,
         began=moment_text(head.began_ns),
-        outcome=head.outcome,
-        headline=headline(head.outcome, head.verdicts),
+        overall=head.overall,
+        sentences=head.sentences,
         version=head.version,
         parts=parts,
         sign=SIGN,

@@ -6,21 +6,21 @@ import re
 from collections.abc import Sequence
 
 from loadgen.model import Result, Verdict
-from loadgen.report.parts import Block, Head, Part, Promises, Table, Text
+from loadgen.report.parts import Block, Cell, Heading, Link, Part, Promises, Sentence, Table, Text
 from loadgen.report.when import moment_text
-from loadgen.report.words import SIGN, WORD, headline, objective_text
+from loadgen.report.words import SIGN, WORD, objective_text
 
 _SPECIAL = re.compile(r"([\\`*\[\]<>|~])")
 _EDGE = re.compile(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 
 
-def summary(head: Head, parts: Sequence[Part]) -> str:
+def summary(head: Heading, parts: Sequence[Part]) -> str:
     """The whole document."""
     what = escape(head.what.removesuffix(" of").capitalize())
     lines = [
-        f"# {SIGN[head.outcome]} {WORD[head.outcome]}: {escape(head.name)}",
+        f"# {head.overall.sign} {head.overall.word}: {escape(head.name)}",
         "",
-        escape(headline(head.outcome, head.verdicts)),
+        *_first(head.sentences),
         "",
         f"{what} of {moment_text(head.began_ns)}. {escape(head.note)}".rstrip(),
     ]
@@ -29,6 +29,12 @@ def summary(head: Head, parts: Sequence[Part]) -> str:
         for block in part.blocks:
             lines += _block(block)
     return "\n".join(lines) + "\n"
+
+
+def _first(sentences: Sequence[Sentence]) -> list[str]:
+    if len(sentences) == 1:
+        return [escape(sentences[0].text)]
+    return [f"- **{one.sign} {escape(one.word)}:** {escape(one.text)}" for one in sentences]
 
 
 def _block(block: Block) -> list[str]:
@@ -74,10 +80,14 @@ def _promises(verdicts: Sequence[Verdict]) -> list[str]:
     return lines
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int]) -> list[str]:
+def _table(columns: Sequence[str], rows: Sequence[Sequence[Cell]], right: Sequence[int]) -> list[str]:
     rule = ["---:" if number in right else "---" for number in range(len(columns))]
-    lines = [[escape(column) for column in columns], rule, *([escape(cell) for cell in row] for row in rows)]
+    lines = [[escape(column) for column in columns], rule, *([_cell(cell) for cell in row] for row in rows)]
     return ["| " + " | ".join(cells) + " |" for cells in lines]
+
+
+def _cell(cell: Cell) -> str:
+    return f"[{escape(cell.text)}]({cell.href})" if isinstance(cell, Link) else escape(cell)
 
 
 def escape(text: str) -> str:

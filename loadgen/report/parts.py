@@ -2,22 +2,64 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from loadgen.checks.case import Case
 from loadgen.config import Profile
 from loadgen.model import NS, Result, Verdict
+from loadgen.report.words import SIGN, WORD, headline
 from loadgen.rundir import History
+
+_PLAIN = frozenset(string.ascii_letters + string.digits + "-._/")
 
 Figure = dict[str, Any]
 """A plotly figure as JSON: ``data`` and ``layout``. Colours of text and lines are set where it is shown."""
 
 
 @dataclass(frozen=True, slots=True)
+class Sentence:
+    """A sentence that comes before everything else, with its badge.
+
+    Attributes:
+        tone: colour of the badge: ``pass``, ``fail``, ``unknown`` or ``skipped``; empty for no badge.
+        sign, word: in the badge.
+        text: the sentence.
+    """
+
+    tone: str
+    sign: str
+    word: str
+    text: str
+
+
+class Heading(Protocol):
+    """What stands above a page: what it is of, when it began, and its first sentences.
+
+    ``overall`` names the page in one badge and sentence; where there is one sentence only, it is that one.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def what(self) -> str: ...
+    @property
+    def began_ns(self) -> int: ...
+    @property
+    def version(self) -> str: ...
+    @property
+    def note(self) -> str: ...
+    @property
+    def overall(self) -> Sentence: ...
+    @property
+    def sentences(self) -> tuple[Sentence, ...]: ...
+
+
+@dataclass(frozen=True, slots=True)
 class Head:
-    """What stands above every report, whatever was judged.
+    """What stands above every report of verdicts, whatever was judged.
 
     Attributes:
         name: of the run, or of the stack that was checked.
@@ -36,6 +78,17 @@ class Head:
     outcome: Result
     version: str
     note: str = ""
+
+    @property
+    def overall(self) -> Sentence:
+        """The outcome, with its badge."""
+        result = self.outcome
+        return Sentence(result.value, SIGN[result], WORD[result], headline(result, self.verdicts))
+
+    @property
+    def sentences(self) -> tuple[Sentence, ...]:
+        """The outcome is all that there is to say first."""
+        return (self.overall,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +137,37 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
+class Link:
+    """A cell that leads to a file: ``path`` is relative to the page."""
+
+    text: str
+    path: str
+
+    @property
+    def href(self) -> str:
+        """The address: never of another host, nor anything but a file."""
+        return "./" + "".join(chr(byte) if chr(byte) in _PLAIN else f"%{byte:02X}" for byte in self.path.encode())
+
+
+Cell = str | Link
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
-    """A table; ``right`` names the columns (by position) that hold numbers. A ``folded`` one opens on request."""
+    """A table.
+
+    Attributes:
+        columns, rows: what it holds.
+        right: the columns (by position) that hold numbers.
+        folded: it opens on request, by these words; empty: it is open.
+        cards: on a narrow screen each row becomes a card, instead of a table to be moved sideways.
+    """
 
     columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+    rows: tuple[tuple[Cell, ...], ...]
     right: tuple[int, ...] = ()
     folded: str = ""
+    cards: bool = False
 
 
 @dataclass(frozen=True, slots=True)

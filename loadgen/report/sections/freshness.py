@@ -38,9 +38,9 @@ def section(facts: Facts) -> Part | None:
             if len(kept):
                 traces.append(dots(name, at_s[kept], delay_s[kept], colour, symbol))
         bound = facts.case.bounds(signal).freshness_p99
-        limit = (bound, f"p99 bound {duration_text(bound)}")
+        limits = ((bound, f"p99 bound {duration_text(bound)}"),)
         place = "search" if signal is Signal.TRACES else "reading"
-        rows.append(Row(f"{signal}, visible by {place}", traces, "%{y:.3s}s", log=True, limit=limit))
+        rows.append(Row(f"{signal}, visible by {place}", traces, "%{y:.3s}s", log=True, limits=limits))
     if not table:
         return None
     blocks: list[Chart | Table | Text] = [

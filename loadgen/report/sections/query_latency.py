@@ -36,8 +36,8 @@ def section(facts: Facts) -> Part | None:
                 traces.append(dots(name, at_s[kept], took_s[kept], colour, symbol, [names[i] for i in kept]))
         signal = component.signal
         bound = facts.case.bounds(signal).query_p99 if signal else 0.0
-        limit = (bound, f"p99 bound {duration_text(bound)}") if bound else None
-        rows.append(Row(f"{component}, query latency", traces, "%{y:.3s}s", log=True, limit=limit))
+        limits = ((bound, f"p99 bound {duration_text(bound)}"),) if bound else ()
+        rows.append(Row(f"{component}, query latency", traces, "%{y:.3s}s", log=True, limits=limits))
         viewers = queries.assign(took_s=took_s)
         viewers = viewers[viewers["source"] == "viewer"]
         for (kind, span), group in viewers.groupby(["kind", "range_s"]):

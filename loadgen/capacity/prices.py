@@ -1,0 +1,219 @@
+"""The parts of a capacity report that tell what load costs, and what that means for the user's own load. Pure."""
+
+from __future__ import annotations
+
+import math
+
+from loadgen.capacity.model import Capacity, Cost, Outcome, SizedRow, Sizing, Usage
+from loadgen.capacity.sections import days_text
+from loadgen.capacity.wording import (
+    NONE,
+    RESOURCE_TITLE,
+    amount_text,
+    components_of,
+    number_text,
+    share_text,
+    short,
+    size_text,
+)
+from loadgen.report.parts import Block, Part, Table, Text
+
+POOR_FIT = 0.8
+"""A line that explains less of what was seen is not to be relied on."""
+FEW_STEPS = 3
+"""A line through fewer steps fits whatever they show."""
+GUESS = "≈ "
+
+
+def costs(capacity: Capacity, outcome: Outcome) -> Part:
+    """What grows by how much with the load, and how good that line is."""
+    blocks: list[Block] = []
+    if outcome.costs:
+        blocks.append(
+            Text(
+                "A straight line through the steps: what a unit of load adds, and what remains without load. It holds "
+                "for the range that was measured; beyond it, it is a guess."
+            )
+        )
+        columns = ("component", "resource", "each", "costs", "without load", "the line explains", "measured", "steps")
+        blocks.append(Table(columns, tuple(_cost(cost) for cost in outcome.costs), right=(3, 4, 7), cards=True))
+    else:
+        blocks.append(Text("No cost could be told: too few steps have figures of what the components used."))
+    blocks += [Text(text) for text in unknown_costs(capacity, outcome)]
+    return Part("costs", "What it costs", tuple(blocks))
+
+
+def _cost(cost: Cost) -> tuple[str, ...]:
+    return (
+        short(cost.component, 40),
+        RESOURCE_TITLE.get(cost.resource, short(cost.resource, 40)),
+        short(cost.unit, 40),
+        amount_text(cost.resource, cost.per_unit),
+        amount_text(cost.resource, cost.idle),
+        fit_text(cost),
+        f"{number_text(cost.low)} to {number_text(cost.high)} {_times(cost.unit)}",
+        str(cost.steps),
+    )
+
+
+def _times(unit: str) -> str:
+    return f"× {short(unit, 40)}" if unit[:1].isdigit() else short(unit, 40)
+
+
+def fit_text(cost: Cost) -> str:
+    """How far a line can be trusted, in words."""
+    if cost.steps < FEW_STEPS:
+        return f"not told: a line fits any {cost.steps} steps"
+    if not math.isfinite(cost.fit):
+        return "not told"
+    if cost.per_unit == 0:
+        return "not told: it was the same in all steps"
+    told = share_text(max(0.0, cost.fit))
+    return f"{told} – poor, do not rely on it" if cost.fit < POOR_FIT else told
+
+
+def _has_figures(usage: Usage) -> bool:
+    return any(getattr(usage, resource) is not None for resource in RESOURCE_TITLE)
+
+
+def unknown_costs(capacity: Capacity, outcome: Outcome) -> list[str]:
+    """The components without a cost, and why."""
+    priced = {cost.component for cost in outcome.costs}
+    seen = {usage.component for step in capacity.steps for usage in step.usage if _has_figures(usage)}
+    texts = []
+    for name in components_of(capacity):
+        if name in priced or not capacity.steps:
+            continue
+        if name in seen:
+            texts.append(f"{short(name, 40)}: what it used was read, but in too few steps, or too evenly, for a line.")
+        else:
+            texts.append(
+                f"{short(name, 40)}: cost unknown, because its figures could not be read. Let loadgen reach its "
+                "/metrics (the address in the target), or a Prometheus that scrapes it through Grafana."
+            )
+    return texts
+
+
+# -- sizing --------------------------------------------------------------------------------------------------------
+
+
+def sizing(outcome: Outcome) -> Part:
+    """The user's own load, what it will need, and what is not known."""
+    told = outcome.sizing
+    blocks: list[Block] = []
+    if told.own:
+        columns = ("your own load", "plain bytes", "lines, samples or spans", "active series", "known from")
+        rows = tuple(
+            (
+                one.signal,
+                size_text(one.bytes_per_s, "/s"),
+                f"{number_text(one.items_per_s)}/s" if one.items_per_s is not None else NONE,
+                number_text(one.series),
+                short(one.source),
+            )
+            for one in told.own
+        )
+        blocks.append(Table(columns, rows, right=(1, 2, 3), cards=True))
+    else:
+        blocks.append(
+            Text(
+                "Your own load is not known, so nothing can be sized for it. Give it in the profile ([capacity.own]), "
+                "or a target with a Prometheus that scrapes the stack."
+            )
+        )
+    blocks += _sized(told)
+    blocks += _stored(told)
+    if told.advice:
+        columns = ("component", "limit", "for your own load", "for all that it carries", "today")
+        rows = tuple(
+            (
+                short(one.component, 40),
+                short(one.setting, 80),
+                short(one.for_own, 80) or NONE,
+                short(one.for_kept, 80) or NONE,
+                short(one.today, 80) or "not told",
+            )
+            for one in told.advice
+        )
+        blocks.append(Text("The smallest limits that keep every promise:"))
+        blocks.append(Table(columns, rows, cards=True))
+    if told.notes:
+        blocks.append(Table(("what is missing, and how to get it",), tuple((short(note, 480),) for note in told.notes)))
+    return Part("sizing", "What your own load needs", tuple(blocks))
+
+
+def _sized(told: Sizing) -> list[Block]:
+    if not told.rows:
+        return [Text("Nothing could be sized.")] if told.own else []
+    return [sized_table(told), *(Text(text) for text in _footnotes(told))]
+
+
+def sized_table(told: Sizing) -> Table:
+    """Each signal at 1, 2 and 5 times the user's own load."""
+    kept = f"kept for {days_text(told.retention_days)}" if told.retention_days else "kept in all"
+    bucket = f"bucket of {size_text(told.bucket_bytes)} full in" if told.bucket_bytes else "bucket full in"
+    columns = ("signal", "at", "load", "headroom", "memory", "CPU", "S3 a day", kept, bucket)
+    return Table(
+        columns, tuple(_sized_row(row, told) for row in told.rows), right=tuple(range(1, len(columns))), cards=True
+    )
+
+
+def _sized_row(row: SizedRow, told: Sizing) -> tuple[str, ...]:
+    mark = GUESS if row.guess else ""
+    memory, cores = amount_text("memory_bytes", row.memory_bytes), amount_text("cores", row.cores)
+    return (
+        row.signal,
+        f"{number_text(row.times)}×",
+        size_text(row.load_bytes_per_s, "/s"),
+        _headroom(row.headroom),
+        memory if memory == NONE else mark + memory,
+        cores if cores == NONE else mark + cores,
+        size_text(row.s3_bytes_per_day),
+        size_text(row.s3_bytes_kept),
+        _full(row, told),
+    )
+
+
+def _headroom(times: float | None) -> str:
+    if times is None or not math.isfinite(times):
+        return NONE
+    return f"{number_text(times, 2)}×" if times >= 1 else f"{number_text(times, 2)}×: too much"
+
+
+def _full(row: SizedRow, told: Sizing) -> str:
+    """Retention may keep a bucket from ever being full; that is another thing than not knowing."""
+    if row.days_until_full is not None:
+        return days_text(row.days_until_full)
+    if row.s3_bytes_kept is None or not told.bucket_bytes or not told.retention_days:
+        return NONE
+    return "never" if row.s3_bytes_kept <= told.bucket_bytes else NONE
+
+
+def _footnotes(told: Sizing) -> list[str]:
+    texts = ["Headroom: how many times this load the stack carried with every promise kept."]
+    if any(row.guess for row in told.rows):
+        texts.append("≈ lies beyond what was measured, so it is a guess: the line is drawn on, nothing more.")
+    if any(_full(row, told) == "never" for row in told.rows):
+        texts.append("Never: what retention keeps fits into the bucket.")
+    if not told.bucket_bytes:
+        texts.append("When a bucket is full is told once its size is given (capacity.bucket_size).")
+    return texts
+
+
+def _stored(told: Sizing) -> list[Block]:
+    if not told.stored:
+        return [Text("How much of a plain byte ends up in S3 was not measured, so its growth is not known.")]
+    columns = ("signal", "plain bytes accepted", "in S3", "per plain byte", "seen in S3", "of it compacted", "note")
+    rows = tuple(
+        (
+            one.signal,
+            size_text(one.plain_bytes),
+            size_text(one.stored_bytes),
+            number_text(one.ratio),
+            share_text(one.covered_share),
+            share_text(one.compacted_share),
+            short(one.note) or NONE,
+        )
+        for one in told.stored
+    )
+    return [Table(columns, rows, right=(1, 2, 3, 4, 5), cards=True)]
