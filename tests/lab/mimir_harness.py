@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -24,6 +25,7 @@ from loadgen.lab.serve import serving
 from loadgen.lab.settings import Limits, ServerSettings
 
 NEVER_S = 1e9
+PROMETHEUS = shutil.which("prometheus")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,38 @@ def free_port() -> int:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])
+
+
+@contextlib.contextmanager
+def prometheus(directory: Path) -> Iterator[str]:
+    """A real Prometheus that takes remote write; gives its URL."""
+    port = free_port()
+    config = directory / "prometheus.yml"
+    config.write_text("global: {}\n")
+    process = subprocess.Popen(
+        [
+            str(PROMETHEUS),
+            f"--config.file={config}",
+            f"--storage.tsdb.path={directory / 'tsdb'}",
+            f"--web.listen-address=127.0.0.1:{port}",
+            "--web.enable-remote-write-receiver",
+            "--log.level=error",
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(400):
+            with contextlib.suppress(requests.RequestException):
+                if requests.get(f"{url}/-/ready", timeout=2).status_code == 200:
+                    break
+            assert process.poll() is None
+            time.sleep(0.05)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(20)
 
 
 class Process:

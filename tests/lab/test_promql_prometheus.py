@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import shutil
-import subprocess
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import requests
-from mimir_harness import Client, Series, free_port, message, packed, served
+from mimir_harness import PROMETHEUS, Client, Series, message, packed, prometheus, served
 
-BINARY = shutil.which("prometheus")
-pytestmark = pytest.mark.skipif(BINARY is None, reason="there is no prometheus on PATH to compare with")
+pytestmark = pytest.mark.skipif(PROMETHEUS is None, reason="there is no prometheus on PATH to compare with")
 
 STEP_MS = 15_000
 COUNT = 120
@@ -160,37 +155,6 @@ def corpus(base_ms: int) -> list[Series]:
     gone = [(moment, 1.0) for moment in moments[:80]] + [(moments[80], STALE)]
     series.append(Series({"__name__": "gone"}, gone))
     return series
-
-
-@contextlib.contextmanager
-def prometheus(directory: Path) -> Iterator[str]:
-    port = free_port()
-    config = directory / "prometheus.yml"
-    config.write_text("global: {}\n")
-    process = subprocess.Popen(
-        [
-            str(BINARY),
-            f"--config.file={config}",
-            f"--storage.tsdb.path={directory / 'tsdb'}",
-            f"--web.listen-address=127.0.0.1:{port}",
-            "--web.enable-remote-write-receiver",
-            "--log.level=error",
-        ],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(400):
-            with contextlib.suppress(requests.RequestException):
-                if requests.get(f"{url}/-/ready", timeout=2).status_code == 200:
-                    break
-            assert process.poll() is None
-            time.sleep(0.05)
-        yield url
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 @pytest.fixture(scope="module")

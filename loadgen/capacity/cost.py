@@ -1,0 +1,219 @@
+"""What a unit of load costs: a straight line through the steps of a search, for each component and resource. Pure.
+
+Loads that rise together cannot be told apart. Then the one that explains the resource by the way the component works
+takes all of it, and the unit of the cost says which: memory goes to what is held (series, streams), work and writing to
+what passes through (MB/s). Loads that vary independently share one plane, and each has its `Cost` with the same
+``idle`` and ``fit``.
+
+The load is what was accepted, so a step in which the component refused a part counts as well. A step does not count in
+which something crashed, the component started anew, a person ended it, or the generator did not keep its schedule: what
+was used in it is not the cost of a steady load.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loadgen.capacity.model import Cost, Ending, Flow, Step, Usage
+from loadgen.model import Component
+
+MB_S = "MB/s"
+SERIES = "1,000 series"
+STREAMS = "1,000 streams"
+QUERIES = "1,000 queries"
+"""Of queries per second, so that cores become CPU seconds."""
+
+RESOURCES = ("cores", "memory_bytes", "s3_written_bytes_per_s", "s3_requests_per_s", "wal_bytes")
+COMPONENTS = (Component.LOKI, Component.TEMPO, Component.MIMIR)
+
+_LEFT_OUT = (Ending.INTERRUPTED, Ending.GENERATOR)
+# With one fewer, a line goes through all points whatever they are, and its fit says nothing.
+_MORE_LOADS_THAN_UNKNOWNS = 1
+# Loads nearer than this share of the largest differ by the noise of the generator.
+_SAME_LOAD = 0.03
+# What changes by less than this share of the largest is held constant, as far as the servers let it be.
+_VARIES = 0.15
+# From where on a load follows from the others so far that its own part cannot be told.
+_COLLINEAR = 0.9
+
+Column = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class _Load:
+    """One kind of load.
+
+    Attributes:
+        unit: of it.
+        of: how much of it a step had; None: not known.
+        otherwise: what counts in all steps where ``of`` does not know it in one.
+    """
+
+    unit: str
+    of: Callable[[Step, Component], float | None]
+    otherwise: Callable[[Step, Component], float | None] | None = None
+
+    def column(self, steps: Sequence[Step], component: Component) -> Column | None:
+        """How much of it each step had; None if that is not known, or they hardly differ."""
+        for of in (self.of, self.otherwise):
+            values = [of(step, component) if of is not None else None for step in steps]
+            known = [value for value in values if value is not None and math.isfinite(value)]
+            if known and len(known) == len(values):
+                column = np.array(known, np.float64)
+                return column if np.ptp(column) > _VARIES * np.abs(column).max() else None
+        return None
+
+
+def costs_of(steps: Sequence[Step]) -> tuple[Cost, ...]:
+    """The costs that the steps tell; nothing for a resource with too few loads to lay a line through.
+
+    A negative growth or a poor fit is given as it is. Where the resource is the same in all steps, the growth is 0 and
+    the fit 1. Where a component has figures from several sources, those of the source with the most steps count.
+    """
+    steps = [step for step in steps if step.ending not in _LEFT_OUT and not step.crashed]
+    return tuple(
+        cost for component in COMPONENTS for resource in RESOURCES for cost in _fitted(steps, component, resource)
+    )
+
+
+def _fitted(steps: Sequence[Step], component: Component, resource: str) -> tuple[Cost, ...]:
+    known = _known(steps, component, resource)
+    used = np.array([value for _, value in known], np.float64)
+    chosen: list[tuple[str, Column]] = []
+    for load in _loads(component, resource):
+        column = load.column([step for step, _ in known], component)
+        columns = [one for _, one in chosen]
+        if column is None or (chosen and _explained(columns, column)[1] >= _COLLINEAR):
+            continue
+        if _distinct([*columns, column]) >= len(columns) + 2 + _MORE_LOADS_THAN_UNKNOWNS:
+            chosen.append((load.unit, column))
+    if not chosen:
+        return ()
+    slopes, fit, idle = _explained([column for _, column in chosen], used)
+    return tuple(
+        Cost(
+            component=component.value,
+            resource=resource,
+            unit=unit,
+            per_unit=float(slope),
+            idle=idle,
+            fit=fit,
+            steps=len(known),
+            low=float(column.min()),
+            high=float(column.max()),
+        )
+        for (unit, column), slope in zip(chosen, slopes, strict=True)
+    )
+
+
+def _known(steps: Sequence[Step], component: Component, resource: str) -> list[tuple[Step, float]]:
+    """The steps that tell what the component used of a resource, all from the same source."""
+    by_source: dict[str, list[tuple[Step, float]]] = {}
+    for step in steps:
+        mine = _usages(step, component)
+        if any(usage.starts for usage in mine):
+            continue
+        for source in dict.fromkeys(usage.source for usage in mine):
+            value = next((getattr(usage, resource) for usage in mine if usage.source == source), None)
+            if value is not None and math.isfinite(value):
+                by_source.setdefault(source, []).append((step, float(value)))
+    return max(by_source.values(), key=len, default=[])
+
+
+def _explained(columns: Sequence[Column], used: Column) -> tuple[Column, float, float]:
+    """By least squares: growth per unit of each column, the share of the variation it explains, and what is left."""
+    table = np.column_stack(columns)
+    centre, middle = table.mean(axis=0), float(used.mean())
+    reach = float(np.ptp(used))
+    if reach <= 1e-12 * float(np.abs(used).max()):
+        return np.zeros(len(columns)), 1.0, middle
+    # Columns differ by orders of magnitude, and small variations on a large base lose digits.
+    spread = np.ptp(table, axis=0)
+    scaled, rest = (table - centre) / spread, (used - middle) / reach
+    slopes = np.linalg.lstsq(scaled, rest, rcond=None)[0]
+    off = rest - scaled @ slopes
+    fit = min(1.0, max(0.0, 1.0 - float(off @ off) / float(rest @ rest)))
+    slopes = slopes / spread * reach
+    return slopes, fit, middle - float(centre @ slopes)
+
+
+def _distinct(columns: Sequence[Column]) -> int:
+    """How many really different loads there are."""
+    table = np.column_stack(columns)
+    largest = np.abs(table).max(axis=0)
+    table = table / np.where(largest > 0, largest, 1.0)
+    seen: list[Column] = []
+    for row in table:
+        if all(np.abs(row - one).max() > _SAME_LOAD for one in seen):
+            seen.append(row)
+    return len(seen)
+
+
+# -- loads ---------------------------------------------------------------------------------------------------------
+
+
+def _usages(step: Step, component: Component) -> list[Usage]:
+    return [usage for usage in step.usage if usage.component == component.value]
+
+
+def _flow(step: Step, component: Component) -> Flow | None:
+    signal = component.signal
+    return next((flow for flow in step.flows if signal is not None and flow.signal == signal.value), None)
+
+
+def _passed(step: Step, component: Component) -> float:
+    flow = _flow(step, component)
+    return flow.accepted_bytes_per_s / 1e6 if flow is not None else 0.0
+
+
+def _held(step: Step, component: Component, field: str) -> float | None:
+    """What the component itself says that it holds: earlier steps and other senders are in that too."""
+    values = [getattr(usage, field) for usage in _usages(step, component)]
+    return next((value / 1000 for value in values if value is not None), None)
+
+
+def _series(step: Step, component: Component) -> float | None:
+    return _held(step, component, "series")
+
+
+def _streams(step: Step, component: Component) -> float | None:
+    return _held(step, component, "streams")
+
+
+def _sent_series(step: Step, component: Component) -> float:
+    flow = _flow(step, component)
+    return flow.series / 1000 if flow is not None else 0.0
+
+
+def _sent_streams(step: Step, component: Component) -> float:
+    flow = _flow(step, component)
+    return flow.users / 1000 if flow is not None else 0.0
+
+
+def _queries(step: Step, component: Component) -> float:  # noqa: ARG001 - viewers ask all components in turn
+    return step.queries_per_s / 1000
+
+
+_THROUGH = _Load(MB_S, _passed)
+_ASKED = _Load(QUERIES, _queries)
+_HELD = {
+    Component.LOKI: (_Load(STREAMS, _streams, _sent_streams),),
+    Component.MIMIR: (_Load(SERIES, _series, _sent_series),),
+}
+
+
+def _loads(component: Component, resource: str) -> tuple[_Load, ...]:
+    """What can explain a resource, the likeliest first: it takes what it shares with the others."""
+    held = _HELD.get(component, ())
+    return {
+        "cores": (_THROUGH, _ASKED, *held),
+        "memory_bytes": (*held, _THROUGH, _ASKED),
+        "s3_written_bytes_per_s": (_THROUGH,),
+        "s3_requests_per_s": (_THROUGH, _ASKED, *held),
+        "wal_bytes": (_THROUGH, *held),
+    }[resource]
