@@ -55,7 +55,7 @@ KNOWN: tuple[_Known, ...] = (
     _known(
         _TEMPO,
         "overrides.defaults.ingestion.rate_limit_bytes",
-        r"ingestion rate limit(?: \(local: (\d+) bytes/s)?.*exceeded|RATE_LIMITED",
+        r"RATE_LIMITED(?:.*?\(local: (\d+) bytes/s)?|ingestion rate limit",
         "bytes/s",
     ),
     _known(
