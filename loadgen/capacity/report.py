@@ -134,8 +134,7 @@ def print_capacity(console: Console, capacity: Capacity, outcome: Outcome) -> No
     if capacity.searches:
         table = carried_table(capacity, outcome)
         if console.width >= WIDE:
-            # What the component said, and the end of the search in full, are in the report.
-            console.print(_grid(table, (0, 1, 2, 3, 5, 6)))
+            console.print(_grid(table))
         else:
             for row in table.rows:
                 _item(console, table, row)
