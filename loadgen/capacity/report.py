@@ -145,8 +145,8 @@ def print_capacity(console: Console, capacity: Capacity, outcome: Outcome) -> No
     for text in (*own_texts(outcome), *embedded_texts(capacity), *(short(note, 480) for note in capacity.notes)):
         console.print(Styled(text))
     for one in sentences(capacity, outcome.headline, outcome.knees):
-        badge = [(f"{one.sign} {one.word}", _STYLE[one.tone]), "  "] if one.word else []
-        console.print(Styled.assemble(*badge, one.text))
+        badge = Styled(f"{one.sign} {one.word}  " if one.word else "", _STYLE[one.tone])
+        console.print(Styled.assemble(badge, one.text))
 
 
 def _grid(table: Table, only: tuple[int, ...] = ()) -> Grid:

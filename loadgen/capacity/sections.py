@@ -222,7 +222,7 @@ def _numbers(capacity: Capacity, search: Search, steps: Sequence[Step]) -> Table
     for signal in signals:
         prefix = f"{signal} " if len(signals) > 1 else ""
         columns += [f"{prefix}{what}" for what in ("push p99", "query p99", "fresh p99", "not accepted", "lost")]
-    columns += [f"{name} {what}" for name in components for what in ("cores", "memory")]
+    columns += [f"{short(name, 40)} {what}" for name in components for what in ("cores", "memory")]
     rows = []
     for step in sorted(steps, key=lambda one: one.level):
         cells = [level_text(step.level, search.unit), f"{ENDING_SIGN[step.ending]} {step.number}"]
