@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from loadgen.model import Signal
 from loadgen.report.chart import BAD, COLOURS, QUIET, Row, Trace, dots, line, plain, stacked
 from loadgen.report.parts import Chart
 from loadgen.report.series import Floats
-from loadgen.units import duration_text
+from loadgen.units import bytes_text, duration_text
 
 Value = Callable[[Step], float | None]
 
@@ -37,6 +38,7 @@ _STEPS = (
 )
 _MOST_TICKS = 7
 _SHORTEST_S = 1e-4
+_LEGEND_LINE = 24
 
 
 def objectives_of(capacity: Capacity) -> Objectives | None:
@@ -75,11 +77,18 @@ def search_chart(capacity: Capacity, search: Search) -> Chart | None:
     ]
     if not rows:
         return None
-    drawn, height = stacked(rows, _axis(search, [step.level for step in steps]))
+    drawn, height = stacked(rows, _axis(search, [step.level for step in steps]), bounds_at="left")
+    # On a narrow screen the legend has two entries a line.
+    more = _LEGEND_LINE * (len({step.ending for step in steps}) // 2 - 1)
+    if more > 0:
+        drawn["layout"]["margin"]["b"] += more
+        height += more
     broken = breaks_text(search, steps)
+    if broken != NONE and search.broke:
+        _band(drawn["layout"], search.broke, f"promises broken from {broken} on")
     broke = f" Promises were broken from {broken} on." if broken != NONE else ""
     alt = (
-        f"Load ({search.kind}, logarithmic) against {', '.join(_plain_title(row) for row in rows)}: "
+        f"Load ({search.kind}, logarithmic) against {', '.join(row.title for row in rows)}: "
         f"{len(steps)} steps from {level_text(steps[0].level, search.unit)} to "
         f"{level_text(steps[-1].level, search.unit)}, those that broke a promise marked with a red cross.{broke}"
     )
@@ -90,10 +99,6 @@ def _by_level(step: Step) -> tuple[float, int]:
     return step.level, step.number
 
 
-def _plain_title(row: Row) -> str:
-    return row.title.partition(",")[0]
-
-
 # -- rows ----------------------------------------------------------------------------------------------------------
 
 
@@ -101,79 +106,66 @@ def _latency(search: Search, steps: Sequence[Step], objectives: Objectives | Non
     """The hockey stick: a row a signal; for queries one row with a line a component."""
     signals = signals_of(search.kind, steps)
     if search.kind is Kind.QUERIES:
-        traces, limits = [], []
-        for signal in signals:
-            traces += _drawn(search, steps, signal, COLOURS[signal], _of(signal, "query_p99_s"), positive=True)
-            if objectives is not None:
-                limits.append((objectives.of(Signal(signal)).query_p99, f"{signal} queries"))
-        return [_latency_row("panel query latency, p99", traces, limits)]
+        lines = [_Line(signal, COLOURS[signal], _of(signal, "query_p99_s")) for signal in signals]
+        limits = [(objectives.of(Signal(one)).query_p99, one) for one in signals] if objectives is not None else []
+        return [_latency_row(search, steps, "panel query p99", lines, limits)]
     rows = []
     for signal in signals:
-        traces = _drawn(search, steps, "push p99", COLOURS[signal], _of(signal, "push_p99_s"), positive=True)
-        traces += _drawn(
-            search, steps, "panel query p99", COLOURS["grafana"], _of(signal, "query_p99_s"), positive=True
-        )
-        traces += _drawn(
-            search, steps, "freshness p99", COLOURS["loadgen"], _of(signal, "freshness_p99_s"), positive=True
-        )
+        lines = [
+            _Line("push", COLOURS[signal], _of(signal, "push_p99_s")),
+            _Line("panel query", COLOURS["grafana"], _of(signal, "query_p99_s")),
+            _Line("freshness", COLOURS["loadgen"], _of(signal, "freshness_p99_s")),
+        ]
         limits = []
         if objectives is not None:
             bounds = objectives.of(Signal(signal))
             limits = [(bounds.query_p99, "query"), (bounds.freshness_p99, "freshness")]
-        rows.append(_latency_row(f"{signal} latency, p99", traces, limits))
+        rows.append(_latency_row(search, steps, f"{signal} p99", lines, limits))
     return rows
 
 
-def _latency_row(title: str, traces: list[Trace], limits: Sequence[tuple[float, str]]) -> Row:
+def _latency_row(
+    search: Search, steps: Sequence[Step], title: str, lines: Sequence[_Line], limits: Sequence[tuple[float, str]]
+) -> Row:
     """Bounds of the same value share one line."""
     names: dict[float, list[str]] = {}
     for value, name in limits:
         names.setdefault(value, []).append(name)
     texts = [(value, f"{' and '.join(name)} bound {duration_text(value)}") for value, name in names.items()]
-    return Row(title, traces, "%{y:.3s}s", log=True, limits=tuple(texts))
+    return _row(search, steps, title, lines, "%{y:.3s}s", log=True, limits=tuple(texts))
 
 
 def _loss(search: Search, steps: Sequence[Step], objectives: Objectives | None) -> list[Row]:
     """Not accepted, as a share; lost and failed, where there is any, as numbers."""
-    refused: list[Trace] = []
-    lost: list[Trace] = []
     signals = signals_of(search.kind, steps)
-    for signal in signals:
-        name = signal if len(signals) > 1 else "pushes not accepted"
-        refused += _drawn(search, steps, name, COLOURS[signal], _of(signal, "not_accepted_share", 100))
-        if any(_of(signal, "lost_items")(step) for step in steps):
-            lost += _drawn(search, steps, name, COLOURS[signal], _of(signal, "lost_items"))
+    refused = [_Line(one, COLOURS[one], _of(one, "not_accepted_share", 100)) for one in signals]
+    lost = [_Line(one, COLOURS[one], _of(one, "lost_items")) for one in signals]
+    failed = _Line("queries", COLOURS["grafana"], lambda step: float(step.failed_queries))
     limits: tuple[tuple[float, str], ...] = ()
     if objectives is not None and signals:
         bound = min(objectives.of(Signal(signal)).not_accepted_percent for signal in signals)
         limits = ((bound, f"bound {bound:g} %"),)
-    high = max((_number(y) for trace in refused for y in trace["y"]), default=0.0)
-    # An axis of millionths would make nothing look like much.
-    room = {"range": [0, 1]} if high < 0.9 else {}
-    rows = [Row("pushes not accepted, %", refused, "%{y:.3g} %", suffix=" %", limits=limits, extra=room)]
-    if lost:
-        rows.append(Row("accepted and lost, items", lost, "%{y:,} items"))
+    rows = [_row(search, steps, "not accepted", refused, "%{y:.3g} %", suffix=" %", limits=limits, least=1.0)]
+    if any(flow.lost_items for step in steps for flow in step.flows if flow.signal in signals):
+        rows.append(_row(search, steps, "accepted and lost", lost, "%{y:,} items", least=1.0))
     if any(step.failed_queries for step in steps):
-        failed = _drawn(search, steps, "failed queries", COLOURS["grafana"], lambda step: float(step.failed_queries))
-        rows.append(Row("failed queries", failed, "%{y:,}"))
+        rows.append(_row(search, steps, "failed", [failed], "%{y:,} queries", least=1.0))
     return rows
 
 
 def _cost(capacity: Capacity, search: Search, steps: Sequence[Step]) -> list[Row]:
     """Cores and memory, a line a component, with the memory that it may use."""
-    cores: list[Trace] = []
-    memory: list[Trace] = []
-    limits = []
+    cores, memory, limits = [], [], []
     for component in components_of(capacity):
-        name, colour = plain(component), COLOURS.get(component, QUIET)
-        cores += _drawn(search, steps, name, colour, _use(component, "cores"))
-        memory += _drawn(search, steps, name, colour, _use(component, "memory_bytes"))
+        colour = COLOURS.get(component, QUIET)
+        cores.append(_Line(component, colour, _use(component, "cores")))
+        memory.append(_Line(component, colour, _use(component, "memory_bytes")))
         bounds = [value for step in steps if (value := used(step, component, "memory_limit_bytes"))]
         if bounds:
-            limits.append((max(bounds), f"{name} may use"))
+            limits.append((max(bounds), plain(f"{component} may use {bytes_text(max(bounds))}")))
     return [
-        Row("CPU, cores", cores, "%{y:.3g} cores"),
-        Row("memory, peak", memory, "%{y:.3s}B", suffix="B", limits=tuple(limits)),
+        _row(search, steps, "CPU cores", cores, "%{y:.3g} cores"),
+        _row(search, steps, "memory", memory, "%{y:.3s}B", suffix="B", limits=tuple(limits)),
     ]
 
 
@@ -190,36 +182,101 @@ def _use(component: str, resource: str) -> Value:
     return lambda step: used(step, component, resource)
 
 
-def _number(value: float | None) -> float:
-    return value if value is not None else 0.0
-
-
 # -- traces --------------------------------------------------------------------------------------------------------
 
 
-def _drawn(
-    search: Search, steps: Sequence[Step], name: str, colour: str, value: Value, positive: bool = False
-) -> list[Trace]:
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A line of a row: its name, its colour, and its value at a step."""
+
+    name: str
+    colour: str
+    value: Value
+
+
+def _row(
+    search: Search,
+    steps: Sequence[Step],
+    title: str,
+    lines: Sequence[_Line],
+    hover: str,
+    *,
+    log: bool = False,
+    suffix: str = "",
+    limits: tuple[tuple[float, str], ...] = (),
+    least: float | None = None,
+) -> Row:
+    """A row of those lines that have a value; its axis reaches to ``least`` at least, so that little looks little."""
+    drawn = [(one, _drawn(search, steps, one, log)) for one in lines]
+    traces = [trace for _, mine in drawn for trace in mine]
+    names = [(one.name, one.colour) for one, mine in drawn if mine]
+    extra: dict[str, Any] = {}
+    if least is not None:
+        high = max([least, *(value for trace in traces for value in trace["y"] if value is not None)])
+        # A mark at zero is not cut in half.
+        extra = {"range": [-0.05 * high, 1.1 * high], "rangemode": "normal"}
+    if log:
+        seen = [*(value for trace in traces for value in trace["y"] if value), *(value for value, _ in limits)]
+        low, high = math.log10(min(seen, default=0.01)), math.log10(max(seen, default=1.0))
+        # The text of the highest bound stands above its line, and below the title.
+        extra = {"range": [low - 0.2, high + max(0.2, 0.16 * (high - low))]}
+    return Row(title, traces, hover, log=log, limits=limits, suffix=suffix, names=names, extra=extra)
+
+
+def _drawn(search: Search, steps: Sequence[Step], one: _Line, log: bool) -> list[Trace]:
     """A line through the steps that were judged, and a mark for each step by how it ended; nothing without a value."""
-    known = [(step, y) for step in steps if (y := value(step)) is not None and not math.isnan(y)]
-    if positive:  # a logarithmic axis has no zero
+    known = [(step, y) for step in steps if (y := one.value(step)) is not None and math.isfinite(y)]
+    if log:  # there is no zero on it
         known = [(step, max(_SHORTEST_S, y)) for step, y in known]
     if not known:
         return []
     # A level that was tried twice counts by its last try.
     joined = list({step.level: (step, y) for step, y in known if step.ending in _JOINED}.values())
-    traces = [line(name, *_points(joined), colour)] if joined else []
+    traces = [{**line(one.name, *_points(joined), one.colour), "showlegend": False}] if joined else []
     for ending, symbol in _SYMBOL.items():
         mine = [(step, y) for step, y in known if step.ending is ending]
         if mine:
-            texts = [f"step {step.number}, {level_text(step.level, search.unit)}: {name}" for step, _ in mine]
-            shade = {Ending.KEPT: colour, Ending.BROKEN: BAD}.get(ending, QUIET)
+            texts = [f"step {step.number}, {level_text(step.level, search.unit)}: {one.name}" for step, _ in mine]
+            shade = {Ending.KEPT: one.colour, Ending.BROKEN: BAD}.get(ending, QUIET)
             traces.append(dots(ENDING_WORD[ending], *_points(mine), shade, symbol, [plain(text) for text in texts]))
     return traces
 
 
 def _points(known: Sequence[tuple[Step, float]]) -> tuple[Floats, Floats]:
     return np.array([step.level for step, _ in known]), np.array([y for _, y in known], dtype=np.float64)
+
+
+def _band(layout: dict[str, Any], from_level: float, text: str) -> None:
+    """What lies beyond the stack's limit, shaded in all rows."""
+    begin, end = math.log10(from_level), layout["xaxis"]["range"][1]
+    layout["shapes"].append(
+        {
+            "type": "rect",
+            "xref": "x",
+            "x0": from_level,
+            "x1": 10**end,
+            "yref": "paper",
+            "y0": 0,
+            "y1": 1,
+            "fillcolor": "rgba(201,64,58,0.10)",
+            "line": {"width": 0},
+            "layer": "below",
+        }
+    )
+    layout["annotations"].append(
+        {
+            "text": plain(text),
+            "xref": "x",
+            "x": end if begin > (end + layout["xaxis"]["range"][0]) / 2 else begin,
+            "xanchor": "right" if begin > (end + layout["xaxis"]["range"][0]) / 2 else "left",
+            "yref": "paper",
+            "y": 1,
+            "yanchor": "bottom",
+            "yshift": 15,
+            "showarrow": False,
+            "font": {"size": 10, "color": BAD},
+        }
+    )
 
 
 # -- the axis of load ----------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from loadgen.capacity.model import Capacity, Cost, Outcome, SizedRow, Sizing, Usage
-from loadgen.capacity.sections import days_text
+from loadgen.capacity.sections import days_text, fits
 from loadgen.capacity.wording import (
     NONE,
     RESOURCE_TITLE,
@@ -35,8 +35,8 @@ def costs(capacity: Capacity, outcome: Outcome) -> Part:
                 "for the range that was measured; beyond it, it is a guess."
             )
         )
-        columns = ("component", "resource", "each", "costs", "without load", "the line explains", "measured", "steps")
-        blocks.append(Table(columns, tuple(_cost(cost) for cost in outcome.costs), right=(3, 4, 7), cards=True))
+        columns = ("component", "resource", "costs", "without load", "the line explains", "measured", "steps")
+        blocks.append(Table(columns, tuple(_cost(cost) for cost in outcome.costs), right=(2, 3, 6), cards=True))
     else:
         blocks.append(Text("No cost could be told: too few steps have figures of what the components used."))
     blocks += [Text(text) for text in unknown_costs(capacity, outcome)]
@@ -44,11 +44,11 @@ def costs(capacity: Capacity, outcome: Outcome) -> Part:
 
 
 def _cost(cost: Cost) -> tuple[str, ...]:
+    each = amount_text(cost.resource, cost.per_unit)
     return (
         short(cost.component, 40),
         RESOURCE_TITLE.get(cost.resource, short(cost.resource, 40)),
-        short(cost.unit, 40),
-        amount_text(cost.resource, cost.per_unit),
+        each if each == NONE else f"{each} per {short(cost.unit, 40)}",
         amount_text(cost.resource, cost.idle),
         fit_text(cost),
         f"{number_text(cost.low)} to {number_text(cost.high)} {_times(cost.unit)}",
@@ -145,7 +145,7 @@ def sizing(outcome: Outcome) -> Part:
 def _sized(told: Sizing) -> list[Block]:
     if not told.rows:
         return [Text("Nothing could be sized.")] if told.own else []
-    return [sized_table(told), *(Text(text) for text in _footnotes(told))]
+    return [Text("At 1, 2 and 5 times that load:"), sized_table(told), *(Text(text) for text in _footnotes(told))]
 
 
 def sized_table(told: Sizing) -> Table:
@@ -184,9 +184,7 @@ def _full(row: SizedRow, told: Sizing) -> str:
     """Retention may keep a bucket from ever being full; that is another thing than not knowing."""
     if row.days_until_full is not None:
         return days_text(row.days_until_full)
-    if row.s3_bytes_kept is None or not told.bucket_bytes or not told.retention_days:
-        return NONE
-    return "never" if row.s3_bytes_kept <= told.bucket_bytes else NONE
+    return "never" if fits(row, told) else NONE
 
 
 def _footnotes(told: Sizing) -> list[str]:
@@ -216,4 +214,4 @@ def _stored(told: Sizing) -> list[Block]:
         )
         for one in told.stored
     )
-    return [Table(columns, rows, right=(1, 2, 3, 4, 5), cards=True)]
+    return [Text("What becomes of a plain byte in S3:"), Table(columns, rows, right=(1, 2, 3, 4, 5), cards=True)]

@@ -134,8 +134,7 @@ def print_capacity(console: Console, capacity: Capacity, outcome: Outcome) -> No
     if capacity.searches:
         table = carried_table(capacity, outcome)
         if console.width >= WIDE:
-            # What the component said, and the end of the search in full, are in the report.
-            console.print(_grid(table, (0, 1, 2, 3, 5, 6)))
+            console.print(_grid(table))
         else:
             for row in table.rows:
                 _item(console, table, row)
@@ -146,8 +145,8 @@ def print_capacity(console: Console, capacity: Capacity, outcome: Outcome) -> No
     for text in (*own_texts(outcome), *embedded_texts(capacity), *(short(note, 480) for note in capacity.notes)):
         console.print(Styled(text))
     for one in sentences(capacity, outcome.headline, outcome.knees):
-        badge = [(f"{one.sign} {one.word}", _STYLE[one.tone]), "  "] if one.word else []
-        console.print(Styled.assemble(*badge, one.text))
+        badge = Styled(f"{one.sign} {one.word}  " if one.word else "", _STYLE[one.tone])
+        console.print(Styled.assemble(badge, one.text))
 
 
 def _grid(table: Table, only: tuple[int, ...] = ()) -> Grid:

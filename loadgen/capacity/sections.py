@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from loadgen.capacity.charts import flow_of, search_chart, signals_of
-from loadgen.capacity.model import Broken, Capacity, Ending, Kind, Knee, Outcome, Refusal, Search, Step
+from loadgen.capacity.model import (
+    Broken,
+    Capacity,
+    Ending,
+    Kind,
+    Knee,
+    Outcome,
+    Refusal,
+    Search,
+    SizedRow,
+    Sizing,
+    Step,
+)
 from loadgen.capacity.wording import (
     ENDING_SIGN,
     ENDING_WORD,
@@ -46,8 +58,8 @@ def carried(capacity: Capacity, outcome: Outcome) -> Part:
     title = "What it carries"
     if not capacity.searches:
         return Part("carries", title, (Text("No search was made, so nothing is known of what the stack carries."),))
-    blocks: list[Block] = [carried_table(capacity, outcome)]
-    blocks += [Text(text) for text in (*own_texts(outcome), *embedded_texts(capacity))]
+    blocks: list[Block] = [Text(text) for text in (*own_texts(outcome), *embedded_texts(capacity))]
+    blocks.append(carried_table(capacity, outcome))
     return Part("carries", title, tuple(blocks))
 
 
@@ -58,10 +70,9 @@ def carried_table(capacity: Capacity, outcome: Outcome) -> Table:
         "carries",
         "breaks at",
         "what breaks first",
-        "what the component said",
         "limit, or what ran out",
         "lost",
-        "the search",
+        "how the search ended",
     )
     rows = []
     for search in capacity.searches:
@@ -72,14 +83,13 @@ def carried_table(capacity: Capacity, outcome: Outcome) -> Table:
                 KIND_TITLE[search.kind],
                 carries_text(search),
                 breaks_text(search, steps),
-                short(knee.promise, 120) if knee and knee.promise else NONE,
-                short(knee.said[0], 120) if knee and knee.said else NONE,
+                _first(knee),
                 _cause(knee),
                 _lost_where_it_broke(knee, steps),
                 f"{sign} {word}: {end_text(search, steps)}",
             )
         )
-    return Table(columns, tuple(rows), right=(1, 2), cards=True)
+    return Table(columns, tuple(rows), cards=True)
 
 
 def own_texts(outcome: Outcome) -> list[str]:
@@ -94,7 +104,9 @@ def own_texts(outcome: Outcome) -> list[str]:
         if row.s3_bytes_per_day is not None:
             text += f"; {size_text(row.s3_bytes_per_day)} a day go to S3"
         if row.days_until_full is not None:
-            text += f", and the bucket is full in {days_text(row.days_until_full)}"
+            text += f", and its bucket is full in {days_text(row.days_until_full)}"
+        elif fits(row, outcome.sizing):
+            text += f", and the {size_text(row.s3_bytes_kept)} that are kept of it fit into its bucket"
         texts.append(f"{text}.")
     return texts
 
@@ -110,9 +122,21 @@ def embedded_texts(capacity: Capacity) -> list[str]:
     ]
 
 
+def fits(row: SizedRow, sizing: Sizing) -> bool:
+    """Whether all that is kept fits into the bucket, so that it is never full."""
+    if row.s3_bytes_kept is None or not sizing.bucket_bytes or not sizing.retention_days:
+        return False
+    return row.s3_bytes_kept <= sizing.bucket_bytes
+
+
 def knee_of(outcome: Outcome, kind: Kind) -> Knee | None:
     """What is known of where a search broke."""
     return next((knee for knee in outcome.knees if knee.kind is kind), None)
+
+
+def _first(knee: Knee | None) -> str:
+    texts = [knee.promise, *knee.said[:1]] if knee is not None and knee.promise else []
+    return " – ".join(short(text, 120) for text in texts) or NONE
 
 
 def _lost_where_it_broke(knee: Knee | None, steps: Sequence[Step]) -> str:
@@ -198,7 +222,7 @@ def _numbers(capacity: Capacity, search: Search, steps: Sequence[Step]) -> Table
     for signal in signals:
         prefix = f"{signal} " if len(signals) > 1 else ""
         columns += [f"{prefix}{what}" for what in ("push p99", "query p99", "fresh p99", "not accepted", "lost")]
-    columns += [f"{name} {what}" for name in components for what in ("cores", "memory")]
+    columns += [f"{short(name, 40)} {what}" for name in components for what in ("cores", "memory")]
     rows = []
     for step in sorted(steps, key=lambda one: one.level):
         cells = [level_text(step.level, search.unit), f"{ENDING_SIGN[step.ending]} {step.number}"]
@@ -291,7 +315,8 @@ def _refused(refusal: Refusal) -> str:
     # A push may be taken when it is sent again, or the component may count alone what it leaves out.
     how = "taken only when sent again" if refusal.outcome == Pushed.ACCEPTED else short(refusal.outcome, 20) + status
     what = f"{refusal.pushes:,} pushes {how}" if refusal.pushes else how
-    return f"{what}: {short(refusal.message, 120)}" if refusal.message else what
+    why = limit_text(refusal.limit) if refusal.limit is not None else short(refusal.message, 120)
+    return f"{what}: {why}" if why else what
 
 
 def _crash(step: Step) -> str:
@@ -330,7 +355,7 @@ def what_ran(capacity: Capacity) -> Part:
     if capacity.notes:
         blocks.append(Table(("notes",), tuple((short(note, 480),) for note in capacity.notes)))
     section = capacity.profile.get("capacity")
-    settings = _settings(section) if isinstance(section, dict) else ()
+    settings = _settings(_readable(section)) if isinstance(section, dict) else ()
     if settings:
         blocks.append(Table(("[capacity]", "value"), settings))
     others = {name: value for name, value in capacity.profile.items() if name != "capacity"}
@@ -338,6 +363,25 @@ def what_ran(capacity: Capacity) -> Part:
         if settings := _settings(values):
             blocks.append(Table(("setting", "value"), settings, folded=name))
     return Part("what-ran", "What ran", tuple(blocks))
+
+
+_SIZES = {"max_rate": "/s", "max_s3_bytes": "", "bucket_size": ""}
+_TIMES = ("recover_within", "s3_wait", "retention")
+
+
+def _readable(section: dict[str, object]) -> dict[str, object]:
+    """The settings as a person would write them."""
+    told = dict(section)
+    for name, value in section.items():
+        if isinstance(value, (list, tuple)):
+            told[name] = ", ".join(map(str, value))
+        elif isinstance(value, (int, float)) and name in _SIZES:
+            told[name] = size_text(value, _SIZES[name])
+        elif isinstance(value, (int, float)) and name in _TIMES:
+            told[name] = time_text(value)
+        elif isinstance(value, float):
+            told[name] = number_text(value)
+    return told
 
 
 def _settings(values: dict[str, object]) -> tuple[tuple[str, str], ...]:

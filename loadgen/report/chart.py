@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -43,6 +43,7 @@ class Row:
         log: the value axis is logarithmic, in seconds.
         limits: bounds to draw, each with its text.
         suffix: unit on the value axis.
+        names: of its lines, each with its colour, to stand beside the title instead of in the legend.
     """
 
     title: str
@@ -51,6 +52,7 @@ class Row:
     log: bool = False
     limits: Sequence[tuple[float, str]] = ()
     suffix: str = ""
+    names: Sequence[tuple[str, str]] = ()
     extra: dict[str, Any] = field(default_factory=dict)
 
 
@@ -116,11 +118,16 @@ def _scaled(trace: Trace, scale: float) -> Trace:
     return {**trace, "x": [None if value is None else float(f"{value / scale:.7g}") for value in trace["x"]]}
 
 
-def stacked(rows: Sequence[Row], axis: dict[str, Any]) -> tuple[Figure, int]:
-    """A figure of some rows over one axis, and its height in pixels; ``axis`` has plotly's settings, with a range."""
+def stacked(
+    rows: Sequence[Row], axis: dict[str, Any], bounds_at: Literal["left", "right"] = "right"
+) -> tuple[Figure, int]:
+    """A figure of some rows over one axis, and its height in pixels.
+
+    ``axis`` has plotly's settings, with a range; ``bounds_at`` is the side on which the texts of bounds stand.
+    """
     gap = 0.0 if len(rows) == 1 else 0.3 / len(rows)
     share = (1 - gap * (len(rows) - 1)) / len(rows)
-    end = axis["range"][1]
+    side = axis["range"][0 if bounds_at == "left" else 1]
     layout: dict[str, Any] = {
         "hovermode": "x unified" if len(rows) == 1 else "closest",
         "margin": {"l": 64, "r": 18, "t": 48, "b": 52},
@@ -145,7 +152,7 @@ def stacked(rows: Sequence[Row], axis: dict[str, Any]) -> tuple[Figure, int]:
         }
         layout["annotations"].append(
             {
-                "text": f"<b>{row.title}</b>",
+                "text": f"<b>{row.title}</b>{_names(row)}",
                 "xref": "paper",
                 "x": 0,
                 "xanchor": "left",
@@ -158,12 +165,17 @@ def stacked(rows: Sequence[Row], axis: dict[str, Any]) -> tuple[Figure, int]:
         )
         for limit in row.limits:
             layout["shapes"].append(_limit_line(limit, name))
-            layout["annotations"].append(_limit_text(limit, name, end, row.log))
+            layout["annotations"].append(_limit_text(limit, name, side, bounds_at, row.log))
         for trace in row.traces:
             text = "%{text}<br>" if "text" in trace else ""
             data.append({**trace, "yaxis": name, "hovertemplate": text + row.hover})
     _one_legend(data)
     return {"data": data, "layout": layout}, ROW_HEIGHT * len(rows) + MARGIN_HEIGHT + (60 if len(rows) == 1 else 0)
+
+
+def _names(row: Row) -> str:
+    spans = [f'<span style="color:{colour}">{plain(name)}</span>' for name, colour in row.names]
+    return f" {' · '.join(spans)}" if spans else ""
 
 
 def _log_axis(row: Row) -> dict[str, Any]:
@@ -197,13 +209,13 @@ def _limit_line(limit: tuple[float, str], axis: str) -> dict[str, Any]:
     }
 
 
-def _limit_text(limit: tuple[float, str], axis: str, end: float, log: bool) -> dict[str, Any]:
+def _limit_text(limit: tuple[float, str], axis: str, side: float, anchor: str, log: bool) -> dict[str, Any]:
     value, text = limit
     return {
         "text": text,
         "xref": "x",
-        "x": end,
-        "xanchor": "right",
+        "x": side,
+        "xanchor": anchor,
         "yref": axis,
         "y": float(np.log10(value)) if log else value,
         "yanchor": "bottom",
@@ -251,9 +263,14 @@ def _faults(facts: Facts, layout: dict[str, Any], scale: float, end_s: float) ->
 
 
 def _one_legend(data: list[Trace]) -> None:
-    """Lines of the same name in several rows share one entry of the legend, grey where their colours differ."""
+    """Lines of the same name in several rows share one entry of the legend, grey where their colours differ.
+
+    What says itself that it is not for the legend stays as it is.
+    """
     by_name: dict[str, list[Trace]] = {}
     for trace in data:
+        if "showlegend" in trace:
+            continue
         by_name.setdefault(str(trace["name"]), []).append(trace)
     for name, group in by_name.items():
         part = "line" if group[0]["mode"] == "lines" else "marker"

@@ -167,7 +167,7 @@ def test_the_sentences_come_first_each_with_how_its_search_ended(
     words_of_page = Reader(everything_html).words
     places = [words_of_page.index(text) for text in outcome.headline]
     assert places == sorted(places)
-    assert places[-1] < words_of_page.index("what the component said")
+    assert places[-1] < words_of_page.index("how the search ended")
     assert "<title>crashed – homelab-20260921-1000 – loadgen</title>" in everything_html
 
 
@@ -215,7 +215,11 @@ def test_a_search_without_a_found_end_says_so_in_words(why: Why, word: str, told
     capacity, outcome = only(search, logs_steps()[:2])
     (row,) = rows_of(tables(part(parts_of(capacity, outcome), "carries"))[0])
     assert row["carries"] == "at least 2 MB/s"
-    assert word in row["the search"] and told in row["the search"] and "more on it" in row["the search"]
+    assert (
+        word in row["how the search ended"]
+        and told in row["how the search ended"]
+        and "more on it" in row["how the search ended"]
+    )
     head = head_of(capacity, outcome)
     assert head.overall.word == word
     assert told in head.sentences[0].text
@@ -292,8 +296,11 @@ def test_a_crash_is_told_where_it_happened_with_what_was_lost(everything: tuple[
     assert "Step 19, 32,000 series: mimir went down under the load." in texts(metrics)
     row = next(row for row in rows_of(tables(part(parts, "carries"))[0]) if row["load"] == "Metrics")
     assert row["lost"] == "123,456 items"
-    assert row["the search"].startswith("✗ crashed")
+    assert row["how the search ended"].startswith("✗ crashed")
     step = next(row for row in rows_of(tables(part(parts, "steps"))[0]) if row["step"] == "19")
+    limited = next(row for row in rows_of(tables(part(parts, "steps"))[0]) if row["step"] == "8")
+    told = "9 pushes rejected with 429: limits_config.ingestion_rate_mb = 4 MB/s"
+    assert told in limited["what broke, or is to note"]
     assert "mimir went down" in step["what broke, or is to note"] and step["lost"] == "123,456"
 
 
@@ -303,7 +310,7 @@ def test_a_generator_that_was_too_slow_is_not_drawn_as_the_stacks_latency(
     capacity, _ = everything
     chart = search_chart(capacity, capacity.searches[1])
     assert chart is not None
-    lines = [trace for trace in chart.figure["data"] if trace["name"] == "push p99" and trace["mode"] == "lines"]
+    lines = [trace for trace in chart.figure["data"] if trace["name"] == "push" and trace["mode"] == "lines"]
     assert max(lines[0]["x"]) == 16e6
     marks = [trace for trace in chart.figure["data"] if trace["name"] == "generator too slow" and trace["x"] != [None]]
     assert {tuple(trace["x"]) for trace in marks} == {(32e6,)}
@@ -312,8 +319,8 @@ def test_a_generator_that_was_too_slow_is_not_drawn_as_the_stacks_latency(
 def test_a_limit_is_named_with_its_value(everything: tuple[Capacity, Outcome]) -> None:
     row = rows_of(tables(part(parts_of(*everything), "carries"))[0])[0]
     assert row["limit, or what ran out"] == "limits_config.ingestion_rate_mb = 4 MB/s"
-    assert row["what breaks first"] == "Logs: the planned rate is accepted"
-    assert row["what the component said"].startswith("9 of 180 pushes: 429 ingestion rate limit exceeded")
+    told = row["what breaks first"]
+    assert told.startswith("Logs: the planned rate is accepted – 9 of 180 pushes: 429 ingestion rate limit exceeded")
 
 
 # -- charts --------------------------------------------------------------------------------------------------------
@@ -334,9 +341,14 @@ def test_the_chart_has_latency_loss_and_cost_over_a_logarithmic_load(everything:
     assert chart is not None
     layout = chart.figure["layout"]
     titles = [note["text"] for note in layout["annotations"]]
-    assert titles[0] == "<b>logs latency, p99</b>"
-    assert {"<b>pushes not accepted, %</b>", "<b>CPU, cores</b>", "<b>memory, peak</b>"} <= set(titles)
-    assert {"query bound 3 s", "freshness bound 30 s"} <= set(titles)
+    rows = [re.sub("<[^>]*>", "", title) for title in titles if title.startswith("<b>")]
+    assert rows == [
+        "logs p99 push · panel query · freshness",
+        "not accepted logs",
+        "CPU cores loki · grafana",
+        "memory loki · grafana",
+    ]
+    assert {"query bound 3 s", "freshness bound 30 s", "promises broken from 4.25 MB/s on"} <= set(titles)
     assert layout["xaxis"]["type"] == "log"
     assert layout["xaxis"]["ticktext"] == [f"{tick:g} MB/s" for tick in (1, 1.5, 2, 3, 4, 5, 7)]
     broken = [trace for trace in chart.figure["data"] if trace["name"] == "broken" and trace["x"] != [None]]
@@ -363,7 +375,7 @@ def test_a_level_that_was_tried_twice_counts_by_its_last_try() -> None:
     search = Search(Kind.LOGS, "B/s", 2e6, Why.CEILING, 2e6, None)
     chart = search_chart(a_capacity([search], steps), search)
     assert chart is not None
-    push = next(trace for trace in chart.figure["data"] if trace["name"] == "push p99")
+    push = next(trace for trace in chart.figure["data"] if trace["name"] == "push")
     assert push["x"] == [1e6, 2e6] and push["y"][1] == pytest.approx(push["y"][0])
     broken = [trace for trace in chart.figure["data"] if trace["name"] == "broken" and trace["x"] != [None]]
     assert broken and all(trace["x"] == [2e6] for trace in broken)
@@ -403,7 +415,7 @@ def test_a_cost_says_its_unit_its_range_and_how_far_its_line_can_be_trusted(
 ) -> None:
     one = part(parts_of(*everything), "costs")
     good, poor, few = rows_of(tables(one)[0])
-    assert (good["costs"], good["each"], good["without load"]) == ("0.12 cores", "MB/s", "0.021 cores")
+    assert (good["costs"], good["without load"]) == ("0.12 cores per MB/s", "0.021 cores")
     assert (good["the line explains"], good["measured"]) == ("98.1 %", "1 to 8 MB/s")
     assert poor["the line explains"] == "43 % – poor, do not rely on it"
     assert few["the line explains"] == "not told: a line fits any 2 steps"
@@ -510,6 +522,14 @@ def test_a_folder_from_a_stored_file_leads_nowhere_else(folder: str) -> None:
     hrefs = [a.get("href") or "" for tag, a in Reader(html_of(capacity, outcome)).tags if tag == "a"]
     outside = [href for href in hrefs if not href.startswith("#")]
     assert all(re.fullmatch(r"\./[\w.%-][\w./%-]*/report\.html", href, re.A) and ".." not in href for href in outside)
+
+
+def test_settings_of_the_search_read_as_one_writes_them(everything: tuple[Capacity, Outcome]) -> None:
+    what = tables(part(parts_of(*everything), "what-ran"))
+    told = dict(next(table for table in what if table.columns[0] == "[capacity]").rows)
+    assert (told["max_rate"], told["recover_within"], told["retention"]) == ("50 MB/s", "90 s", "30 d")
+    assert told["kinds"] == "logs, traces, metrics, queries, all"
+    assert ("notes",) in [table.columns for table in what]
 
 
 # -- text from outside ---------------------------------------------------------------------------------------------
