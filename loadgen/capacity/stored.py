@@ -8,7 +8,7 @@ says so.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,8 @@ from loadgen.rundir import History
 from loadgen.signals.traces import SPANS_PER_TRACE
 
 _ID_BYTES = 16
+# A block of two hours has 120 samples of a series that is scraped every minute.
+_FEW_SAMPLES = 100
 # More items in S3 than this multiple of the accepted ones are copies, not retries.
 _COPIES = 1.05
 
@@ -44,6 +46,7 @@ class _Share:
         covered_share: of what was accepted.
         copies: how often it is there on the mean.
         uncounted: objects that do not tell how much is in them, and count as the run's own.
+        each: samples of a series in a block, on the mean; 0: not known.
     """
 
     stored_bytes: float = 0.0
@@ -52,6 +55,7 @@ class _Share:
     covered_share: float = 0.0
     copies: float = 0.0
     uncounted: int = 0
+    each: float = 0.0
 
 
 def stored_of(history: History, plan: Plan, signal: Signal) -> Stored:
@@ -98,6 +102,11 @@ def _notes(signal: Signal, share: _Share, unread: int) -> list[str]:
         notes.append(f"the blocks hold other data too; by {what}, the run's share is {part:.3g} %")
     if share.copies > _COPIES:
         notes.append(f"on the mean it is there {share.copies:.3g} times, as replicas write it until it is compacted")
+    if 0 < share.each < _FEW_SAMPLES:
+        notes.append(
+            f"blocks with {share.each:.3g} samples of a series are mostly index: whole blocks of two hours take less "
+            "for each sample"
+        )
     if share.uncounted:
         notes.append(f"{share.uncounted} objects do not tell how much is in them, and count as the run's own")
     if unread:
@@ -160,7 +169,7 @@ def _of_metrics(plan: Plan, mine: pd.DataFrame, blocks: pd.DataFrame) -> _Share:
     offsets_ms = np.asarray(plan.metrics.times_ms(first), np.int64) - first.due_ns // MS
     users, all_due_ms = mine["user"].to_numpy(np.int64), mine["due_ns"].to_numpy(np.int64) // MS
     due_ms = {user: np.sort(all_due_ms[users == user]) for user in np.unique(users).tolist()}
-    expected = np.zeros(len(blocks), np.float64)
+    expected, held_there = np.zeros(len(blocks), np.float64), 0
     columns = (blocks[name].tolist() for name in ("ids", "from_ns", "through_ns"))
     for row, (ids, from_ns, through_ns) in enumerate(zip(*columns, strict=True)):
         for user, held in _held(ids):
@@ -169,10 +178,12 @@ def _of_metrics(plan: Plan, mine: pd.DataFrame, blocks: pd.DataFrame) -> _Share:
                 until = np.searchsorted(due, through_ns // MS - offsets_ms, "right")
                 times = int((until - np.searchsorted(due, from_ns // MS - offsets_ms)).clip(0).sum())
                 expected[row] += times * min(held, series)
+                held_there += min(held, series)
     items = blocks["items"].to_numpy(np.float64)
     own = np.where(items > 0, np.minimum(items, expected), expected)
     there = float(own.sum()) / float(mine["items"].sum())
-    return _shared(blocks, own, min(1.0, there), there)
+    shared = _shared(blocks, own, min(1.0, there), there)
+    return replace(shared, each=float(own.sum()) / held_there if held_there else 0.0)
 
 
 def _held(ids: bytes) -> list[tuple[int, int]]:

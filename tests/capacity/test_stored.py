@@ -27,9 +27,9 @@ def plain(made: Made, signal: Signal) -> int:
     return sum(one.plain_bytes for one in made.receipts if one.signal == signal.value)
 
 
-def run_with_whole_blocks() -> Made:
+def run_with_whole_blocks(**changes: Any) -> Made:
     """Every block of Tempo and Mimir tells how much is in it, and all of it is the run's."""
-    made = good_run(QUIET)
+    made = good_run({**QUIET, **changes})
     made.change("objects", lambda one: one.component == "tempo", items=lambda one: len(one.ids) // 16)
     for number, one in enumerate(made.objects):
         if one.component == "mimir":
@@ -240,3 +240,10 @@ def test_streams_that_loki_split_count_by_their_lines():
 
 def test_the_index_of_loki_is_said_not_to_be_in_it():
     assert "without Loki's index" in of(run_with_whole_blocks(), Signal.LOGS).note
+
+
+def test_blocks_that_were_cut_early_are_said_to_be_mostly_index():
+    made = run_with_whole_blocks()
+    assert "10 samples of a series are mostly index" in of(made, Signal.METRICS).note
+    whole = run_with_whole_blocks(metrics={"samples_per_push": 20})
+    assert "mostly index" not in of(whole, Signal.METRICS).note
