@@ -19,6 +19,9 @@ OWN_ROOM = 2.0
 KEPT_ROOM = 1.1
 """Above a load that was sent evenly."""
 
+LOKI_FRAME_BYTES = 20
+"""What a push has for each line beside its text: its time, lengths and tags. Loki counts the text alone."""
+
 _MIB = 1 << 20
 # The agents' own bound of one push of logs; a smaller burst would refuse it however long it waits.
 _LOG_PUSH_BYTES = _MIB
@@ -101,8 +104,9 @@ def rounded_up(value: float) -> float:
 def _loki(own: OwnLoad | None, kept: Carried | None, push_every_s: float | None) -> Iterator[_Need]:
     mean = _times(own.bytes_per_s if own else None, OWN_ROOM)
     flow = kept.flow if kept else None
-    rate = _times(flow.accepted_bytes_per_s if flow else None, KEPT_ROOM)
-    burst = _burst(rate, flow.accepted_bytes_per_s if flow else None, push_every_s, _LOG_PUSH_BYTES)
+    text = flow.accepted_bytes_per_s - LOKI_FRAME_BYTES * flow.accepted_items_per_s if flow else None
+    rate = _times(text, KEPT_ROOM)
+    burst = _burst(rate, text, push_every_s, _LOG_PUSH_BYTES)
     own_burst = _burst(mean, None, None, _LOG_PUSH_BYTES)
     yield _Need("limits_config.ingestion_rate_mb", _times(mean, 1 / _MIB), _times(rate, 1 / _MIB), False)
     yield _Need("limits_config.ingestion_burst_size_mb", _times(own_burst, 1 / _MIB), _times(burst, 1 / _MIB))

@@ -214,7 +214,7 @@ def _mean(values: tuple[float, ...]) -> float | None:
 
 def _by_exposition(exposition: Exposition, signal: Signal, now_ns: int) -> OwnLoad:
     names, component = _NAMES[signal], signal.component
-    missing = f"not known: no Prometheus behind Grafana has {names.items}"
+    missing = f"no Prometheus behind Grafana has {names.items}"
     text = exposition(component)
     if text is None:
         return OwnLoad(signal.value, None, None, None, f"{missing}, and {component.title()} shows no /metrics")

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from loadgen.capacity.advice import Carried, advice_of, best_carried
+from loadgen.capacity.advice import LOKI_FRAME_BYTES, Carried, advice_of, best_carried
 from loadgen.capacity.cost import MB_S, QUERIES, SERIES, STREAMS
 from loadgen.capacity.model import (
     Capacity,
@@ -144,12 +144,16 @@ def _own_of(capacity: Capacity, signal: Signal) -> OwnLoad | None:
 
 
 def _unknown_load(capacity: Capacity, signal: Signal) -> str:
-    measured = [one for one in capacity.own if one.signal == signal.value and _is_known(one)]
     name = signal.component.title()
-    told = f"{name} carries no {signal} of your own ({measured[0].source})" if measured else ""
+    measured = next((one for one in capacity.own if one.signal == signal.value), None)
+    told = f"How much {name} carries of your own {signal} is not known"
+    if measured is not None and _is_known(measured):
+        told = f"{name} carries no {signal} of your own ({measured.source})"
+    elif measured is not None and measured.source:
+        told = f"{told} ({measured.source})"
     return (
-        f"{told or f'How much {name} carries of your own {signal} is not known'}: for sizing, let its /metrics be "
-        f"scraped into the Prometheus that Grafana reads, or set {_SETTING[signal]} in the profile"
+        f"{told}: for sizing, let its /metrics be scraped into the Prometheus that Grafana reads, or set "
+        f"{_SETTING[signal]} in the profile"
     )
 
 
@@ -158,7 +162,8 @@ class _Size:
     """All that the rows of one signal need.
 
     Attributes:
-        plain_bytes_per_s: of the own load; None if the component does not count bytes and no step tells.
+        plain_bytes_per_s: of the own load as it is pushed, which is how loads of steps are told; None if the component
+            does not count bytes and no step tells.
         present: the stack carried this load while it was searched.
     """
 
@@ -177,6 +182,9 @@ class _Size:
         flows = [flow for step in capacity.steps for flow in step.flows if flow.signal == signal.value]
         items = sum(flow.accepted_items_per_s for flow in flows)
         plain = own.bytes_per_s
+        present = not own.source.startswith(GIVEN)
+        if signal is Signal.LOGS and plain is not None and present:
+            plain += LOKI_FRAME_BYTES * (own.items_per_s or 0.0)
         if plain is None and own.items_per_s is not None and items > 0:
             plain = own.items_per_s * sum(flow.accepted_bytes_per_s for flow in flows) / items
         component = signal.component.value
@@ -184,7 +192,7 @@ class _Size:
             signal=signal,
             own=own,
             plain_bytes_per_s=plain,
-            present=not own.source.startswith(GIVEN),
+            present=present,
             carried=carried,
             costs=tuple(cost for cost in costs if cost.component == component),
             stored=next((one for one in capacity.stored if one.signal == signal.value), None),
@@ -196,8 +204,8 @@ class _Size:
 
     def _ratio(self, flow: Flow) -> float | None:
         own = self.own
-        if own.bytes_per_s:
-            pairs = [(flow.accepted_bytes_per_s, own.bytes_per_s)]
+        if own.bytes_per_s and self.plain_bytes_per_s:
+            pairs = [(flow.accepted_bytes_per_s, self.plain_bytes_per_s)]
         else:
             pairs = [(flow.accepted_items_per_s, own.items_per_s or 0.0)]
         if self.signal is Signal.METRICS and own.series:
@@ -211,7 +219,7 @@ class _Size:
             return None, False
         total, guess = lines[0].idle, lines[0].fit < _POOR_FIT
         for cost in lines:
-            amount = self._amount(cost.unit, times)
+            amount = self.amount(cost.unit, times)
             if amount is None:
                 return None, False
             total += cost.per_unit * amount
@@ -219,7 +227,8 @@ class _Size:
             guess |= not cost.low - reach <= amount <= cost.high + reach
         return (total, guess) if total >= 0 else (None, False)
 
-    def _amount(self, unit: str, times: float) -> float | None:
+    def amount(self, unit: str, times: float) -> float | None:
+        """How much of a unit of load is added at a multiple of the own load; None: not known."""
         if unit == MB_S:
             more = times - 1.0 if self.present else times
             return self.plain_bytes_per_s * more / 1e6 if self.plain_bytes_per_s is not None else None
@@ -232,8 +241,8 @@ class _Size:
         """Bytes a day that the own load leaves in S3."""
         if self.stored is None or self.stored.ratio is None:
             return None
-        if self.own.bytes_per_s is not None:
-            return self.own.bytes_per_s * self.stored.ratio * _DAY_S
+        if self.own.bytes_per_s is not None and self.plain_bytes_per_s is not None:
+            return self.plain_bytes_per_s * self.stored.ratio * _DAY_S
         seen = self.stored.items * self.stored.covered_share
         return (
             self.own.items_per_s * self.stored.stored_bytes / seen * _DAY_S if self.own.items_per_s and seen else None
@@ -309,7 +318,7 @@ def _notes_on_use(size: _Size, rows: Sequence[SizedRow], again: str) -> Iterator
             continue
         if missing:
             why = "series or streams" if {cost.unit for cost in lines} & {SERIES, STREAMS} else "load"
-            below = [cost for cost in lines if size._amount(cost.unit, 1.0) is None]
+            below = [cost for cost in lines if size.amount(cost.unit, 1.0) is None]
             if below:
                 yield f"{name}'s {what} is not known: it goes with {why}, and how many are your own is not known"
             else:

@@ -136,7 +136,7 @@ def test_answers_without_a_number_give_nothing(values):
     loads = own_load_of(lambda _query: values, nothing, NOW_NS, "monitoring")
     assert [load.signal for load in loads] == ["logs", "traces", "metrics"]
     assert all((load.bytes_per_s, load.items_per_s, load.series) == (None, None, None) for load in loads)
-    assert all("not known" in load.source for load in loads)
+    assert all("no Prometheus behind Grafana has" in load.source for load in loads)
 
 
 @pytest.mark.parametrize(

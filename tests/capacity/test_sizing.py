@@ -29,7 +29,7 @@ from loadgen.capacity.sizing import GIVEN, sizing_of
 
 DAY_S = 86_400.0
 MEASURED = "Prometheus, last 24 h"
-OWN_LOGS = OwnLoad("logs", 2e6, 10_000.0, 40.0, MEASURED)
+OWN_LOGS = OwnLoad("logs", 2e6, None, 40.0, MEASURED)
 OWN_METRICS = OwnLoad("metrics", None, 1000.0, 15_000.0, MEASURED)
 LOGS_STEPS = tuple(
     step(n, flow(mb_s=mb, users=4), usage(streams=100.0 * n), level=mb * 1e6, ending=ending)
@@ -77,6 +77,16 @@ def test_headroom_is_the_highest_kept_load_over_the_own_one():
     assert [row(sizing, times=times).headroom for times in (1, 2, 5)] == [6.0, 3.0, pytest.approx(1.2)]
     assert [row(sizing, times=times).load_bytes_per_s for times in (1, 2, 5)] == [2e6, 4e6, 1e7]
     assert noted(sizing, "came on top")
+
+
+def test_the_frame_of_each_line_which_loki_does_not_count_is_load_too():
+    # 10,000 lines a second have 0.2 MB of times, lengths and tags.
+    sizing = sizing_of(capacity(own=(replace(OWN_LOGS, items_per_s=10_000.0),)), [])
+    assert row(sizing).load_bytes_per_s == pytest.approx(2.2e6)
+    assert row(sizing).headroom == pytest.approx(12 / 2.2)
+    assert row(sizing).s3_bytes_per_day == pytest.approx(2.2e6 * 0.25 * DAY_S)
+    # The limit counts the text.
+    assert advice(sizing, ".ingestion_rate_mb").for_own == "3.9"
 
 
 def test_a_kept_step_above_a_broken_one_is_no_headroom():
@@ -253,7 +263,7 @@ def test_all_signals_together_are_held_against_one_disk():
 def test_without_a_load_of_the_user_there_are_no_rows_but_a_note(own):
     sizing = sizing_of(capacity(own=own), [MEMORY], 30 * DAY_S, 1e12)
     assert sizing.rows == () and sizing.own == ()
-    assert noted(sizing, "capacity.own.logs", "Loki carries")
+    assert noted(sizing, "capacity.own.logs", "Loki carries", own[0].source if own else "")
 
 
 def test_limits_for_the_own_load_and_for_the_kept_one():
@@ -272,7 +282,7 @@ def test_limits_for_the_own_load_and_for_the_kept_one():
 
 def test_a_limit_lets_through_what_it_is_for():
     for mb in (0.07, 1.0, 3.3, 9.9999, 12.0, 480.0):
-        steps = (step(1, flow(mb_s=mb), level=mb),)
+        steps = (step(1, flow(mb_s=mb, accepted_items_per_s=0.0), level=mb),)
         sizing = sizing_of(capacity(steps=steps, searches=(replace(LOGS_SEARCH, kept=mb),)), [])
         value = float(advice(sizing, ".ingestion_rate_mb").for_kept) * (1 << 20)
         assert mb * 1e6 < value < mb * 1e6 * 1.22 + 105_000
