@@ -52,11 +52,13 @@ class _Load:
         unit: of it.
         of: how much of it a step had; None: not known.
         otherwise: what counts in all steps where ``of`` does not know it in one.
+        least: a cost per unit says nothing when all steps together span less than this, in the unit.
     """
 
     unit: str
     of: Callable[[Step, Component], float | None]
     otherwise: Callable[[Step, Component], float | None] | None = None
+    least: float = 0.0
 
     def column(self, steps: Sequence[Step], component: Component) -> Column | None:
         """How much of it each step had; None if that is not known, or they hardly differ."""
@@ -65,7 +67,7 @@ class _Load:
             known = [value for value in values if value is not None and math.isfinite(value)]
             if known and len(known) == len(values):
                 column = np.array(known, np.float64)
-                return column if np.ptp(column) > _VARIES * np.abs(column).max() else None
+                return column if np.ptp(column) > max(self.least, _VARIES * np.abs(column).max()) else None
         return None
 
 
@@ -202,7 +204,7 @@ def _queries(step: Step, component: Component) -> float:  # noqa: ARG001 - viewe
 _THROUGH = _Load(MB_S, _passed)
 _ASKED = _Load(QUERIES, _queries)
 _HELD = {
-    Component.LOKI: (_Load(STREAMS, _streams, _sent_streams),),
+    Component.LOKI: (_Load(STREAMS, _streams, _sent_streams, least=0.1),),
     Component.MIMIR: (_Load(SERIES, _series, _sent_series),),
 }
 

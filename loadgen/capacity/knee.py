@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from loadgen.capacity.model import Broken, Ending, Kind, Knee, Limit, Search, Step, Usage, Why
-from loadgen.units import bytes_text, count_text, duration_text
+from loadgen.units import bytes_text, count_text
 
 _FULL = 0.9
 _THROTTLED = 0.05
+_SAME = 0.04
 _FIRST = (".up", ".loss", ".throughput", ".query", ".freshness")
 """In which order broken promises are named: what went down or was lost before what was slow."""
 
@@ -53,7 +54,7 @@ def knee_of(search: Search, steps: Sequence[Step]) -> Knee:
         limit=limit,
         machine=machine,
         lost_items=lost,
-        sentence=_sentence(search, broke, first, limit, machine, lost),
+        sentence=_sentence(search, kept, broke, first, limit, machine, lost),
     )
 
 
@@ -89,15 +90,19 @@ def _strained(usage: Usage) -> str:
     return f"{usage.component} {' and '.join(texts)}" if texts else ""
 
 
-def _sentence(search: Search, broke: Step, first: Broken, limit: Limit | None, machine: str, lost: int) -> str:
+def _sentence(
+    search: Search, kept: Step | None, broke: Step, first: Broken, limit: Limit | None, machine: str, lost: int
+) -> str:
     at = level_text(broke.level, search.unit)
     if search.kept is None:
-        begin = f"{_carries(search, None)}: even {at} broke a promise"
+        begin = f"{_carries(search, None)}: even {at} is too much, as"
     else:
-        begin = f"{_carries(search, level_text(search.kept, search.unit))}; at {at}"
+        begin = f"{_carries(search, level_text(search.kept, search.unit))}{_counted(search, kept)}; at {at}"
     if limit is not None:
         value = f" ({limit.value})" if limit.value else ""
-        reason = f"{limit.component}'s limit {limit.setting}{value} refuses more; raise it to carry more"
+        reason = f"its limit {limit.setting}{value} refuses more; raise it to carry more"
+        if search.kind.signal is None or search.kind.signal.component.value != limit.component:
+            reason = f"{limit.component.capitalize()}'s{reason[3:]}"
     elif broke.crashed:
         reason = f"{' and '.join(broke.crashed)} went down"
     elif first.measured:
@@ -105,19 +110,20 @@ def _sentence(search: Search, broke: Step, first: Broken, limit: Limit | None, m
     else:
         reason = f"{first.check} is broken"
     after = [f"{count_text(lost)} accepted items were lost"] if lost else []
-    if machine and not broke.crashed:
-        after.append(machine)
-    elif machine:
-        after.append(machine.partition("; ")[0])
-    return (
-        ". ".join(
-            [
-                f"{begin} {'(' if search.kept is None else ''}{reason}{')' if search.kept is None else ''}",
-                *map(_capital, after),
-            ]
-        )
-        + "."
-    )
+    if machine:
+        after.append(machine.partition("; ")[0] if broke.crashed else machine)
+    return ". ".join([f"{begin} {reason}", *map(_capital, after)]) + "."
+
+
+def _counted(search: Search, kept: Step | None) -> str:
+    """How much that is as the component counts, which is also how it counts what it limits; empty if it is the same."""
+    component = search.kind.signal.component.value if search.kind.signal is not None else ""
+    usage = next((one for one in kept.usage if one.component == component), None) if kept is not None else None
+    if usage is None or usage.received_bytes_per_s is None or search.unit != "B/s" or search.kept is None:
+        return ""
+    if abs(usage.received_bytes_per_s - search.kept) <= _SAME * search.kept:
+        return ""
+    return f" ({bytes_text(usage.received_bytes_per_s)}/s as {component.capitalize()} counts)"
 
 
 def _carries(search: Search, level: str | None) -> str:
@@ -180,6 +186,3 @@ def _number(step: Step | None) -> int:
 
 def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
-
-
-__all__ = ["duration_text", "knee_of", "level_text", "limit_of_step", "machine_text"]

@@ -166,6 +166,7 @@ class Usage:
         goroutines: peak.
         wal_bytes: size of the write-ahead log on disk, peak.
         s3_requests_per_s, s3_written_bytes_per_s: mean.
+        received_bytes_per_s: plain bytes as it counts them itself, mean: Loki counts lines without what frames them.
         series, streams, chunks, flush_queue: in memory, peak.
         discarded: items per second that it says it discarded, by its own reason.
         starts: how often it started anew while the step ran.
@@ -181,6 +182,7 @@ class Usage:
     wal_bytes: float | None = None
     s3_requests_per_s: float | None = None
     s3_written_bytes_per_s: float | None = None
+    received_bytes_per_s: float | None = None
     series: float | None = None
     streams: float | None = None
     chunks: float | None = None
