@@ -471,11 +471,19 @@ def test_a_bucket_is_never_full_only_where_that_is_known() -> None:
     assert told["bucket of 100 GB full in"] == "–" and told["headroom"] == "–"
 
 
-def test_too_little_headroom_is_said_in_words() -> None:
-    row = SizedRow("logs", 5.0, 1e5, 0.7, None, None, None, None, None, False)
+def test_headroom_is_the_least_of_it_where_the_search_found_no_end() -> None:
+    row = SizedRow("logs", 1.0, 1e5, 0.7, None, None, None, None, None, False)
     sized = replace(a_sizing(), rows=(row,))
-    (told,) = rows_of(tables(part(parts_of(a_capacity(), an_outcome(sizing=sized)), "sizing"))[1])
-    assert told["headroom"] == "0.7×: too much"
+
+    def told(search: Search) -> tuple[str, str]:
+        capacity, outcome = only(search, logs_steps(), sizing=sized)
+        parts = parts_of(capacity, outcome)
+        return rows_of(tables(part(parts, "sizing"))[1])[0]["headroom"], texts(part(parts, "carries"))
+
+    found, sentence = told(logs_search())
+    assert found == "0.7×" and "loadgen sent 0.7× that with every promise kept" in sentence
+    assert told(Search(Kind.LOGS, "B/s", 4e6, Why.CEILING, 4e6, None))[0] == "≥ 0.7×"
+    assert told(Search(Kind.TRACES, "B/s", 4e6, Why.FOUND, 3e6, 4e6))[0] == "≥ 0.7×"
 
 
 def test_stored_bytes_advice_and_what_is_missing_are_told(everything: tuple[Capacity, Outcome]) -> None:
