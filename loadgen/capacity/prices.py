@@ -48,16 +48,24 @@ def _cost(cost: Cost) -> tuple[str, ...]:
     return (
         short(cost.component, 40),
         RESOURCE_TITLE.get(cost.resource, short(cost.resource, 40)),
-        each if each == NONE else f"{each} per {short(cost.unit, 40)}",
+        each if each == NONE else f"{each} per {_unit(cost.unit)}",
         amount_text(cost.resource, cost.idle),
         fit_text(cost),
-        f"{number_text(cost.low)} to {number_text(cost.high)} {_times(cost.unit)}",
+        _range(cost),
         str(cost.steps),
     )
 
 
-def _times(unit: str) -> str:
-    return f"× {short(unit, 40)}" if unit[:1].isdigit() else short(unit, 40)
+def _unit(unit: str) -> str:
+    """Queries are a rate, like bytes; series and streams are there all the time."""
+    return f"{short(unit, 40)}/s" if unit.endswith(" queries") else short(unit, 40)
+
+
+def _range(cost: Cost) -> str:
+    """The loads that were measured, counted one by one where the unit is a thousand of something."""
+    factor, name = (1000, cost.unit.removeprefix("1,000 ")) if cost.unit.startswith("1,000 ") else (1, cost.unit)
+    name = f"{name}/s" if name == "queries" else name
+    return f"{number_text(cost.low * factor)} to {number_text(cost.high * factor)} {short(name, 40)}"
 
 
 def fit_text(cost: Cost) -> str:

@@ -69,7 +69,7 @@ def carried_table(capacity: Capacity, outcome: Outcome) -> Table:
         "load",
         "carries",
         "breaks at",
-        "what breaks first",
+        "first promise broken",
         "limit, or what ran out",
         "lost",
         "how the search ended",
