@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from loadgen.capacity.model import Capacity, Ending, Flow, Kind, Search, Step
-from loadgen.capacity.wording import ENDING_WORD, NONE, breaks_text, components_of, level_text, used
+from loadgen.capacity.wording import ENDING_WORD, NONE, breaks_text, components_of, level_text, short, used
 from loadgen.config import ConfigError, Objectives, parse_profile
 from loadgen.model import Signal
 from loadgen.report.chart import BAD, COLOURS, QUIET, Row, Trace, dots, line, plain, stacked
@@ -36,9 +36,16 @@ _STEPS = (
     (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0),
     tuple(1 + i / 10 for i in range(90)),
 )
-_MOST_TICKS = 7
+_MOST_TICKS = 5
 _SHORTEST_S = 1e-4
 _LEGEND_LINE = 24
+_TITLE_LINE = 20
+_UNIT_TITLE = {
+    "B/s": "plain bytes per second",
+    "times": "times the profile's load",
+    "series": "active series",
+    "queries/s": "queries per second",
+}
 
 
 def objectives_of(capacity: Capacity) -> Objectives | None:
@@ -79,10 +86,9 @@ def search_chart(capacity: Capacity, search: Search) -> Chart | None:
         return None
     drawn, height = stacked(rows, _axis(search, [step.level for step in steps]), bounds_at="left")
     # On a narrow screen the legend has two entries a line.
-    more = _LEGEND_LINE * (len({step.ending for step in steps}) // 2 - 1)
-    if more > 0:
-        drawn["layout"]["margin"]["b"] += more
-        height += more
+    more = _TITLE_LINE + _LEGEND_LINE * max(0, len({step.ending for step in steps}) // 2 - 1)
+    drawn["layout"]["margin"]["b"] += more
+    height += more
     broken = breaks_text(search, steps)
     if broken != NONE and search.broke:
         _band(drawn["layout"], search.broke, f"promises broken from {broken} on")
@@ -293,9 +299,19 @@ def _axis(search: Search, levels: Sequence[float]) -> dict[str, Any]:
         "type": "log",
         "range": [math.log10(low), math.log10(high)],
         "tickvals": ticks,
-        "ticktext": [plain(level_text(tick, search.unit)) for tick in ticks],
+        "ticktext": [plain(_tick_text(tick, search.unit)) for tick in ticks],
+        "title": {
+            "text": plain(_UNIT_TITLE.get(search.unit, short(search.unit, 40))),
+            "font": {"size": 12},
+            "standoff": 6,
+        },
         "zeroline": False,
     }
+
+
+def _tick_text(level: float, unit: str) -> str:
+    """Without the unit, which stands below: on a narrow screen there is no room for it at every tick."""
+    return bytes_text(level) if unit == "B/s" else f"{level:g}×" if unit == "times" else f"{level:,g}"
 
 
 def _ticks(low: float, high: float) -> list[float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from loadgen.capacity.model import Capacity, Cost, Outcome, SizedRow, Sizing, Usage
-from loadgen.capacity.sections import days_text, fits
+from loadgen.capacity.sections import days_text, fits, headroom_text
 from loadgen.capacity.wording import (
     NONE,
     RESOURCE_TITLE,
@@ -48,16 +48,24 @@ def _cost(cost: Cost) -> tuple[str, ...]:
     return (
         short(cost.component, 40),
         RESOURCE_TITLE.get(cost.resource, short(cost.resource, 40)),
-        each if each == NONE else f"{each} per {short(cost.unit, 40)}",
+        each if each == NONE else f"{each} per {_unit(cost.unit)}",
         amount_text(cost.resource, cost.idle),
         fit_text(cost),
-        f"{number_text(cost.low)} to {number_text(cost.high)} {_times(cost.unit)}",
+        _range(cost),
         str(cost.steps),
     )
 
 
-def _times(unit: str) -> str:
-    return f"× {short(unit, 40)}" if unit[:1].isdigit() else short(unit, 40)
+def _unit(unit: str) -> str:
+    """Queries are a rate, like bytes; series and streams are there all the time."""
+    return f"{short(unit, 40)}/s" if unit.endswith(" queries") else short(unit, 40)
+
+
+def _range(cost: Cost) -> str:
+    """The loads that were measured, counted one by one where the unit is a thousand of something."""
+    factor, name = (1000, cost.unit.removeprefix("1,000 ")) if cost.unit.startswith("1,000 ") else (1, cost.unit)
+    name = f"{name}/s" if name == "queries" else name
+    return f"{number_text(cost.low * factor)} to {number_text(cost.high * factor)} {short(name, 40)}"
 
 
 def fit_text(cost: Cost) -> str:
@@ -97,7 +105,7 @@ def unknown_costs(capacity: Capacity, outcome: Outcome) -> list[str]:
 # -- sizing --------------------------------------------------------------------------------------------------------
 
 
-def sizing(outcome: Outcome) -> Part:
+def sizing(capacity: Capacity, outcome: Outcome) -> Part:
     """The user's own load, what it will need, and what is not known."""
     told = outcome.sizing
     blocks: list[Block] = []
@@ -121,7 +129,7 @@ def sizing(outcome: Outcome) -> Part:
                 "or a target with a Prometheus that scrapes the stack."
             )
         )
-    blocks += _sized(told)
+    blocks += _sized(capacity, told)
     blocks += _stored(told)
     if told.advice:
         columns = ("component", "limit", "for your own load", "for all that it carries", "today")
@@ -142,42 +150,43 @@ def sizing(outcome: Outcome) -> Part:
     return Part("sizing", "What your own load needs", tuple(blocks))
 
 
-def _sized(told: Sizing) -> list[Block]:
+def _sized(capacity: Capacity, told: Sizing) -> list[Block]:
     if not told.rows:
         return [Text("Nothing could be sized.")] if told.own else []
-    return [Text("At 1, 2 and 5 times that load:"), sized_table(told), *(Text(text) for text in _footnotes(told))]
+    return [
+        Text("At 1, 2 and 5 times that load:"),
+        sized_table(capacity, told),
+        *(Text(text) for text in _footnotes(told)),
+    ]
 
 
-def sized_table(told: Sizing) -> Table:
+def sized_table(capacity: Capacity, told: Sizing) -> Table:
     """Each signal at 1, 2 and 5 times the user's own load."""
     kept = f"kept for {days_text(told.retention_days)}" if told.retention_days else "kept in all"
     bucket = f"bucket of {size_text(told.bucket_bytes)} full in" if told.bucket_bytes else "bucket full in"
     columns = ("signal", "at", "load", "headroom", "memory", "CPU", "S3 a day", kept, bucket)
     return Table(
-        columns, tuple(_sized_row(row, told) for row in told.rows), right=tuple(range(1, len(columns))), cards=True
+        columns,
+        tuple(_sized_row(capacity, row, told) for row in told.rows),
+        right=tuple(range(1, len(columns))),
+        cards=True,
     )
 
 
-def _sized_row(row: SizedRow, told: Sizing) -> tuple[str, ...]:
+def _sized_row(capacity: Capacity, row: SizedRow, told: Sizing) -> tuple[str, ...]:
     mark = GUESS if row.guess else ""
     memory, cores = amount_text("memory_bytes", row.memory_bytes), amount_text("cores", row.cores)
     return (
         row.signal,
         f"{number_text(row.times)}×",
         size_text(row.load_bytes_per_s, "/s"),
-        _headroom(row.headroom),
+        headroom_text(capacity, row),
         memory if memory == NONE else mark + memory,
         cores if cores == NONE else mark + cores,
         size_text(row.s3_bytes_per_day),
         size_text(row.s3_bytes_kept),
         _full(row, told),
     )
-
-
-def _headroom(times: float | None) -> str:
-    if times is None or not math.isfinite(times):
-        return NONE
-    return f"{number_text(times, 2)}×" if times >= 1 else f"{number_text(times, 2)}×: too much"
 
 
 def _full(row: SizedRow, told: Sizing) -> str:
@@ -188,7 +197,10 @@ def _full(row: SizedRow, told: Sizing) -> str:
 
 
 def _footnotes(told: Sizing) -> list[str]:
-    texts = ["Headroom: how many times this load the stack carried with every promise kept."]
+    texts = [
+        "Headroom: how many times this load loadgen sent with every promise kept. Below 1×, so much was not kept, or "
+        "not tried."
+    ]
     if any(row.guess for row in told.rows):
         texts.append("≈ lies beyond what was measured, so it is a guess: the line is drawn on, nothing more.")
     if any(_full(row, told) == "never" for row in told.rows):

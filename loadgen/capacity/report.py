@@ -71,7 +71,7 @@ def parts_of(capacity: Capacity, outcome: Outcome) -> tuple[Part, ...]:
         ("carries", partial(carried, capacity, outcome)),
         *((f"load-{search.kind}", partial(searched, capacity, outcome, search)) for search in capacity.searches),
         ("costs", partial(costs, capacity, outcome)),
-        ("sizing", partial(sizing, outcome)),
+        ("sizing", partial(sizing, capacity, outcome)),
         ("steps", partial(all_steps, capacity)),
         ("what-ran", partial(what_ran, capacity)),
     ]
@@ -139,10 +139,14 @@ def print_capacity(console: Console, capacity: Capacity, outcome: Outcome) -> No
             for row in table.rows:
                 _item(console, table, row)
     if outcome.sizing.rows:
-        console.print(_grid(sized_table(outcome.sizing), () if console.width >= WIDE else (0, 1, 3, 4, 8)))
+        console.print(_grid(sized_table(capacity, outcome.sizing), () if console.width >= WIDE else (0, 1, 3, 4, 8)))
         if any(row.guess for row in outcome.sizing.rows):
             console.print(Styled("≈ beyond what was measured: a guess", "dim"))
-    for text in (*own_texts(outcome), *embedded_texts(capacity), *(short(note, 480) for note in capacity.notes)):
+    for text in (
+        *own_texts(capacity, outcome),
+        *embedded_texts(capacity),
+        *(short(note, 480) for note in capacity.notes),
+    ):
         console.print(Styled(text))
     for one in sentences(capacity, outcome.headline, outcome.knees):
         badge = Styled(f"{one.sign} {one.word}  " if one.word else "", _STYLE[one.tone])

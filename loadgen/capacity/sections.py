@@ -58,7 +58,7 @@ def carried(capacity: Capacity, outcome: Outcome) -> Part:
     title = "What it carries"
     if not capacity.searches:
         return Part("carries", title, (Text("No search was made, so nothing is known of what the stack carries."),))
-    blocks: list[Block] = [Text(text) for text in (*own_texts(outcome), *embedded_texts(capacity))]
+    blocks: list[Block] = [Text(text) for text in (*own_texts(capacity, outcome), *embedded_texts(capacity))]
     blocks.append(carried_table(capacity, outcome))
     return Part("carries", title, tuple(blocks))
 
@@ -69,7 +69,7 @@ def carried_table(capacity: Capacity, outcome: Outcome) -> Table:
         "load",
         "carries",
         "breaks at",
-        "what breaks first",
+        "first promise broken",
         "limit, or what ran out",
         "lost",
         "how the search ended",
@@ -92,7 +92,7 @@ def carried_table(capacity: Capacity, outcome: Outcome) -> Table:
     return Table(columns, tuple(rows), cards=True)
 
 
-def own_texts(outcome: Outcome) -> list[str]:
+def own_texts(capacity: Capacity, outcome: Outcome) -> list[str]:
     """What it all means for the user's own load of today, a sentence a signal."""
     texts = []
     for row in outcome.sizing.rows:
@@ -100,7 +100,7 @@ def own_texts(outcome: Outcome) -> list[str]:
             continue
         text = f"Your own {row.signal}: {size_text(row.load_bytes_per_s, '/s')}"
         if row.headroom is not None:
-            text += f", so the stack carries {number_text(row.headroom, 2)} times that"
+            text += f"; loadgen sent {headroom_text(capacity, row)} that with every promise kept"
         if row.s3_bytes_per_day is not None:
             text += f"; {size_text(row.s3_bytes_per_day)} a day go to S3"
         if row.days_until_full is not None:
@@ -122,6 +122,16 @@ def embedded_texts(capacity: Capacity) -> list[str]:
     ]
 
 
+def headroom_text(capacity: Capacity, row: SizedRow) -> str:
+    """How many times a load was kept; where no search of it came to its end, that is the least of it."""
+    if row.headroom is None:
+        return NONE
+    ends = [breaks_text(one, capacity.of(one.kind)) for one in capacity.searches if one.kind.value == row.signal]
+    return (
+        f"{number_text(row.headroom, 2)}×" if any(end != NONE for end in ends) else f"≥ {number_text(row.headroom, 2)}×"
+    )
+
+
 def fits(row: SizedRow, sizing: Sizing) -> bool:
     """Whether all that is kept fits into the bucket, so that it is never full."""
     if row.s3_bytes_kept is None or not sizing.bucket_bytes or not sizing.retention_days:
@@ -135,7 +145,7 @@ def knee_of(outcome: Outcome, kind: Kind) -> Knee | None:
 
 
 def _first(knee: Knee | None) -> str:
-    texts = [knee.promise, *knee.said[:1]] if knee is not None and knee.promise else []
+    texts = [knee.promise.rstrip("."), *knee.said[:1]] if knee is not None and knee.promise else []
     return " – ".join(short(text, 120) for text in texts) or NONE
 
 

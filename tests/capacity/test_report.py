@@ -319,7 +319,7 @@ def test_a_generator_that_was_too_slow_is_not_drawn_as_the_stacks_latency(
 def test_a_limit_is_named_with_its_value(everything: tuple[Capacity, Outcome]) -> None:
     row = rows_of(tables(part(parts_of(*everything), "carries"))[0])[0]
     assert row["limit, or what ran out"] == "limits_config.ingestion_rate_mb = 4 MB/s"
-    told = row["what breaks first"]
+    told = row["first promise broken"]
     assert told.startswith("Logs: the planned rate is accepted – 9 of 180 pushes: 429 ingestion rate limit exceeded")
 
 
@@ -350,7 +350,8 @@ def test_the_chart_has_latency_loss_and_cost_over_a_logarithmic_load(everything:
     ]
     assert {"query bound 3 s", "freshness bound 30 s", "promises broken from 4.25 MB/s on"} <= set(titles)
     assert layout["xaxis"]["type"] == "log"
-    assert layout["xaxis"]["ticktext"] == [f"{tick:g} MB/s" for tick in (1, 1.5, 2, 3, 4, 5, 7)]
+    assert layout["xaxis"]["ticktext"] == ["1 MB", "2 MB", "5 MB"]
+    assert layout["xaxis"]["title"]["text"] == "plain bytes per second"
     broken = [trace for trace in chart.figure["data"] if trace["name"] == "broken" and trace["x"] != [None]]
     assert {x for trace in broken for x in trace["x"]} == {8e6, 6e6, 5e6, 4.5e6, 4.25e6}
     json.dumps(chart.figure, allow_nan=False)
@@ -419,8 +420,15 @@ def test_a_cost_says_its_unit_its_range_and_how_far_its_line_can_be_trusted(
     assert (good["the line explains"], good["measured"]) == ("98.1 %", "1 to 8 MB/s")
     assert poor["the line explains"] == "43 % – poor, do not rely on it"
     assert few["the line explains"] == "not told: a line fits any 2 steps"
-    assert few["measured"] == "4 to 8 × 1,000 series"
+    assert few["measured"] == "4,000 to 8,000 series"
     assert "beyond it, it is a guess" in texts(one)
+
+
+def test_a_cost_of_queries_is_one_of_a_rate() -> None:
+    cost = Cost("loki", "cores", "1,000 queries", 7.19, 0.3, 0.95, 5, 0.002, 0.032)
+    capacity, outcome = only(logs_search(), logs_steps(), costs=(cost,))
+    (row,) = rows_of(tables(part(parts_of(capacity, outcome), "costs"))[0])
+    assert (row["costs"], row["measured"]) == ("7.19 cores per 1,000 queries/s", "2 to 32 queries/s")
 
 
 def test_a_component_without_figures_has_an_unknown_cost() -> None:
@@ -471,11 +479,19 @@ def test_a_bucket_is_never_full_only_where_that_is_known() -> None:
     assert told["bucket of 100 GB full in"] == "–" and told["headroom"] == "–"
 
 
-def test_too_little_headroom_is_said_in_words() -> None:
-    row = SizedRow("logs", 5.0, 1e5, 0.7, None, None, None, None, None, False)
+def test_headroom_is_the_least_of_it_where_the_search_found_no_end() -> None:
+    row = SizedRow("logs", 1.0, 1e5, 0.7, None, None, None, None, None, False)
     sized = replace(a_sizing(), rows=(row,))
-    (told,) = rows_of(tables(part(parts_of(a_capacity(), an_outcome(sizing=sized)), "sizing"))[1])
-    assert told["headroom"] == "0.7×: too much"
+
+    def told(search: Search) -> tuple[str, str]:
+        capacity, outcome = only(search, logs_steps(), sizing=sized)
+        parts = parts_of(capacity, outcome)
+        return rows_of(tables(part(parts, "sizing"))[1])[0]["headroom"], texts(part(parts, "carries"))
+
+    found, sentence = told(logs_search())
+    assert found == "0.7×" and "loadgen sent 0.7× that with every promise kept" in sentence
+    assert told(Search(Kind.LOGS, "B/s", 4e6, Why.CEILING, 4e6, None))[0] == "≥ 0.7×"
+    assert told(Search(Kind.TRACES, "B/s", 4e6, Why.FOUND, 3e6, 4e6))[0] == "≥ 0.7×"
 
 
 def test_stored_bytes_advice_and_what_is_missing_are_told(everything: tuple[Capacity, Outcome]) -> None:
