@@ -77,8 +77,14 @@ def _discarded(component: str, name: str) -> Figure:
 
 FIGURES: tuple[Figure, ...] = (
     *_process("loki"),
-    _gauge("loki", "wal_bytes", "loki_ingester_wal_storage_size_bytes", "loadgen_lab_wal_bytes"),
-    _counter("loki", "s3_requests_per_s", Source(("loki_s3_request_duration_seconds_count",))),
+    _gauge("loki", "wal_bytes", "prometheus_tsdb_wal_storage_size_bytes"),
+    _counter(
+        "loki",
+        "s3_requests_per_s",
+        Source(("loki_s3_request_duration_seconds_count",)),
+        Source(("loki_objstore_bucket_operations_total",)),
+    ),
+    # Chunks only: no metric tells how large the index is.
     _counter("loki", "s3_written_bytes_per_s", Source(("loki_ingester_chunk_stored_bytes_total",))),
     _counter("loki", "received_bytes_per_s", Source(("loki_distributor_bytes_received_total",))),
     _gauge("loki", "streams", "loki_ingester_memory_streams"),
@@ -86,6 +92,7 @@ FIGURES: tuple[Figure, ...] = (
     _gauge("loki", "flush_queue", "loki_ingester_flush_queue_length"),
     _discarded("loki", "loki_discarded_samples_total"),
     *_process("tempo"),
+    # Neither Tempo nor Mimir tells how large its log is; the embedded ones do.
     _gauge("tempo", "wal_bytes", "loadgen_lab_wal_bytes"),
     _counter("tempo", "s3_requests_per_s", Source(("tempodb_backend_request_duration_seconds_count",))),
     _counter(
@@ -95,6 +102,7 @@ FIGURES: tuple[Figure, ...] = (
         Source(("tempo_ingester_flush_size_bytes_sum", "tempodb_compaction_bytes_written_total")),
     ),
     _counter("tempo", "received_bytes_per_s", Source(("tempo_distributor_bytes_received_total",))),
+    # Traces in memory are to Tempo what streams are to Loki.
     _gauge("tempo", "streams", "tempo_live_store_live_traces", "tempo_ingester_live_traces"),
     _gauge("tempo", "flush_queue", "tempo_live_store_complete_queue_length", "tempo_ingester_flush_queue_length"),
     _discarded("tempo", "tempo_discarded_spans_total"),

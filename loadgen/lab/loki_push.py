@@ -13,7 +13,7 @@ from loadgen.lab.exposition import Metrics
 from loadgen.lab.loki_body import Push, PushError, read_push, streams_of, to_wire
 from loadgen.lab.loki_chunks import Entries
 from loadgen.lab.loki_labels import format_labels
-from loadgen.lab.loki_level import Metadata, detect
+from loadgen.lab.loki_level import DETECTED_LEVEL, Metadata, detect
 from loadgen.lab.loki_store import Ingested, LokiStore, StreamEntries
 from loadgen.lab.loki_streams import Refused, Stream, go_time, rfc3339
 from loadgen.lab.protobuf import WireError, snappy, unsnappy
@@ -265,7 +265,7 @@ class Distributor:
                 raise PushError(400, _too_far_behind(stream, total, refused, tenant))
         if outcome.over_limit:
             for item in outcome.over_limit:
-                self._discard("stream_limit", item.entries)
+                self._discard("stream_limit", _as_sent(item.entries))
             # Of several, the answer names the last one.
             name = format_labels(outcome.over_limit[-1].labels)
             raise PushError(
@@ -294,6 +294,12 @@ def _detected(streams: list[StreamEntries]) -> list[StreamEntries]:
 
 def _levels(stream: StreamEntries) -> list[Metadata]:
     return detect(stream.labels, stream.entries.lines, stream.entries.metadata)
+
+
+def _as_sent(entries: Entries) -> Entries:
+    """The entries without the level that was detected."""
+    metadata = [tuple(pair for pair in pairs if pair[0] != DETECTED_LEVEL) for pairs in entries.metadata]
+    return Entries(entries.times_ns, entries.lines, metadata)
 
 
 def _size_bytes(entries: Entries) -> int:

@@ -48,8 +48,9 @@ def pid(lab: Lab, name: str) -> int:
     return process.pid
 
 
-def push(url: str, line: str, at_ns: int) -> int:
-    body = {"streams": [{"stream": {"job": "limits"}, "values": [[str(at_ns), line]]}]}
+def push(url: str, line: str, at_ns: int, times: int = 1) -> int:
+    values = [[str(at_ns + n), line] for n in range(times)]
+    body = {"streams": [{"stream": {"job": "limits"}, "values": values}]}
     try:
         return int(urllib3.request("POST", f"{url}/loki/api/v1/push", json=body, retries=False, timeout=10).status)
     except urllib3.exceptions.HTTPError:
@@ -210,7 +211,7 @@ def test_a_limit_refuses_and_a_restart_keeps_it(lab: Lab) -> None:
         if restart:
             lab.kill("loki")
             lab.start("loki")
-        assert push(state.url("loki"), "x" * 2 * MB, time.time_ns()) == 429
+        assert push(state.url("loki"), "x" * 200_000, time.time_ns(), times=8) == 429
         assert push(state.url("loki"), "x", time.time_ns()) == 204
     assert lab.state is not None and lab.state.limits == (("loki.rate", 1.5 * MB), ("mimir.series", 7.0))
 

@@ -205,6 +205,7 @@ def test_one_stream_too_many_is_a_429_and_the_others_are_stored(tmp_path: Path) 
         assert client.total() == 4
         metrics = client.get("/metrics").text
         assert 'loki_discarded_samples_total{reason="stream_limit",tenant="fake"} 2\n' in metrics
+        assert 'loki_discarded_bytes_total{reason="stream_limit",tenant="fake"} 2\n' in metrics
 
 
 def test_a_body_over_the_limit_is_a_413(tmp_path: Path) -> None:
