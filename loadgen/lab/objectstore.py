@@ -132,7 +132,7 @@ class ObjectStore:
             raise StoreError(f"{text}; check that S3 runs and that the credentials may use this bucket") from error
         finally:
             if self._observe is not None:
-                self._observe(operation, status, time.perf_counter() - began, size_bytes)
+                self._observe(operation, status, time.perf_counter() - began, size_bytes if status == "200" else 0)
 
 
 class _Missing(Exception):

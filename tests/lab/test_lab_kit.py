@@ -86,16 +86,16 @@ def test_an_unreachable_s3_is_a_store_error_without_secrets() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         endpoint = f"http://127.0.0.1:{taken.getsockname()[1]}"
-        seen: list[tuple[str, str]] = []
+        seen: list[tuple[str, str, int]] = []
         settings = ServerSettings(
             "loki", "x", s3_endpoint=endpoint, s3_bucket="b", s3_access_key="k", s3_secret_key="s3cr3t"
         )
-        store = ObjectStore(settings, lambda operation, status, _seconds: seen.append((operation, status)))
+        store = ObjectStore(settings, lambda operation, status, _seconds, size: seen.append((operation, status, size)))
         with pytest.raises(StoreError) as caught:
             store.put("key", b"data")
     assert endpoint in str(caught.value)
     assert "s3cr3t" not in str(caught.value)
-    assert seen == [("S3.PutObject", "0")]
+    assert seen == [("S3.PutObject", "0", 0)]
 
 
 def test_without_an_endpoint_there_is_no_store() -> None:
