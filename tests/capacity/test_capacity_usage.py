@@ -98,6 +98,13 @@ def test_two_processes_that_answer_in_turns_are_no_starts_and_no_leaps() -> None
     assert (usage.starts, usage.cores) == (0, pytest.approx(10 / 15))
 
 
+def test_an_older_process_that_answers_after_another_did_not_start() -> None:
+    stack = frame(
+        (0, {START: STARTED_S, CPU: 3}), (5, {START: STARTED_S - 90, CPU: 8}), (10, {START: STARTED_S - 90, CPU: 9})
+    )
+    assert (used(stack).starts, used(stack).cores) == (0, pytest.approx(0.1))
+
+
 def test_two_young_processes_that_answer_in_turns_are_no_starts() -> None:
     young_s = BEGAN_NS / NS - 10
     scrapes: list[tuple[float, Values]] = [(5.0 * n, {START: young_s + n % 2, CPU: float(n)}) for n in range(6)]
