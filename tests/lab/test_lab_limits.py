@@ -312,8 +312,10 @@ def test_embedded_servers_tell_what_they_use(lab: Lab, tmp_path: Path) -> None:
     stack = pd.DataFrame([asdict(sample) for sample in samples])
     common = {"cores", "memory_bytes"}
     for component, fields in {
-        "loki": common | {"wal_bytes", "streams", "chunks", "flush_queue", "s3_written_bytes_per_s"},
-        "tempo": common | {"wal_bytes", "streams", "memory_limit_bytes"},
+        "loki": common
+        | {"wal_bytes", "streams", "chunks", "flush_queue"}
+        | {"s3_written_bytes_per_s", "received_bytes_per_s"},
+        "tempo": common | {"wal_bytes", "streams", "memory_limit_bytes", "received_bytes_per_s"},
         "mimir": common | {"wal_bytes", "series"},
         "grafana": common,
     }.items():
