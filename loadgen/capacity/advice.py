@@ -112,7 +112,8 @@ def _loki(own: OwnLoad | None, kept: Carried | None, push_every_s: float | None)
     yield _Need("limits_config.ingestion_burst_size_mb", _times(own_burst, 1 / _MIB), _times(burst, 1 / _MIB))
     each = rate / flow.users if rate is not None and flow is not None and flow.users else None
     yield _Need("limits_config.per_stream_rate_limit", None, each)
-    streams = _times(own.series if own else None, OWN_ROOM)
+    # None in memory at the moment that was looked at says nothing of how many there can be.
+    streams = _times((own.series or None) if own else None, OWN_ROOM)
     held = KEPT_ROOM * kept.held("streams", kept.flow.users) if kept else None
     yield _Need("limits_config.max_global_streams_per_user", streams, held)
 
@@ -134,7 +135,7 @@ def _mimir(own: OwnLoad | None, kept: Carried | None, push_every_s: float | None
     flow = kept.flow if kept else None
     rate = _times(flow.accepted_items_per_s if flow else None, KEPT_ROOM)
     # All agents may scrape, and so push, at the same moment.
-    series = _times(own.series if own else None, OWN_ROOM)
+    series = _times((own.series or None) if own else None, OWN_ROOM)
     burst = _burst(rate, flow.accepted_items_per_s if flow else None, push_every_s, flow.series if flow else 0)
     yield _Need("limits.ingestion_rate", mean, rate)
     own_burst = _burst(mean, None, None, series) if series is not None else None

@@ -280,6 +280,11 @@ def test_limits_for_the_own_load_and_for_the_kept_one():
     assert advice(sizing, ".max_global_streams_per_user").for_own == "80"
 
 
+def test_no_streams_in_memory_is_no_limit_of_none():
+    sizing = sizing_of(capacity(own=(replace(OWN_LOGS, series=0.0),)), [])
+    assert advice(sizing, ".max_global_streams_per_user").for_own == ""
+
+
 def test_a_limit_lets_through_what_it_is_for():
     for mb in (0.07, 1.0, 3.3, 9.9999, 12.0, 480.0):
         steps = (step(1, flow(mb_s=mb, accepted_items_per_s=0.0), level=mb),)
