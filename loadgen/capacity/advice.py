@@ -44,7 +44,10 @@ class Carried:
     usage: tuple[Usage, ...]
 
     def held(self, field: str, sent: float) -> float:
-        """What it held in memory, earlier steps included, at least what was sent; its limits count all of it."""
+        """What it held in memory, earlier steps included, at least what was sent; its limits count all of it.
+
+        ``streams`` of Tempo are live traces.
+        """
         held: list[float] = [getattr(one, field) for one in self.usage if getattr(one, field) is not None]
         return max([sent, *held])
 
@@ -126,8 +129,10 @@ def _tempo(own: OwnLoad | None, kept: Carried | None, push_every_s: float | None
     yield _Need("overrides.defaults.ingestion.rate_limit_bytes", mean, rate)
     own_burst = _burst(mean, None, None, _TRACE_PUSH_BYTES)
     yield _Need("overrides.defaults.ingestion.burst_size_bytes", own_burst, burst)
-    live = KEPT_ROOM * flow.accepted_items_per_s / SPANS_PER_TRACE * _LIVE_S if flow else None
-    yield _Need("overrides.defaults.ingestion.max_traces_per_user", None, live)
+    live = None
+    if kept is not None:
+        live = kept.held("streams", 0.0) or kept.flow.accepted_items_per_s / SPANS_PER_TRACE * _LIVE_S
+    yield _Need("overrides.defaults.ingestion.max_traces_per_user", None, _times(live, KEPT_ROOM))
 
 
 def _mimir(own: OwnLoad | None, kept: Carried | None, push_every_s: float | None) -> Iterator[_Need]:
@@ -165,11 +170,10 @@ def _not_told(signal: Signal, own: OwnLoad | None, kept: Carried | None) -> Iter
             "limits_config.per_stream_rate_limit for your own load: the largest stream is not known; ask Grafana for "
             "topk(1, sum by (pod) (bytes_rate({pod=~'.+'}[5m]))), and set twice that"
         )
-    if signal is Signal.TRACES and kept is not None:
+    if signal is Signal.TRACES and kept is not None and not kept.held("streams", 0.0):
         yield (
             f"overrides.defaults.ingestion.max_traces_per_user: traces a second, each live for {_LIVE_S:g} s, which "
-            "is the longest that Tempo keeps one by default; for your own load it is not known how many spans a "
-            "trace has"
+            "is the longest that Tempo keeps one by default, as its /metrics do not tell how many were"
         )
     if signal is Signal.METRICS and own is not None and own.items_per_s is not None and own.series is None:
         yield (

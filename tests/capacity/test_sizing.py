@@ -317,6 +317,10 @@ def test_limits_of_tempo():
     assert advice(sizing, "ingestion.burst_size_bytes").for_own == "4200000"
     assert advice(sizing, "ingestion.max_traces_per_user").for_kept == "33000"
     assert noted(sizing, "max_traces_per_user", "30 s")
+    # Where Tempo tells how many traces were live, that counts.
+    told = sizing_of(replace(made, steps=(replace(steps[0], usage=(usage("tempo", streams=7000.0),)),)), [])
+    assert advice(told, "ingestion.max_traces_per_user").for_kept == "7700"
+    assert not noted(told, "max_traces_per_user")
 
 
 def test_todays_value_is_what_the_server_told_last():
