@@ -102,6 +102,13 @@ def test_acceptance_checks_and_their_facts_are_pure():
         )
 
 
+@pytest.mark.parametrize("name", ["model", "cost", "sizing", "advice", "stored"])
+def test_what_follows_from_a_search_asks_neither_a_network_nor_a_clock(name):
+    used = imports(PACKAGE / "capacity" / f"{name}.py")
+    assert not {one.split(".")[0] for one in used} & IMPURE
+    assert not any(one.startswith("loadgen.targets") for one in used)
+
+
 def test_the_lab_is_optional_for_everything_else():
     # These import it inside of functions; a search of the lab starts again what crashed.
     lazy = {"locate", "cli", "lab"}

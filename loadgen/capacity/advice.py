@@ -44,7 +44,10 @@ class Carried:
     usage: tuple[Usage, ...]
 
     def held(self, field: str, sent: float) -> float:
-        """What it held in memory, earlier steps included, at least what was sent; its limits count all of it."""
+        """What it held in memory, earlier steps included, at least what was sent; its limits count all of it.
+
+        ``streams`` of Tempo are live traces.
+        """
         held: list[float] = [getattr(one, field) for one in self.usage if getattr(one, field) is not None]
         return max([sent, *held])
 
@@ -112,7 +115,8 @@ def _loki(own: OwnLoad | None, kept: Carried | None, push_every_s: float | None)
     yield _Need("limits_config.ingestion_burst_size_mb", _times(own_burst, 1 / _MIB), _times(burst, 1 / _MIB))
     each = rate / flow.users if rate is not None and flow is not None and flow.users else None
     yield _Need("limits_config.per_stream_rate_limit", None, each)
-    streams = _times(own.series if own else None, OWN_ROOM)
+    # None in memory at the moment that was looked at says nothing of how many there can be.
+    streams = _times((own.series or None) if own else None, OWN_ROOM)
     held = KEPT_ROOM * kept.held("streams", kept.flow.users) if kept else None
     yield _Need("limits_config.max_global_streams_per_user", streams, held)
 
@@ -125,8 +129,10 @@ def _tempo(own: OwnLoad | None, kept: Carried | None, push_every_s: float | None
     yield _Need("overrides.defaults.ingestion.rate_limit_bytes", mean, rate)
     own_burst = _burst(mean, None, None, _TRACE_PUSH_BYTES)
     yield _Need("overrides.defaults.ingestion.burst_size_bytes", own_burst, burst)
-    live = KEPT_ROOM * flow.accepted_items_per_s / SPANS_PER_TRACE * _LIVE_S if flow else None
-    yield _Need("overrides.defaults.ingestion.max_traces_per_user", None, live)
+    live = None
+    if kept is not None:
+        live = kept.held("streams", 0.0) or kept.flow.accepted_items_per_s / SPANS_PER_TRACE * _LIVE_S
+    yield _Need("overrides.defaults.ingestion.max_traces_per_user", None, _times(live, KEPT_ROOM))
 
 
 def _mimir(own: OwnLoad | None, kept: Carried | None, push_every_s: float | None) -> Iterator[_Need]:
@@ -134,7 +140,7 @@ def _mimir(own: OwnLoad | None, kept: Carried | None, push_every_s: float | None
     flow = kept.flow if kept else None
     rate = _times(flow.accepted_items_per_s if flow else None, KEPT_ROOM)
     # All agents may scrape, and so push, at the same moment.
-    series = _times(own.series if own else None, OWN_ROOM)
+    series = _times((own.series or None) if own else None, OWN_ROOM)
     burst = _burst(rate, flow.accepted_items_per_s if flow else None, push_every_s, flow.series if flow else 0)
     yield _Need("limits.ingestion_rate", mean, rate)
     own_burst = _burst(mean, None, None, series) if series is not None else None
@@ -164,11 +170,10 @@ def _not_told(signal: Signal, own: OwnLoad | None, kept: Carried | None) -> Iter
             "limits_config.per_stream_rate_limit for your own load: the largest stream is not known; ask Grafana for "
             "topk(1, sum by (pod) (bytes_rate({pod=~'.+'}[5m]))), and set twice that"
         )
-    if signal is Signal.TRACES and kept is not None:
+    if signal is Signal.TRACES and kept is not None and not kept.held("streams", 0.0):
         yield (
             f"overrides.defaults.ingestion.max_traces_per_user: traces a second, each live for {_LIVE_S:g} s, which "
-            "is the longest that Tempo keeps one by default; for your own load it is not known how many spans a "
-            "trace has"
+            "is the longest that Tempo keeps one by default, as its /metrics do not tell how many were"
         )
     if signal is Signal.METRICS and own is not None and own.items_per_s is not None and own.series is None:
         yield (

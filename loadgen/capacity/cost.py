@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from loadgen.capacity.model import Cost, Ending, Flow, Step, Usage
+from loadgen.capacity.model import Cost, Ending, Flow, Kind, Step, Usage
 from loadgen.model import Component
 
 MB_S = "MB/s"
@@ -58,10 +58,13 @@ class _Load:
     unit: str
     of: Callable[[Step, Component], float | None]
     otherwise: Callable[[Step, Component], float | None] | None = None
+    raised_by: tuple[Kind, ...] = ()
     least: float = 0.0
 
     def column(self, steps: Sequence[Step], component: Component) -> Column | None:
         """How much of it each step had; None if that is not known, or they hardly differ."""
+        if self.raised_by and not any(step.kind in self.raised_by for step in steps):
+            return None
         for of in (self.of, self.otherwise):
             values = [of(step, component) if of is not None else None for step in steps]
             known = [value for value in values if value is not None and math.isfinite(value)]
@@ -202,7 +205,8 @@ def _queries(step: Step, component: Component) -> float:  # noqa: ARG001 - viewe
 
 
 _THROUGH = _Load(MB_S, _passed)
-_ASKED = _Load(QUERIES, _queries)
+# An overloaded stack answers fewer queries, so elsewhere their rate follows what it is meant to explain.
+_ASKED = _Load(QUERIES, _queries, raised_by=(Kind.QUERIES, Kind.ALL))
 _HELD = {
     Component.LOKI: (_Load(STREAMS, _streams, _sent_streams, least=0.1),),
     Component.MIMIR: (_Load(SERIES, _series, _sent_series),),
@@ -214,7 +218,7 @@ def _loads(component: Component, resource: str) -> tuple[_Load, ...]:
     held = _HELD.get(component, ())
     return {
         "cores": (_THROUGH, _ASKED, *held),
-        "memory_bytes": (*held, _THROUGH, _ASKED),
+        "memory_bytes": (*held, _THROUGH),
         "s3_written_bytes_per_s": (_THROUGH,),
         "s3_requests_per_s": (_THROUGH, _ASKED, *held),
         "wal_bytes": (_THROUGH, *held),

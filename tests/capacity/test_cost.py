@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from made_steps import flow, step, usage
 
 from loadgen.capacity.cost import MB_S, QUERIES, SERIES, STREAMS, costs_of
-from loadgen.capacity.model import Cost, Ending, Step
+from loadgen.capacity.model import Cost, Ending, Kind, Step
 
 LOADS = st.lists(st.integers(1, 400), min_size=3, max_size=12, unique=True)
 FIGURES = st.floats(-1e9, 1e9, allow_nan=False)
@@ -112,8 +112,10 @@ def test_noise_shows_in_the_fit():
 
 def test_loads_that_vary_on_their_own_share_a_plane():
     steps = [
-        step(n, flow(mb_s=x), usage(cores=0.1 + 0.05 * x + 0.02 * q), queries_per_s=q)
-        for n, (x, q) in enumerate([(1, 1), (2, 1), (4, 1), (1, 5), (1, 10), (1, 20)])
+        step(n, flow(mb_s=x), usage(cores=0.1 + 0.05 * x + 0.02 * q), queries_per_s=q, kind=kind)
+        for n, (x, q, kind) in enumerate(
+            [*((x, 1, Kind.LOGS) for x in (1, 2, 4)), *((1, q, Kind.QUERIES) for q in (5, 10, 20))]
+        )
     ]
     costs = costs_of(steps)
     assert only(costs, "cores", MB_S).per_unit == pytest.approx(0.05)
@@ -121,6 +123,15 @@ def test_loads_that_vary_on_their_own_share_a_plane():
     assert only(costs, "cores", QUERIES).per_unit == pytest.approx(20.0)
     assert [cost.idle for cost in costs] == [pytest.approx(0.1)] * 2
     assert [cost.fit for cost in costs] == [pytest.approx(1.0)] * 2
+
+
+def test_queries_that_nobody_raised_explain_nothing():
+    # The more is sent, the fewer queries are answered.
+    steps = [
+        step(n, flow(mb_s=x), usage(cores=y, memory_bytes=1e8 * y), queries_per_s=q)
+        for n, (x, y, q) in enumerate([(1, 0.2, 4.0), (2, 0.4, 3.9), (3, 0.8, 2.0), (2.9, 0.6, 0.1), (2.4, 0.9, 0.0)])
+    ]
+    assert {cost.unit for cost in costs_of(steps)} == {MB_S}
 
 
 def test_memory_goes_to_the_series_that_the_component_says_it_holds():

@@ -280,6 +280,11 @@ def test_limits_for_the_own_load_and_for_the_kept_one():
     assert advice(sizing, ".max_global_streams_per_user").for_own == "80"
 
 
+def test_no_streams_in_memory_is_no_limit_of_none():
+    sizing = sizing_of(capacity(own=(replace(OWN_LOGS, series=0.0),)), [])
+    assert advice(sizing, ".max_global_streams_per_user").for_own == ""
+
+
 def test_a_limit_lets_through_what_it_is_for():
     for mb in (0.07, 1.0, 3.3, 9.9999, 12.0, 480.0):
         steps = (step(1, flow(mb_s=mb, accepted_items_per_s=0.0), level=mb),)
@@ -312,6 +317,10 @@ def test_limits_of_tempo():
     assert advice(sizing, "ingestion.burst_size_bytes").for_own == "4200000"
     assert advice(sizing, "ingestion.max_traces_per_user").for_kept == "33000"
     assert noted(sizing, "max_traces_per_user", "30 s")
+    # Where Tempo tells how many traces were live, that counts.
+    told = sizing_of(replace(made, steps=(replace(steps[0], usage=(usage("tempo", streams=7000.0),)),)), [])
+    assert advice(told, "ingestion.max_traces_per_user").for_kept == "7700"
+    assert not noted(told, "max_traces_per_user")
 
 
 def test_todays_value_is_what_the_server_told_last():
