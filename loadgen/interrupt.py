@@ -6,6 +6,7 @@ import contextlib
 import signal
 import threading
 from collections.abc import Iterator
+from typing import Self
 
 
 class Interrupt:
@@ -50,7 +51,7 @@ class Interrupt:
             self.changed.wait(s)
 
     @contextlib.contextmanager
-    def installed(self) -> Iterator[Interrupt]:
+    def installed(self) -> Iterator[Self]:
         """Handle both signals for a while; only possible in the main thread."""
         if threading.current_thread() is not threading.main_thread():
             yield self

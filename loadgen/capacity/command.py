@@ -108,7 +108,7 @@ def capacity_command(
     capacity = replace(capacity, profile=chosen.model_dump(mode="json"))
     folder = resume or out or Path("reports") / f"capacity-{capacity.name}"
     with TerminalDisplay(console) as display, Stop().installed() as stop, _watched(source) as crashed:
-        session = Session(chosen, where, source, folder, display, stop, crashed)  # type: ignore[arg-type]
+        session = Session(chosen, where, source, folder, capacity.name, display, stop, crashed)
         session.ask_first()
         if known is None:
             capacity = session.measure_own(capacity)

@@ -98,7 +98,9 @@ def _sentence(
         begin = f"{_carries(search, None)}: even {at} is too much, as"
     else:
         begin = f"{_carries(search, level_text(search.kept, search.unit))}{_counted(search, kept)}; at {at}"
-    if limit is not None:
+    if limit is not None and search.counted is not None:
+        reason = f"it is full: its limit {limit.setting} lets {level_text(search.counted, search.unit)} of them through"
+    elif limit is not None:
         value = f" ({limit.value})" if limit.value else ""
         reason = f"its limit {limit.setting}{value} refuses more; raise it to carry more"
         if search.kind.signal is None or search.kind.signal.component.value != limit.component:

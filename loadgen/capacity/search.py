@@ -20,6 +20,9 @@ _DIGITS = 3
 _TRIES = 2
 _ENDS = {Ending.BROKEN: Why.FOUND, Ending.GENERATOR: Why.GENERATOR, Ending.UNTOLD: Why.UNTOLD}
 _WHOLE = frozenset(("streams", "series"))
+# Limits on how many there may be at a time, by the end of their names; the field of Usage that counts them.
+_COUNTED = {"max_global_series_per_user": "series", "max_global_streams_per_user": "streams"}
+_FULL = "a server that is full refuses what is new for hours, so levels in between were not tried"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +81,38 @@ def decide(steps: Sequence[Step], where: Range) -> Level | Search:
         if kept >= _rounded(where.ceiling, where):
             return Search(where.kind, where.unit, where.ceiling, Why.CEILING, kept, None)
         return Level(_rounded(min(2 * kept, where.ceiling), where))
+    counted = _counted(told, where, kept, above)
+    if counted is not None:
+        return Search(where.kind, where.unit, where.ceiling, Why.FOUND, kept, above, _FULL, counted)
     between = _rounded((kept + above) / 2, where)
     if above <= kept * (1 + where.precision) or not kept < between < above:
         return Search(where.kind, where.unit, where.ceiling, _ENDS[endings[above]], kept, above)
     return Level(between)
+
+
+def _counted(steps: Sequence[Step], where: Range, kept: float, above: float) -> float | None:
+    """How many series or streams a limit on their number lets through of ours; None where it was no such limit.
+
+    What the component holds beside ours is what it held of others in the last step that was kept.
+    """
+    broke = next((step for step in reversed(steps) if step.level == above), None)
+    fine = next((step for step in reversed(steps) if step.level == kept), None)
+    if broke is None or fine is None or where.unit not in _WHOLE or broke.ending is not Ending.BROKEN:
+        return None
+    for refusal in broke.refusals:
+        limit = refusal.limit
+        field = _COUNTED.get(limit.setting.rpartition(".")[2], "") if limit is not None else ""
+        if limit is None or not field:
+            continue
+        most = limit.number or _held(broke, limit.component, field)
+        held = _held(fine, limit.component, field)
+        others = max(0.0, held - kept) if held is not None else 0.0
+        return min(above, max(kept, most - others)) if most is not None else None
+    return None
+
+
+def _held(step: Step, component: str, field: str) -> float | None:
+    return next((getattr(one, field) for one in step.usage if one.component == component), None)
 
 
 def planned(where: Range) -> tuple[float, ...]:

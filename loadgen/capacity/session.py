@@ -97,6 +97,9 @@ class Session:
     Attributes:
         profile, target, source: as in a run.
         folder: of the search.
+        name: of the search. All its steps go by this name, so that the streams and series of one step go on in the
+            next: new ones for each would pile up in memory, and against the limits on how many there are. What they
+            send differs by their seed.
         display, stop: of the terminal.
         crashed: see `Crashed`; the lab's keeper knows it, elsewhere the components' own start times tell.
     """
@@ -105,6 +108,7 @@ class Session:
     target: Target
     source: str
     folder: Path
+    name: str
     display: TerminalDisplay
     stop: Stop
     crashed: Crashed = tuple
@@ -144,7 +148,7 @@ class Session:
     def _step(self, number: int, kind: Kind, level: float, unit: str, planned: Profile) -> Step:
         what = f"{kind} at {level_text(level, unit)}"
         self.display.phase(f"step {number}", what)
-        name = new_run_name(time.time_ns())
+        planned = planned.model_copy(update={"run": planned.run.model_copy(update={"seed": planned.run.seed + number})})
         place = f"{STEPS}/{number:03d}-{kind}-{level:.4g}"
         began_ns = time.time_ns()
         self.crashed()  # what went down between steps is no doing of this one
@@ -154,7 +158,7 @@ class Session:
                 self.target,
                 self.source,
                 self.folder / place,
-                name,
+                self.name,
                 _StepDisplay(self.display, what),
                 self.stop,
             )

@@ -48,6 +48,18 @@ def test_a_load_that_the_component_counts_otherwise_is_told_both_ways() -> None:
     assert "as Loki counts" not in knee_of(FOUND, (same, REFUSED)).sentence
 
 
+def test_a_server_that_is_full_says_how_many_it_takes() -> None:
+    limit = Limit("mimir", "limits.max_global_series_per_user", "1,700 series", 1700, "per-user series limit")
+    kept = Step(1, Kind.METRICS, 1000, "", 0, 60, 30, Ending.KEPT)
+    refusal = Refusal("metrics", "unknown", 400, 9, limit.message, limit)
+    broke = replace(kept, number=2, level=2000, ending=Ending.BROKEN, broken=(RATE,), refusals=(refusal,))
+    search = Search(Kind.METRICS, "series", 9999, Why.FOUND, 1000, 2000, counted=1600)
+    assert knee_of(search, (kept, broke)).sentence == (
+        "Mimir carries 1,000 series; at 2,000 series it is full: its limit limits.max_global_series_per_user lets "
+        "1,600 series of them through."
+    )
+
+
 def test_without_a_limit_the_broken_promise_and_what_was_used_up_are_told() -> None:
     slow = replace(
         REFUSED,

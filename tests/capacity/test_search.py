@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen.capacity.model import Broken, Ending, Kind, Refusal, Search, Step, Why
+from loadgen.capacity.model import Broken, Ending, Kind, Limit, Refusal, Search, Step, Usage, Why
 from loadgen.capacity.search import Level, Range, decide, halvings, planned, stopped
 
 RATE = Range(Kind.LOGS, "B/s", 1e6, 50e6, 0.1)
@@ -119,3 +119,25 @@ def test_a_search_that_is_stopped_tells_what_it_knows() -> None:
 def test_a_finer_precision_needs_more_halvings() -> None:
     assert halvings(RATE) == 4
     assert halvings(Range(Kind.LOGS, "B/s", 1e6, 5e6, 0.01)) == 7
+
+
+def full(level: float, ending: Ending, held: float, number: float | None, setting: str) -> Step:
+    limit = Limit("mimir", setting, "", number, "no more")
+    refusals = (Refusal("metrics", "unknown", 400, 9, "no more", limit),) if ending is Ending.BROKEN else ()
+    usage = (Usage("mimir", "/metrics", series=held, streams=held),)
+    return Step(1, Kind.METRICS, level, "", 0, 1.0, 1.0, ending, usage=usage, refusals=refusals)
+
+
+@pytest.mark.parametrize(("number", "counted"), [(1700.0, 1600.0), (None, 1650.0)])
+def test_a_limit_on_how_many_there_are_is_counted_and_not_searched_for(number: float | None, counted: float) -> None:
+    setting = "limits.max_global_series_per_user"
+    steps = [full(1000, Ending.KEPT, 1100, None, setting), full(2000, Ending.BROKEN, 1750, number, setting)]
+    found = decide(steps, SERIES)
+    assert isinstance(found, Search) and found.why is Why.FOUND
+    assert (found.kept, found.broke, found.counted) == (1000, 2000, counted)
+    assert "full" in found.detail
+
+
+def test_another_limit_on_series_is_searched_for() -> None:
+    steps = [full(1000, Ending.KEPT, 1000, None, "x"), full(2000, Ending.BROKEN, 2000, 9.0, "limits.ingestion_rate")]
+    assert decide(steps, SERIES) == Level(1500)
