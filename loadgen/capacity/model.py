@@ -244,9 +244,9 @@ class Search:
         kept: the highest level that kept every promise; None if none did.
         broke: the lowest level above it that did not; None if none did.
         detail: more on why it ended, in words; empty if there is nothing to add.
-        counted: where a limit on how many series or streams there may be was met: how many it
-            lets through of ours, beside those of others. Levels between cannot be tried, because a server that is full keeps what
-            it has for hours and refuses whatever is new.
+        counted: where a limit on how many series or streams there may be was met: how many of ours it lets through
+            beside those of others. Levels in between cannot be tried, because a server that is full keeps what it has
+            for hours and refuses whatever is new.
     """
 
     kind: Kind
