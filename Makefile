@@ -29,7 +29,7 @@ demo: $(VENV)/.lab
 	@$(BIN)/loadgen demo
 
 test: lint
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.dev
 	@$(BIN)/ruff check .
