@@ -17,7 +17,8 @@ from loadgen.model import NS, Component, Outcome, Result, Signal, Verdict
 from loadgen.units import duration_text
 
 HEALTH = "loadgen.health"
-_ESSENTIAL = ("throughput", "loss", "query", "freshness")
+# Freshness is no part of it: probes end with the load, and Tempo 3 hides the last 30 s from searches. A fail counts.
+_ESSENTIAL = ("throughput", "loss", "query")
 _TIMED = (".query", ".freshness")
 # One push that was sent twice is a broken connection; some in a hundred are a server that cannot or will not take more.
 _RETRIED_SHARE = 0.01
