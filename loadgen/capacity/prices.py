@@ -88,11 +88,14 @@ def unknown_costs(capacity: Capacity, outcome: Outcome) -> list[str]:
     """The components without a cost, and why."""
     priced = {cost.component for cost in outcome.costs}
     seen = {usage.component for step in capacity.steps for usage in step.usage if _has_figures(usage)}
+    loaded = {usage.component for step in capacity.steps for usage in step.usage}
     texts = []
     for name in components_of(capacity):
         if name in priced or not capacity.steps:
             continue
-        if name in seen:
+        if name not in loaded:
+            texts.append(f"{short(name, 40)}: not loaded in this search.")
+        elif name in seen:
             texts.append(f"{short(name, 40)}: what it used was read, but in too few steps, or too evenly, for a line.")
         else:
             texts.append(

@@ -279,7 +279,7 @@ def test_a_search_without_steps_says_that_it_did_not_begin() -> None:
 
 
 def test_steps_without_any_figure_say_so_instead_of_a_chart() -> None:
-    bare = a_step(1, Kind.LOGS, 1e6, Ending.UNTOLD, flows=(), usage=(), queries_per_s=0.0)
+    bare = a_step(1, Kind.LOGS, 1e6, Ending.UNTOLD, flows=(), usage=(Usage("loki", ""),), queries_per_s=0.0)
     capacity, outcome = only(Search(Kind.LOGS, "B/s", 50e6, Why.UNTOLD), [bare])
     parts = parts_of(capacity, outcome)
     assert "could not be made" not in str(parts)
@@ -431,11 +431,11 @@ def test_a_cost_of_queries_is_one_of_a_rate() -> None:
     assert (row["costs"], row["measured"]) == ("7.19 cores per 1,000 queries/s", "2 to 32 queries/s")
 
 
-def test_a_component_without_figures_has_an_unknown_cost() -> None:
+def test_a_component_that_was_not_loaded_is_not_said_to_be_unreadable() -> None:
     steps = logs_steps()
     capacity, outcome = only(logs_search(), steps, costs=some_costs()[:1])
     told = texts(part(parts_of(capacity, outcome), "costs"))
-    assert "tempo: cost unknown" in told and "mimir: cost unknown" in told
+    assert "tempo: not loaded in this search" in told and "mimir: not loaded in this search" in told
     assert "loki: cost unknown" not in told
     assert "grafana: what it used was read" in told
 
