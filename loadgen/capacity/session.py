@@ -97,9 +97,10 @@ class Session:
     Attributes:
         profile, target, source: as in a run.
         folder: of the search.
-        name: of the search. All its steps go by this name, so that the streams and series of one step go on in the
-            next: new ones for each would pile up in memory, and against the limits on how many there are. What they
-            send differs by their seed.
+        name: of the search. Steps that raise series or streams all go by this name, so that those of one step go on in
+            the next: new ones for each would pile up in memory, and against the limits on how many there are. What
+            they send differs by their seed. Other steps have names of their own, so that their viewers do not look
+            at ever more data.
         display, stop: of the terminal.
         crashed: see `Crashed`; the lab's keeper knows it, elsewhere the components' own start times tell.
     """
@@ -158,7 +159,7 @@ class Session:
                 self.target,
                 self.source,
                 self.folder / place,
-                self.name,
+                self.name if unit in ("series", "streams") else new_run_name(began_ns),
                 _StepDisplay(self.display, what),
                 self.stop,
             )
