@@ -30,6 +30,7 @@ from loadgen.locate import LAB, find_profile, resolve_target
 from loadgen.units import bytes_text, duration_text
 
 ANSWERED, BROKEN, UNTOLD = 0, 1, 2
+_ORDER = (Kind.LOGS, Kind.TRACES, Kind.QUERIES, Kind.METRICS, Kind.ALL)
 _READ_BACK = 1.0
 """How long a step takes beyond its load, as a share of it; a guess for the dry run."""
 
@@ -171,7 +172,8 @@ def _kinds(signals: Sequence[str] | None, profile: Profile, known: Capacity | No
     wrong = [name for name in names if name not in set(Kind)]
     if wrong:
         raise ConfigError(f"--signal {wrong[0]}: not known; there are {', '.join(Kind)}")
-    kinds = tuple(dict.fromkeys(Kind(name) for name in names))
+    # A search of series may leave a server full, which then refuses the new series of other searches: it comes late.
+    kinds = tuple(kind for kind in _ORDER if kind in names)
     if signals is None:
         # What the profile does not send is left out unless it was asked for by name.
         kinds = tuple(kind for kind in kinds if kind.signal is None or profile.users(kind.signal))

@@ -159,7 +159,7 @@ class Session:
                 self.target,
                 self.source,
                 self.folder / place,
-                self.name if unit in ("series", "streams") else new_run_name(began_ns),
+                self.name if unit in ("series", "streams", "times") else new_run_name(began_ns),
                 _StepDisplay(self.display, what),
                 self.stop,
             )

@@ -24,7 +24,7 @@ class CapacitySection(Section):
     """``[capacity]``: what a search raises, how finely, and where it stops whatever happens."""
 
     kinds: tuple[KindName, ...] = Field(
-        ("logs", "traces", "metrics", "queries", "all"), min_length=1, description="what is raised, in this order"
+        ("logs", "traces", "queries", "metrics", "all"), min_length=1, description="what is raised"
     )
     logs_by: Literal["rate", "streams"] = Field("rate", description="what of logs is raised: their rate, or streams")
     precision: float = Field(0.1, ge=0.01, le=1, description="how close kept and broken level come to each other")
