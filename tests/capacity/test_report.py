@@ -544,7 +544,7 @@ def test_settings_of_the_search_read_as_one_writes_them(everything: tuple[Capaci
     what = tables(part(parts_of(*everything), "what-ran"))
     told = dict(next(table for table in what if table.columns[0] == "[capacity]").rows)
     assert (told["max_rate"], told["recover_within"], told["retention"]) == ("50 MB/s", "90 s", "30 d")
-    assert told["kinds"] == "logs, traces, metrics, queries, all"
+    assert told["kinds"] == "logs, traces, queries, metrics, all"
     assert ("notes",) in [table.columns for table in what]
 
 
