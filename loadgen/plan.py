@@ -58,6 +58,20 @@ def plan_of(key: RunKey, profile: Profile) -> Plan:
     return Plan(key, profile, logs, MetricSource(key, metric_load), traces)
 
 
+def push_bytes_of(plan: Plan, signal: Signal, users: int) -> float:
+    """Mean plain size of a push of a signal; there must be users."""
+    source = plan.source(signal)
+    some = range(min(3, users))  # the three formats of lines differ in size
+    return sum(source.body(source.batch(user, 1)).plain_bytes for user in some) / len(some)
+
+
+def rate_of(plan: Plan, signal: Signal, users: int) -> float:
+    """Plain bytes per second that so many users of a signal send by the plan."""
+    if not users:
+        return 0.0
+    return users * push_bytes_of(plan, signal, users) / (plan.pace(signal, 0).interval_ns / NS)
+
+
 def _plain_bytes(source: Source) -> int:
     return source.body(source.batch(0, 1)).plain_bytes
 

@@ -188,7 +188,7 @@ def _show_plan(console: Console, profile: Profile, kinds: Sequence[Kind]) -> Non
         table.add_column(name, no_wrap=True)
     for name in ("plain bytes", "all so far", "time so far, about"):
         table.add_column(name, justify="right", no_wrap=True)
-    total, spent_s, most = 0.0, 0.0, 0
+    total, spent_s = 0.0, 0.0
     for kind in kinds:
         where = range_of(profile, kind)
         for level in planned(where):
@@ -199,7 +199,6 @@ def _show_plan(console: Console, profile: Profile, kinds: Sequence[Kind]) -> Non
             table.add_row(
                 str(kind), level_text(level, where.unit), bytes_text(size), bytes_text(total), duration_text(spent_s)
             )
-        most += halvings(where)
     console.print(table)
     limits = profile.capacity
     console.print(

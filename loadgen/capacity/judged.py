@@ -12,7 +12,7 @@ from loadgen.capacity.limits import limit_of, limit_of_reason
 from loadgen.capacity.model import Broken, Ending, Flow, Kind, Refusal, Step, Usage
 from loadgen.checks.case import Case, counted, nearest_rank, share_text
 from loadgen.checks.query import in_outage, latency_ns, people
-from loadgen.checks.throughput import Window, intake_of, steady_window
+from loadgen.checks.throughput import Window, due_in, intake_of, steady_window
 from loadgen.model import NS, Component, Outcome, Result, Signal, Verdict
 from loadgen.units import duration_text
 
@@ -137,7 +137,7 @@ def _retried(case: Case, signal: Signal, window: Window) -> Broken | None:
     A short step hides a rate just above a limit: what is refused now is taken a little later, from a token bucket that
     the pauses between steps have filled. For good it would not be.
     """
-    sent = _inside(case, signal, window)
+    sent = due_in(case, signal, window)
     again = sent[(sent["outcome"] == Outcome.ACCEPTED.value) & (sent["attempts"] > 1)]
     if len(again) < _RETRIED_LEAST or len(again) < _RETRIED_SHARE * len(sent):
         return None
@@ -152,14 +152,8 @@ def _retried(case: Case, signal: Signal, window: Window) -> Broken | None:
     )
 
 
-def _inside(case: Case, signal: Signal, window: Window) -> pd.DataFrame:
-    receipts = case.receipts(signal)
-    receipts = receipts[receipts["transport"] != "sdk"]
-    return receipts[(receipts["due_ns"] >= window.from_ns) & (receipts["due_ns"] < window.until_ns)]
-
-
 def _refusals(case: Case, signal: Signal, window: Window) -> Iterator[Refusal]:
-    sent = _inside(case, signal, window)
+    sent = due_in(case, signal, window)
     refused = sent[(sent["outcome"] != Outcome.ACCEPTED.value) | (sent["attempts"] > 1)]
     for (outcome, status), rows in refused.groupby(["outcome", "status"]):
         texts = [str(text) for text in rows["detail"] if text]
@@ -193,7 +187,7 @@ def _usage(case: Case, component: Component, windows: dict[Signal, Window], unti
 def _flow(case: Case, signal: Signal, window: Window, judged: dict[str, Verdict]) -> Flow:
     took = intake_of(case, signal, window)
     length_s = max(window.length_s, 1e-9)
-    sent = _inside(case, signal, window)
+    sent = due_in(case, signal, window)
     accepted = sent[sent["outcome"] == Outcome.ACCEPTED.value]
     took_s = (accepted["done_ns"].to_numpy(np.int64) - accepted["due_ns"].to_numpy(np.int64)) / NS
     asked = _within(people(case, signal.component), [window])

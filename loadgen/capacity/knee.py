@@ -17,7 +17,6 @@ _SUBJECT = {
     Kind.LOGS: "Loki",
     Kind.TRACES: "Tempo",
     Kind.METRICS: "Mimir",
-    Kind.QUERIES: "The stack answers",
     Kind.ALL: "The whole stack",
 }
 
@@ -177,7 +176,7 @@ def _rank(broken: Broken) -> int:
 
 
 def _last(steps: Sequence[Step], level: float | None, endings: Sequence[Ending]) -> Step | None:
-    """The last step at a level; where none is known, the lowest one above what was kept that did not keep."""
+    """The last step at a level that ended in one of these ways."""
     found = [step for step in steps if level is not None and step.level == level and step.ending in endings]
     return found[-1] if found else None
 

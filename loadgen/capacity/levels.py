@@ -5,15 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from loadgen.capacity.model import Kind
 from loadgen.capacity.search import Range
 from loadgen.config import ConfigError, Profile
 from loadgen.model import NS, RunKey, Signal
-from loadgen.plan import Plan, plan_of
+from loadgen.plan import Plan, plan_of, rate_of
 
-_UNITS = {Kind.TRACES: "B/s", Kind.METRICS: "series", Kind.QUERIES: "queries/s", Kind.ALL: "times"}
 _OFF = {"users": 0}
 
 
@@ -22,7 +19,8 @@ def range_of(profile: Profile, kind: Kind) -> Range:
     limits = profile.capacity
     if kind.signal is not None and not profile.users(kind.signal):
         raise ConfigError(f"the profile has no {kind} users to begin with; set {kind}.users, or leave {kind} out")
-    rates = {one: planned_rate(plan_of(_key(), profile), one) for one in Signal}
+    plan = plan_of(_key(), profile)
+    rates = {one: planned_rate(plan, one) for one in Signal}
     if kind is Kind.LOGS and limits.logs_by == "streams":
         return Range(kind, "streams", profile.logs.users, limits.max_streams, limits.precision)
     if kind is Kind.LOGS:
@@ -79,12 +77,7 @@ def profile_at(profile: Profile, kind: Kind, level: float) -> Profile:
 
 def planned_rate(plan: Plan, signal: Signal) -> float:
     """Plain bytes per second that a plan sends of a signal."""
-    users = plan.users(signal)
-    if not users:
-        return 0.0
-    source = plan.source(signal)
-    sizes = [source.body(source.batch(user, 1)).plain_bytes for user in range(min(3, users))]
-    return float(users * np.mean(sizes) / (plan.pace(signal, 0).interval_ns / NS))
+    return rate_of(plan, signal, plan.users(signal))
 
 
 def planned_bytes(profile: Profile) -> float:

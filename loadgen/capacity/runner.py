@@ -29,14 +29,12 @@ class Doing:
         step: make the step of this number, kind and level, and judge it. Raises StepError.
         well: wait until the stack works again.
         keep: store the search as it stands.
-        tell: say something to the person.
         stop: the person wants to end it.
     """
 
     step: Callable[[int, Kind, float, Profile], Step]
     well: Callable[[], Health]
     keep: Callable[[Capacity], None]
-    tell: Callable[[str], None]
     stop: Callable[[], bool]
 
 

@@ -141,7 +141,6 @@ class Session:
             step=step,
             well=self._wait_until_well,
             keep=lambda known: save(self.folder, known),
-            tell=self.display.note,
             stop=self.stop.end_phase,
         )
         return run_searches(capacity, self.profile, ranges, doing)

@@ -23,6 +23,7 @@ from loadgen.checks.case import (
 )
 from loadgen.checks.health import own_drops, own_lag_ns
 from loadgen.model import NS, Component, Objective, Outcome, Result, Signal
+from loadgen.plan import push_bytes_of, rate_of
 from loadgen.units import bytes_text, duration_text
 
 MIN_BATCHES = 10
@@ -134,16 +135,15 @@ class Intake:
 
 def intake_of(case: Case, signal: Signal, window: Window) -> Intake:
     """Hold the receipts of the window against the plan."""
-    receipts = _paced(case, signal)
-    planned, queued, behind_restart = _planned(case, signal, window, receipts)
-    inside = receipts[(receipts["due_ns"] >= window.from_ns) & (receipts["due_ns"] < window.until_ns)]
+    planned, queued, behind_restart = _planned(case, signal, window, _paced(case, signal))
+    inside = due_in(case, signal, window)
     accepted = inside[inside["outcome"] == Outcome.ACCEPTED.value]
     sizes = accepted["plain_bytes"].to_numpy(np.float64)
     done_ns = accepted["done_ns"].to_numpy(np.int64)
     in_time = done_ns <= _patience_ns(case, signal, window)
     own_late = ~in_time & (own_lag_ns(accepted) > NS)
     sent = inside.loc[inside["plain_bytes"] > 0, "plain_bytes"]
-    push_bytes = float(sent.mean()) if len(sent) else _push_bytes(case, signal)
+    push_bytes = float(sent.mean()) if len(sent) else push_bytes_of(case.plan, signal, case.users(signal))
     return Intake(
         planned=planned,
         handled=len(inside),
@@ -158,6 +158,12 @@ def intake_of(case: Case, signal: Signal, window: Window) -> Intake:
         own_dropped=int(own_drops(inside).sum()),
         overhang_s=max(0.0, (int(done_ns.max()) - window.until_ns) / NS) if len(done_ns) else 0.0,
     )
+
+
+def due_in(case: Case, signal: Signal, window: Window) -> pd.DataFrame:
+    """The receipts of the planned load that fell due in a window."""
+    receipts = _paced(case, signal)
+    return receipts[(receipts["due_ns"] >= window.from_ns) & (receipts["due_ns"] < window.until_ns)]
 
 
 def _paced(case: Case, signal: Signal) -> pd.DataFrame:
@@ -192,15 +198,9 @@ def _planned(case: Case, signal: Signal, window: Window, receipts: pd.DataFrame)
     return planned, queued, behind_restart
 
 
-def _push_bytes(case: Case, signal: Signal) -> float:
-    source = case.plan.source(signal)
-    users = range(min(3, case.users(signal)))  # the three formats of lines differ in size
-    return float(np.mean([source.body(source.batch(user, 1)).plain_bytes for user in users]))
-
-
 def planned_rate(case: Case, signal: Signal) -> float:
     """Plain bytes per second that the profile plans for a signal."""
-    return case.users(signal) * _push_bytes(case, signal) / (case.plan.pace(signal, 0).interval_ns / NS)
+    return rate_of(case.plan, signal, case.users(signal))
 
 
 def _objective(case: Case, signal: Signal) -> Objective:
@@ -265,8 +265,7 @@ def kept_by_plan(case: Case, signal: Signal, took: Intake) -> bool:
 
 
 def _evidence(case: Case, signal: Signal, window: Window, took: Intake) -> list[str]:
-    receipts = _paced(case, signal)
-    inside = receipts[(receipts["due_ns"] >= window.from_ns) & (receipts["due_ns"] < window.until_ns)]
+    inside = due_in(case, signal, window)
     accepted = inside[inside["outcome"] == Outcome.ACCEPTED.value]
     per_s = int(accepted["items"].sum()) / window.length_s
     texts = [

@@ -59,7 +59,7 @@ class World:
         )
 
     def run(self, capacity: Capacity, chosen: Profile, *kinds: Kind) -> Capacity:
-        doing = Doing(self.step, lambda: self.well(), self.kept.append, lambda _: None, lambda: self.stops())
+        doing = Doing(self.step, lambda: self.well(), self.kept.append, lambda: self.stops())
         return run_searches(capacity, chosen, [range_of(chosen, kind) for kind in kinds], doing)
 
 
