@@ -100,7 +100,8 @@ def capacity_command(
         chosen = load_profile(find_profile(profile), overrides)
     else:
         chosen = _resumed(known, overrides, str(resume))
-    kinds = _kinds(signal, chosen, known)
+    kinds = _kinds(signal, chosen)
+    chosen = _asked(chosen, kinds, known)
     if dry_run:
         _show_plan(console, chosen, kinds)
         return
@@ -165,10 +166,8 @@ def _resumed(known: Capacity, overrides: dict[str, object], where: str) -> Profi
     return parse_profile(raw, where)
 
 
-def _kinds(signals: Sequence[str] | None, profile: Profile, known: Capacity | None) -> tuple[Kind, ...]:
+def _kinds(signals: Sequence[str] | None, profile: Profile) -> tuple[Kind, ...]:
     names = tuple(signals or ()) or tuple(profile.capacity.kinds)
-    if signals is None and known is not None and known.searches:
-        names = tuple(dict.fromkeys((*(str(one.kind) for one in known.searches), *names)))
     wrong = [name for name in names if name not in set(Kind)]
     if wrong:
         raise ConfigError(f"--signal {wrong[0]}: not known; there are {', '.join(Kind)}")
@@ -180,6 +179,13 @@ def _kinds(signals: Sequence[str] | None, profile: Profile, known: Capacity | No
     for kind in kinds:
         range_of(profile, kind)
     return kinds
+
+
+def _asked(profile: Profile, kinds: Sequence[Kind], known: Capacity | None) -> Profile:
+    """The profile with the kinds that were asked for, now or before: a resumed search goes on with these alone."""
+    before = profile.capacity.kinds if known is not None else ()
+    asked = tuple(kind.value for kind in _ORDER if kind in kinds or kind.value in before)
+    return profile.model_copy(update={"capacity": profile.capacity.model_copy(update={"kinds": asked})})
 
 
 def _show_plan(console: Console, profile: Profile, kinds: Sequence[Kind]) -> None:

@@ -135,7 +135,7 @@ def _carries(search: Search, level: str | None) -> str:
 
 def _unbroken(search: Search, above: Step | None) -> str:
     detail = f" ({search.detail})" if search.detail else ""
-    if search.why is Why.PENDING:
+    if search.why is Why.PENDING and search.kept is None:
         return f"{search.kind}: not searched{detail}."
     if search.kept is None:
         reasons = {
@@ -163,7 +163,7 @@ _ENDED = {
     Why.BYTES: "the next step would have written more than max_s3_bytes allows",
     Why.UNRECOVERED: "the stack did not come back to work, so it was not loaded further",
     Why.INTERRUPTED: "the search was interrupted",
-    Why.PENDING: "the search did not begin",
+    Why.PENDING: "the search did not go on from there",
 }
 
 

@@ -135,6 +135,13 @@ def test_a_search_that_never_began_says_so() -> None:
     assert knee_of(pending, ()).sentence == "all: not searched (the stack did not come back)."
 
 
+def test_a_search_that_waits_to_be_resumed_says_what_is_known_so_far() -> None:
+    waiting = replace(FOUND, why=Why.PENDING, broke=None, detail="the time was over")
+    assert (
+        "at least" in knee_of(waiting, (KEPT,)).sentence and "the time was over" in knee_of(waiting, (KEPT,)).sentence
+    )
+
+
 @pytest.mark.parametrize(
     ("level", "unit", "text"),
     [
