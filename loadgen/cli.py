@@ -21,7 +21,9 @@ from loadgen import __version__
 from loadgen.acceptance.command import check_command
 from loadgen.archive import SCHEME, ArchiveError, Place, fetch_run, place_of
 from loadgen.auditing import audit_command
-from loadgen.capacity.command import capacity_command
+from loadgen.capacity.command import capacity_command, report_search
+from loadgen.capacity.store import holds_search
+from loadgen.capacity.store import load as load_search
 from loadgen.config import ConfigError, Profile, Target, load_profile, parse_profile
 from loadgen.display import TerminalDisplay
 from loadgen.faults import Disruptor, DisruptorError
@@ -285,8 +287,10 @@ def _publish(
 
 @app.command()
 def report(run_folder: RunArgument) -> None:
-    """Judge a stored run and write its report again, without asking the stack anything."""
+    """Judge a stored run, or a capacity search, and write its report again, without asking the stack anything."""
     console = _console()
+    if holds_search(run_folder):
+        report_search(console, run_folder, load_search(run_folder))
     with TerminalDisplay(console) as display:
         judgement = conclude(RunDir.open(run_folder), display)
     _finish(console, judgement)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich import box
@@ -76,6 +76,13 @@ def capacity_command(
         str, typer.Option("--max-s3-bytes", help="Plain bytes that all steps may send, e.g. 20GB.")
     ] = "",
     max_minutes: Annotated[float | None, typer.Option(help="No step begins that would end later.")] = None,
+    flush: Annotated[
+        bool,
+        typer.Option(
+            "--flush",
+            help="Ask the components to write to S3 after the last step, so that its growth is known at once.",
+        ),
+    ] = False,
 ) -> None:
     """Raise the load in steps until a promise breaks: what the stack carries, what it costs, when S3 is full.
 
@@ -93,6 +100,7 @@ def capacity_command(
         "capacity.max_series": max_series,
         "capacity.max_s3_bytes": max_s3_bytes,
         "capacity.max_minutes": max_minutes,
+        "verify.flush": True if flush else None,
     }
     overrides = {name: value for name, value in given.items() if value not in ("", None)}
     known = load(resume) if resume is not None else None
@@ -120,7 +128,12 @@ def capacity_command(
         capacity = replace(capacity, ended_ns=time.time_ns())
         save(folder, capacity)
         display.phase("report")
-        found = conclude(folder, capacity)
+    report_search(console, folder, capacity)
+
+
+def report_search(console: Console, folder: Path, capacity: Capacity) -> NoReturn:
+    """Write the report of a search as it stands, print it, and exit with its code."""
+    found = conclude(folder, capacity)
     print_capacity(console, found.capacity, found.outcome)
     for path in found.files:
         if path.suffix == ".html":
@@ -160,7 +173,7 @@ def _resumed(known: Capacity, overrides: dict[str, object], where: str) -> Profi
     raw = stored.model_dump(mode="json")
     for name, value in overrides.items():
         section, _, key = name.partition(".")
-        if section != "capacity":
+        if section != "capacity" and name != "verify.flush":
             raise ConfigError(f"--resume: {name} cannot change in the middle of a search; begin a new one")
         raw[section][key] = value
     return parse_profile(raw, where)

@@ -368,7 +368,7 @@ class SizedRow:
     Attributes:
         signal: kind of telemetry.
         times: 1, 2 or 5.
-        load_bytes_per_s: plain bytes per second at this multiple.
+        load_bytes_per_s: plain bytes per second at this multiple; None if not known.
         headroom: the highest load that was kept, as a multiple of this one; None if not known.
         memory_bytes, cores: of the component, by the fitted line; None if not known.
         s3_bytes_per_day, s3_bytes_kept: growth a day, and in a whole retention period.
@@ -378,7 +378,7 @@ class SizedRow:
 
     signal: str
     times: float
-    load_bytes_per_s: float
+    load_bytes_per_s: float | None
     headroom: float | None
     memory_bytes: float | None
     cores: float | None

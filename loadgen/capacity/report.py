@@ -48,7 +48,7 @@ def write_capacity(folder: Path, capacity: Capacity, outcome: Outcome) -> tuple[
 
     A search that goes on, or found nothing, has a report too. RunDirError when the files cannot be written.
     """
-    head, parts = head_of(capacity, outcome), parts_of(capacity, outcome)
+    head, parts = head_of(capacity, outcome), parts_of(capacity, outcome, folder)
     files = {
         "capacity.html": page(head, parts).encode("utf-8", "replace"),
         "capacity.md": summary(head, parts).encode("utf-8", "replace"),
@@ -65,14 +65,17 @@ def head_of(capacity: Capacity, outcome: Outcome) -> CapacityHead:
     )
 
 
-def parts_of(capacity: Capacity, outcome: Outcome) -> tuple[Part, ...]:
-    """All sections, in the order in which a person asks."""
+def parts_of(capacity: Capacity, outcome: Outcome, folder: Path | None = None) -> tuple[Part, ...]:
+    """All sections, in the order in which a person asks.
+
+    With the folder of the search, only steps whose report is there are links: the page may be kept without them.
+    """
     makers: list[tuple[str, Callable[[], Part]]] = [
         ("carries", partial(carried, capacity, outcome)),
         *((f"load-{search.kind}", partial(searched, capacity, outcome, search)) for search in capacity.searches),
         ("costs", partial(costs, capacity, outcome)),
         ("sizing", partial(sizing, capacity, outcome)),
-        ("steps", partial(all_steps, capacity)),
+        ("steps", partial(all_steps, capacity, folder)),
         ("what-ran", partial(what_ran, capacity)),
     ]
     return tuple(_made(name, make) for name, make in makers)

@@ -1,8 +1,9 @@
-"""The parts of a capacity report: what is carried, each search, costs, sizing, steps, what ran. Pure."""
+"""The parts of a capacity report: what is carried, each search, costs, sizing, steps, what ran."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from loadgen.capacity.charts import flow_of, search_chart, signals_of
 from loadgen.capacity.model import (
@@ -96,7 +97,7 @@ def own_texts(capacity: Capacity, outcome: Outcome) -> list[str]:
     """What it all means for the user's own load of today, a sentence a signal."""
     texts = []
     for row in outcome.sizing.rows:
-        if row.times != 1 or row.load_bytes_per_s <= 0:
+        if row.times != 1 or not row.load_bytes_per_s:
             continue
         text = f"Your own {row.signal}: {size_text(row.load_bytes_per_s, '/s')}"
         if row.headroom is not None:
@@ -253,8 +254,8 @@ def _numbers(capacity: Capacity, search: Search, steps: Sequence[Step]) -> Table
 # -- steps ---------------------------------------------------------------------------------------------------------
 
 
-def all_steps(capacity: Capacity) -> Part:
-    """Every step in the order in which they were run, with a link to the report of its run."""
+def all_steps(capacity: Capacity, folder: Path | None = None) -> Part:
+    """Every step in the order in which they were run, with a link to the report of its run; see `parts_of`."""
     if not capacity.steps:
         return Part("steps", "Steps", (Text("No step was run."),))
     units = {search.kind: search.unit for search in capacity.searches}
@@ -262,26 +263,29 @@ def all_steps(capacity: Capacity) -> Part:
         "step", "load", "level", "ended", "what broke, or is to note", "planned", "accepted", "not accepted", "lost",
         "push p99", "query p99", "fresh p99", "queries/s", "cores", "memory", "lasted",
     )  # fmt: skip
-    rows = tuple(_step(step, units.get(step.kind, "")) for step in capacity.steps)
+    rows = tuple(_step(step, units.get(step.kind, ""), folder) for step in capacity.steps)
     sent = bytes_text(sum(step.plain_bytes for step in capacity.steps))
     many = len(rows) > MOST_ROWS
+    behind = ", with a report behind its number" if any(isinstance(row[0], Link) for row in rows) else ""
+    steps = f"{len(rows)} step{'s' if len(rows) > 1 else ''}"
     lead = (
-        f"{len(rows)} step{'s' if len(rows) > 1 else ''}, {sent} of plain bytes sent. Each is a run of its own, with a "
-        "report behind its number. Of several signals and components: their sums, and the slowest."
+        f"{steps}, {sent} of plain bytes sent. Each is a run of its own{behind}. "
+        "Of several signals and components: their sums, and the slowest."
     )
     table = Table(columns, rows, right=(5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), folded="all steps" if many else "")
     return Part("steps", "Steps", (Text(lead), table))
 
 
-def _step(step: Step, unit: str) -> tuple[Cell, ...]:
+def _step(step: Step, unit: str, folder: Path | None) -> tuple[Cell, ...]:
     signals = signals_of(step.kind, (step,))
     flows = [flow for flow in step.flows if flow.signal in signals]
     lost = [flow.lost_items for flow in flows]
     cores = worst([used(step, name, "cores") for name in _loaded(step)], sum)
     memory = worst([used(step, name, "memory_bytes") for name in _loaded(step)], sum)
     number: Cell = str(step.number)
-    if step.folder and ".." not in step.folder:
-        number = Link(str(step.number), f"{step.folder.strip('/')}/report.html")
+    page = f"{step.folder.strip('/')}/report.html"
+    if step.folder and ".." not in step.folder and (folder is None or (folder / page).is_file()):
+        number = Link(str(step.number), page)
     return (
         number,
         KIND_TITLE[step.kind],

@@ -28,6 +28,7 @@ from loadgen.checks.s3_match import s3_coverage
 from loadgen.clock import steady_clock
 from loadgen.config import Profile, Target, parse_profile
 from loadgen.display import TerminalDisplay
+from loadgen.flush import flush_components
 from loadgen.interrupt import Stop
 from loadgen.model import NS, Component, Signal
 from loadgen.orchestrate import RunError, execute
@@ -40,6 +41,7 @@ from loadgen.targets.readers import open_readers
 from loadgen.units import bytes_text, duration_text
 
 _POLL_S = 5.0
+_EARLY = "flushed early, as asked for: in smaller pieces than usual, which may compress less"
 _LOAD = (Component.LOKI, Component.TEMPO, Component.MIMIR)
 
 Crashed = Callable[[], tuple[str, ...]]
@@ -148,7 +150,12 @@ class Session:
     def _step(self, number: int, kind: Kind, level: float, unit: str, planned: Profile) -> Step:
         what = f"{kind} at {level_text(level, unit)}"
         self.display.phase(f"step {number}", what)
-        planned = planned.model_copy(update={"run": planned.run.model_copy(update={"seed": planned.run.seed + number})})
+        planned = planned.model_copy(
+            update={
+                "run": planned.run.model_copy(update={"seed": planned.run.seed + number}),
+                "verify": planned.verify.model_copy(update={"flush": False}),  # once, after the last step
+            }
+        )
         place = f"{STEPS}/{number:03d}-{kind}-{level:.4g}"
         began_ns = time.time_ns()
         self.crashed()  # what went down between steps is no doing of this one
@@ -206,6 +213,9 @@ class Session:
         if not chosen or not self.target.s3.endpoint or self.stop.requested:
             return capacity
         self.display.phase("S3", "waiting for the data of the steps")
+        early = self.profile.verify.flush
+        for problem in flush_components(self.target) if early else ():
+            self.display.note(problem)
         clock = steady_clock()
         give_up_ns = clock() + round(self.profile.capacity.s3_wait * NS)
         waiting = dict(chosen)
@@ -225,7 +235,8 @@ class Session:
         for signal, step in chosen.items():
             with contextlib.suppress(RunDirError):
                 case = self._case(step)
-                stored.append(stored_of(case.history, case.plan, signal))
+                seen = stored_of(case.history, case.plan, signal)
+                stored.append(replace(seen, note="; ".join(filter(None, (seen.note, _EARLY)))) if early else seen)
         return replace(capacity, stored=tuple(stored))
 
     def _look(self, signal: Signal, step: Step) -> int:

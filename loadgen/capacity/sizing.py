@@ -259,7 +259,7 @@ def _row(size: _Size, times: float, retention_s: float | None, bucket_bytes: flo
     return SizedRow(
         signal=size.signal.value,
         times=times,
-        load_bytes_per_s=(size.plain_bytes_per_s or 0.0) * times,
+        load_bytes_per_s=size.plain_bytes_per_s * times if size.plain_bytes_per_s is not None else None,
         headroom=headroom / times if headroom is not None else None,
         memory_bytes=memory,
         cores=cores,
@@ -293,7 +293,7 @@ def _notes(
     if today.s3_bytes_per_day is None:
         yield (
             f"{name}'s growth in S3 is not known: it takes a target with [s3] and a search after which all data "
-            "reached S3 (verify.flush = true, or a longer verify.s3_wait)"
+            "reached S3 (--flush, or a longer capacity.s3_wait)"
         )
         return
     yield f"{name}'s growth in S3 is that of loadgen's {signal}; yours may compress better or worse"

@@ -23,6 +23,11 @@ def save(folder: Path, capacity: Capacity) -> None:
     write_atomically(folder / FILE, text.encode("utf-8", "replace") + b"\n")
 
 
+def holds_search(folder: Path) -> bool:
+    """Whether this is the folder of a search, and not that of a run."""
+    return (folder / FILE).is_file()
+
+
 def load(folder: Path) -> Capacity:
     """Read a search; RunDirError when there is none, or it is damaged or of another version."""
     path = folder / FILE

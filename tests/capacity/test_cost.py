@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from made_steps import flow, step, usage
 
@@ -27,6 +28,8 @@ def only(costs: tuple[Cost, ...], resource: str, unit: str) -> Cost:
 
 @given(loads=LOADS, slope=FIGURES, idle=FIGURES)
 def test_a_line_without_noise_is_found_as_it_is(loads, slope, idle):
+    # Loads that differ by just the share from which they count as different are told apart by rounding alone.
+    assume(not any(math.isclose(abs(x - y), 0.03 * max(loads)) for x in loads for y in loads))
     steps = [step(n, flow(mb_s=x * 2.0), usage(cores=idle + slope * x * 2.0)) for n, x in enumerate(loads)]
     distinct = []
     for x in loads:

@@ -517,6 +517,17 @@ def test_every_step_is_listed_and_leads_to_its_report(
     assert (first["planned"], first["not accepted"], first["lost"], first["ended"]) == ("1 MB/s", "0 %", "0", "✓ kept")
 
 
+def test_a_step_whose_report_is_not_there_is_no_link(everything: tuple[Capacity, Outcome], tmp_path: Path) -> None:
+    capacity, _ = everything
+    there = capacity.steps[1]
+    (tmp_path / there.folder).mkdir(parents=True)
+    (tmp_path / there.folder / "report.html").touch()
+    table = tables(part(parts_of(*everything, tmp_path), "steps"))[0]
+    assert [cell for cell in (row[0] for row in table.rows) if isinstance(cell, Link)] == [
+        Link(str(there.number), f"{there.folder}/report.html")
+    ]
+
+
 def test_a_push_that_was_taken_at_last_is_not_told_as_refused() -> None:
     again = Refusal("logs", "accepted", 204, 7, "429 rate limited", None)
     silent = Refusal("logs", "discarded", 0, 0, "rate_limited: 12 lines/s", None)

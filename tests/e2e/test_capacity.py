@@ -99,8 +99,9 @@ def search_of(capacity: Capacity, kind: Kind) -> Search:
 def test_limits_at_known_places_are_found_named_and_reported(place: Path) -> None:
     # A bucket of one second's worth hides a rate of a tenth above the limit for ten seconds.
     write_profile(place, seconds=12)
-    Lab.open(place / "lab").up(limits={"loki.rate": LOKI_BYTES_PER_S, "mimir.series": SERIES})
-    done = run(place, "--signal", "logs", "--signal", "metrics", "--out", str(place / "found"))
+    # Nothing would reach S3 by itself in this time.
+    Lab.open(place / "lab").up(flush_age_s=600.0, limits={"loki.rate": LOKI_BYTES_PER_S, "mimir.series": SERIES})
+    done = run(place, "--signal", "logs", "--signal", "metrics", "--flush", "--out", str(place / "found"))
     assert done.returncode == 0, done.stdout + done.stderr
     capacity = load(place / "found")
 
@@ -124,7 +125,7 @@ def test_limits_at_known_places_are_found_named_and_reported(place: Path) -> Non
     assert "limits_config.ingestion_rate_mb" in page and "limits.max_global_series_per_user" in page
     assert json.loads((place / "found" / "sizing.json").read_text())["knees"]
     assert {one.signal for one in capacity.stored} == {"logs", "metrics"}
-    assert all(one.ratio for one in capacity.stored)
+    assert all(one.ratio and "flushed early" in one.note for one in capacity.stored)
     assert (place / "found" / capacity.steps[0].folder / "report.html").is_file()
 
 
@@ -173,6 +174,11 @@ def test_ctrl_c_keeps_the_steps_and_resume_goes_on(place: Path) -> None:
     assert process.returncode == 2 and "--resume" in output and "Traceback" not in output
     first = load(found)
     assert search_of(first, Kind.QUERIES).why is Why.INTERRUPTED and (found / "capacity.html").is_file()
+    (found / "capacity.html").unlink()
+    written = subprocess.run(
+        [sys.executable, "-m", "loadgen", "report", str(found)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert written.returncode == 2 and (found / "capacity.html").is_file(), written.stderr
     again = run(place, "--resume", str(found), "--max-minutes", "0.01")
     assert again.returncode == 2, again.stdout
     second = load(found)
