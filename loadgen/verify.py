@@ -130,7 +130,7 @@ def verify(
         elif signal is Signal.METRICS:
             auditors.append(MetricAuditor(ledger, readers.mimir))
         else:
-            auditors.append(TraceAuditor(ledger, readers.tempo, stop))
+            auditors.append(TraceAuditor(ledger, readers.tempo, clock, sleep, stop))
     engine = _Engine(store, where, clock, sleep, stop, round(settings.patience * NS), 2 * settings.parallel, earlier)
     with ThreadPoolExecutor(settings.parallel, thread_name_prefix="verify") as pool:
         for auditor in auditors:

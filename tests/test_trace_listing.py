@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, cast
 
 from loadgen.model import NS
@@ -10,24 +11,50 @@ from loadgen.reading.traces import Listing
 from loadgen.targets.reading import Reply
 from loadgen.targets.tempo import TempoReader, TraceHit
 
+LATER_NS = 1_000 * NS
+
+
+@dataclass
+class Clock:
+    now_ns: int
+
+    def __call__(self) -> int:
+        return self.now_ns
+
+    def sleep(self, seconds: float) -> None:
+        self.now_ns += round(seconds * NS)
+
 
 class _Searches:
-    def __init__(self) -> None:
+    """Every second holds one trace; a cut-off, if set, hides what is younger than it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
         self.asked: list[tuple[int, int, int]] = []
         self.error = ""
+        self.hidden_s = 0
 
     def search(self, query: str, start_ns: int, end_ns: int, limit: int, listed_spans: int) -> Reply[Any]:
         self.asked.append((start_ns // NS, end_ns // NS, limit))
         at_ns = len(self.asked)
         if self.error:
             return Reply(None, self.error, 503, at_ns, at_ns)
+        if self.clock.now_ns < end_ns + self.hidden_s * NS:
+            return Reply({}, "", 200, self.clock.now_ns, self.clock.now_ns)
+        if self.hidden_s:
+            at_ns = self.clock.now_ns
         one = (start_ns // NS).to_bytes(16, "big")
         return Reply({one: TraceHit(one, 2, (b"b", b"a"))}, "", 200, at_ns, at_ns)
 
 
-def listing(per_s: float = 10) -> tuple[Listing, _Searches]:
-    searches = _Searches()
-    return Listing(cast(TempoReader, searches), "run", per_s), searches
+def listing(
+    per_s: float = 10, hidden_s: int = 0, now_ns: int = LATER_NS, stopped: bool = False
+) -> tuple[Listing, _Searches]:
+    clock = Clock(now_ns)
+    searches = _Searches(clock)
+    searches.hidden_s = hidden_s
+    reader = cast(TempoReader, searches)
+    return Listing(reader, "run", per_s, 110 * NS, clock, clock.sleep, lambda: stopped), searches
 
 
 def test_windows_within_the_same_second_share_one_search() -> None:
@@ -77,3 +104,36 @@ def test_the_first_limit_has_room_for_what_is_expected() -> None:
     made, searches = listing(per_s=9_000)
     made.of(100 * NS, 101 * NS)
     assert searches.asked[0][2] > 9_000
+
+
+def test_nothing_is_hidden_where_the_newest_second_is_listed() -> None:
+    made, searches = listing(now_ns=112 * NS)
+    assert not made.hides(105 * NS) and not made.hides(111 * NS)
+    assert [second for second, _, _ in searches.asked] == [110]
+
+
+def test_a_search_that_leaves_out_the_newest_is_made_again_when_it_hides_nothing_more() -> None:
+    made, searches = listing(now_ns=112 * NS, hidden_s=30)
+    early = made.of(105 * NS, 106 * NS)
+    assert early.value == ({},) and made.hides(106 * NS)
+    settled = made.of(105 * NS, 106 * NS, settled=True)
+    assert settled.value is not None and settled.value[0] and settled.sent_ns >= 136 * NS
+    asked = len(searches.asked)
+    assert made.of(105 * NS, 106 * NS, settled=True).value == settled.value and len(searches.asked) == asked
+
+
+def test_what_is_older_than_any_cut_off_is_not_hidden_and_not_asked_about() -> None:
+    made, searches = listing(now_ns=200 * NS, hidden_s=30)
+    assert not made.hides(106 * NS) and not searches.asked
+
+
+def test_a_search_that_fails_is_no_sign_that_something_is_hidden() -> None:
+    made, searches = listing(now_ns=112 * NS)
+    searches.error = "away"
+    assert not made.hides(106 * NS)
+
+
+def test_a_person_who_wants_the_end_does_not_wait_for_hidden_traces() -> None:
+    made, searches = listing(now_ns=112 * NS, hidden_s=30, stopped=True)
+    assert made.of(105 * NS, 106 * NS, settled=True).value is not None
+    assert searches.clock.now_ns == 112 * NS

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from loadgen.model import NS, Signal
+from loadgen.model import NS, Outcome, Signal
 from loadgen.reading.cases import Case, Found, Ledger, grouped, shortened, unreadable
 from loadgen.signals.traces import SPANS_PER_TRACE, SpanFacts, TraceSource
 from loadgen.targets.reading import Reply, quoted
@@ -21,6 +21,9 @@ _MOST_SPANS = 2_000 * SPANS_PER_TRACE
 _LONGEST_TRACE_NS = NS
 _FAILURES = 3
 _KEPT_SECONDS = 16
+# Tempo 3 leaves the newest 30 s out of every search (query_frontend.query_end_cutoff), whole seconds on top.
+_HIDDEN_NS = 32 * NS
+_PAUSE_S = 1.0
 _SPARE = 1.25
 
 Listed = Mapping[bytes, bytes]
@@ -45,20 +48,55 @@ class Listing:
         reader: of Tempo.
         run: name of the run.
         per_s: traces expected a second; a search for fewer would only be made again with a higher limit.
+        newest_ns: when the newest push of the run was due.
+        clock: epoch nanoseconds.
+        sleep: waits so many seconds, or less.
+        stop: true when a person wants the end.
     """
 
-    def __init__(self, reader: TempoReader, run: str, per_s: float) -> None:
+    def __init__(
+        self,
+        reader: TempoReader,
+        run: str,
+        per_s: float,
+        newest_ns: int,
+        clock: Callable[[], int],
+        sleep: Callable[[float], None],
+        stop: Callable[[], bool],
+    ) -> None:
         self._reader = reader
         self._query = run_query(run)
         self._limit = max(SEARCH_LIMIT, math.ceil(per_s * _SPARE) + SEARCH_LIMIT)
+        self._newest_ns = newest_ns
+        self._clock = clock
+        self._sleep = sleep
+        self._stop = stop
+        self._shows_newest: bool | None = None
         self._seconds: OrderedDict[int, _Second] = OrderedDict()
         self._lock = threading.Lock()
 
-    def of(self, start_ns: int, end_ns: int) -> Reply[tuple[Listed, ...]]:
-        """What is listed in a range, a part each second; its times are of the first and the last of these searches."""
+    def hides(self, end_ns: int) -> bool:
+        """Whether search may leave out for now what was sent before ``end_ns``: it is young, and nothing new is shown.
+
+        A search that shows the newest second of the run hides nothing of it.
+        """
+        if self._clock() >= end_ns + _HIDDEN_NS:
+            return False
+        if self._shows_newest is None:
+            reply = self._second(self._newest_ns // NS)
+            self._shows_newest = bool(reply.value) or reply.value is None
+        return not self._shows_newest
+
+    def of(self, start_ns: int, end_ns: int, settled: bool = False) -> Reply[tuple[Listed, ...]]:
+        """What is listed in a range, a part each second; its times are of the first and the last of these searches.
+
+        With ``settled`` it waits until search hides nothing of the range, and what was listed earlier does not count.
+        """
+        while settled and self._clock() < end_ns + _HIDDEN_NS and not self._stop():
+            self._sleep(_PAUSE_S)
         parts: list[Reply[Listed]] = []
         for second in range(start_ns // NS, max(start_ns // NS + 1, math.ceil(end_ns / NS))):
-            reply = self._second(second)
+            reply = self._second(second, (second + 1) * NS + _HIDDEN_NS if settled else 0)
             if reply.value is None:
                 return Reply(None, reply.error, reply.status, reply.sent_ns, reply.done_ns)
             parts.append(reply)
@@ -75,14 +113,14 @@ class Listing:
         reply = self._search(start_ns, end_ns)
         return reply.failed() if reply.value is None else reply.with_value((reply.value,))
 
-    def _second(self, second: int) -> Reply[Listed]:
+    def _second(self, second: int, not_before_ns: int = 0) -> Reply[Listed]:
         with self._lock:
             kept = self._seconds.setdefault(second, _Second())
             self._seconds.move_to_end(second)
             while len(self._seconds) > _KEPT_SECONDS:
                 self._seconds.popitem(last=False)
         with kept.lock:
-            if kept.reply is not None:
+            if kept.reply is not None and kept.reply.sent_ns >= not_before_ns:
                 return kept.reply
             reply = self._search(second * NS, (second + 1) * NS)
             if reply.value is not None:
@@ -101,14 +139,22 @@ class TraceAuditor:
 
     signal = Signal.TRACES
 
-    def __init__(self, ledger: Ledger, reader: TempoReader, stop: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        reader: TempoReader,
+        clock: Callable[[], int],
+        sleep: Callable[[float], None],
+        stop: Callable[[], bool],
+    ) -> None:
         self._ledger = ledger
         self._reader = reader
         self._stop = stop
         self._source: TraceSource = ledger.plan.traces
         load = self._source.load
         per_s = ledger.plan.users(Signal.TRACES) * load.traces_per_batch / (load.interval_ns / NS)
-        self._listing = Listing(reader, ledger.plan.key.run, per_s)
+        newest_ns = int(ledger.due_ns[-1]) if len(ledger) else 0
+        self._listing = Listing(reader, ledger.plan.key.run, per_s, newest_ns, clock, sleep, stop)
 
     def windows(self) -> Iterator[tuple[Case, ...]]:
         """All cases, in windows of time."""
@@ -130,12 +176,19 @@ class TraceAuditor:
         # What is looked for again may have come in the meantime.
         reply = self._listing.fresh(start_ns, end_ns) if again else self._listing.of(start_ns, end_ns)
         hits = reply.value
+        listed = [hits is not None and self._listed(case, hits) for case in cases]
+        absent = [case.outcome is Outcome.ACCEPTED and not there for case, there in zip(cases, listed, strict=True)]
+        if not again and hits is not None and any(absent) and self._listing.hides(end_ns):
+            # A little patience is cheaper than a query for every trace of half a minute.
+            reply = self._listing.of(start_ns, end_ns, settled=True)
+            hits = reply.value
+            listed = [hits is not None and self._listed(case, hits) for case in cases]
         if hits is None and not again and not any(case.compare for case in cases):
             return unreadable(cases, reply.error, reply.sent_ns, reply.done_ns)
         results: list[Found] = []
         failed = 0
         for place, case in enumerate(cases):
-            found = self._one(case, hits, reply, again)
+            found = self._one(case, hits, listed[place], reply, again)
             results.append(found)
             failed = failed + 1 if found.error else 0
             if failed >= (_FAILURES if hits is not None else 1):
@@ -143,14 +196,21 @@ class TraceAuditor:
                 return results + unreadable(cases[place + 1 :], found.error, found.sent_ns, found.done_ns)
         return results
 
-    def _one(
-        self, case: Case, hits: tuple[Listed, ...] | None, searched: Reply[tuple[Listed, ...]], again: bool
-    ) -> Found:
+    def _listed(self, case: Case, hits: tuple[Listed, ...]) -> bool:
+        """Whether search lists exactly the spans of a batch."""
         ids = [row.tobytes() for row in self._source.trace_ids(case.batch)]
         sent = [b"".join(sorted(row.tobytes() for row in spans)) for spans in self._source.span_ids(case.batch)]
-        listed = hits is not None and all(
-            any(part.get(one) == spans for part in hits) for one, spans in zip(ids, sent, strict=True)
-        )
+        return all(any(part.get(one) == spans for part in hits) for one, spans in zip(ids, sent, strict=True))
+
+    def _one(
+        self,
+        case: Case,
+        hits: tuple[Listed, ...] | None,
+        listed: bool,
+        searched: Reply[tuple[Listed, ...]],
+        again: bool,
+    ) -> Found:
+        ids = [row.tobytes() for row in self._source.trace_ids(case.batch)]
         if not again and not case.compare and case.outcome == "accepted" and listed:
             return Found(case, searched.sent_ns, searched.done_ns, found=case.batch.items)
         facts = self._source.spans(case.batch)
