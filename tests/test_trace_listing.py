@@ -12,6 +12,8 @@ from loadgen.targets.reading import Reply
 from loadgen.targets.tempo import TempoReader, TraceHit
 
 LATER_NS = 1_000 * NS
+NEWEST = (110).to_bytes(16, "big")
+OLDER = (90).to_bytes(16, "big")
 
 
 @dataclass
@@ -26,7 +28,7 @@ class Clock:
 
 
 class _Searches:
-    """Every second holds one trace; a cut-off, if set, hides what is younger than it."""
+    """Every second holds one trace; a cut-off, if set, hides what is younger as Tempo 3 does."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
@@ -40,7 +42,10 @@ class _Searches:
         if self.error:
             return Reply(None, self.error, 503, at_ns, at_ns)
         if self.clock.now_ns < end_ns + self.hidden_s * NS:
-            return Reply({}, "", 200, self.clock.now_ns, self.clock.now_ns)
+            now_ns = self.clock.now_ns
+            if start_ns // NS == now_ns // NS - self.hidden_s:
+                return Reply(None, "start must be before end", 400, now_ns, now_ns)
+            return Reply({OLDER: TraceHit(OLDER, 1, (b"c",))}, "", 200, now_ns, now_ns)
         if self.hidden_s:
             at_ns = self.clock.now_ns
         one = (start_ns // NS).to_bytes(16, "big")
@@ -54,7 +59,7 @@ def listing(
     searches = _Searches(clock)
     searches.hidden_s = hidden_s
     reader = cast(TempoReader, searches)
-    return Listing(reader, "run", per_s, 110 * NS, clock, clock.sleep, lambda: stopped), searches
+    return Listing(reader, "run", per_s, 110 * NS, frozenset([NEWEST]), clock, clock.sleep, lambda: stopped), searches
 
 
 def test_windows_within_the_same_second_share_one_search() -> None:
@@ -115,7 +120,7 @@ def test_nothing_is_hidden_where_the_newest_second_is_listed() -> None:
 def test_a_search_that_leaves_out_the_newest_is_made_again_when_it_hides_nothing_more() -> None:
     made, searches = listing(now_ns=112 * NS, hidden_s=30)
     early = made.of(105 * NS, 106 * NS)
-    assert early.value == ({},) and made.hides(106 * NS)
+    assert early.value == ({OLDER: b"c"},) and made.hides(106 * NS)
     settled = made.of(105 * NS, 106 * NS, settled=True)
     assert settled.value is not None and settled.value[0] and settled.sent_ns >= 136 * NS
     asked = len(searches.asked)
@@ -137,3 +142,8 @@ def test_a_person_who_wants_the_end_does_not_wait_for_hidden_traces() -> None:
     made, searches = listing(now_ns=112 * NS, hidden_s=30, stopped=True)
     assert made.of(105 * NS, 106 * NS, settled=True).value is not None
     assert searches.clock.now_ns == 112 * NS
+
+
+def test_a_search_that_is_refused_where_the_cut_off_falls_onto_its_start_hides_it() -> None:
+    made, _ = listing(now_ns=140 * NS, hidden_s=30)
+    assert made.of(110 * NS, 111 * NS).status == 400 and made.hides(111 * NS)

@@ -21,8 +21,10 @@ _MOST_SPANS = 2_000 * SPANS_PER_TRACE
 _LONGEST_TRACE_NS = NS
 _FAILURES = 3
 _KEPT_SECONDS = 16
-# Tempo 3 leaves the newest 30 s out of every search (query_frontend.query_end_cutoff), whole seconds on top.
+# Tempo 3 leaves the newest 30 s out of every search (query_frontend.query_end_cutoff), whole seconds on top. A range
+# that lies within them is answered with older traces, or with a 400 where the cut-off falls onto its start.
 _HIDDEN_NS = 32 * NS
+_CUT_OFF = 400
 _PAUSE_S = 1.0
 _SPARE = 1.25
 
@@ -49,6 +51,7 @@ class Listing:
         run: name of the run.
         per_s: traces expected a second; a search for fewer would only be made again with a higher limit.
         newest_ns: when the newest push of the run was due.
+        newest: trace ids of it.
         clock: epoch nanoseconds.
         sleep: waits so many seconds, or less.
         stop: true when a person wants the end.
@@ -60,6 +63,7 @@ class Listing:
         run: str,
         per_s: float,
         newest_ns: int,
+        newest: frozenset[bytes],
         clock: Callable[[], int],
         sleep: Callable[[float], None],
         stop: Callable[[], bool],
@@ -68,6 +72,7 @@ class Listing:
         self._query = run_query(run)
         self._limit = max(SEARCH_LIMIT, math.ceil(per_s * _SPARE) + SEARCH_LIMIT)
         self._newest_ns = newest_ns
+        self._newest = newest
         self._clock = clock
         self._sleep = sleep
         self._stop = stop
@@ -76,15 +81,14 @@ class Listing:
         self._lock = threading.Lock()
 
     def hides(self, end_ns: int) -> bool:
-        """Whether search may leave out for now what was sent before ``end_ns``: it is young, and nothing new is shown.
-
-        A search that shows the newest second of the run hides nothing of it.
-        """
+        """Whether search still leaves out what was sent before ``end_ns``: it is young, and the newest is not shown."""
         if self._clock() >= end_ns + _HIDDEN_NS:
             return False
         if self._shows_newest is None:
             reply = self._second(self._newest_ns // NS)
-            self._shows_newest = bool(reply.value) or reply.value is None
+            if reply.value is None:
+                return reply.status == _CUT_OFF
+            self._shows_newest = not self._newest.isdisjoint(reply.value)
         return not self._shows_newest
 
     def of(self, start_ns: int, end_ns: int, settled: bool = False) -> Reply[tuple[Listed, ...]]:
@@ -153,8 +157,9 @@ class TraceAuditor:
         self._source: TraceSource = ledger.plan.traces
         load = self._source.load
         per_s = ledger.plan.users(Signal.TRACES) * load.traces_per_batch / (load.interval_ns / NS)
-        newest_ns = int(ledger.due_ns[-1]) if len(ledger) else 0
-        self._listing = Listing(reader, ledger.plan.key.run, per_s, newest_ns, clock, sleep, stop)
+        last = ledger.case(len(ledger) - 1).batch
+        newest = frozenset(row.tobytes() for row in self._source.trace_ids(last))
+        self._listing = Listing(reader, ledger.plan.key.run, per_s, last.due_ns, newest, clock, sleep, stop)
 
     def windows(self) -> Iterator[tuple[Case, ...]]:
         """All cases, in windows of time."""
@@ -177,8 +182,9 @@ class TraceAuditor:
         reply = self._listing.fresh(start_ns, end_ns) if again else self._listing.of(start_ns, end_ns)
         hits = reply.value
         listed = [hits is not None and self._listed(case, hits) for case in cases]
-        absent = [case.outcome is Outcome.ACCEPTED and not there for case, there in zip(cases, listed, strict=True)]
-        if not again and hits is not None and any(absent) and self._listing.hides(end_ns):
+        absent = any(case.outcome is Outcome.ACCEPTED and not there for case, there in zip(cases, listed, strict=True))
+        told = hits is not None or reply.status == _CUT_OFF
+        if not again and told and absent and self._listing.hides(end_ns):
             # A little patience is cheaper than a query for every trace of half a minute.
             reply = self._listing.of(start_ns, end_ns, settled=True)
             hits = reply.value
