@@ -284,6 +284,53 @@ def test_of_two_items_of_one_batch_the_late_one_is_late_and_the_lost_one_is_miss
     assert now_ns < row.late_absent_ns < now_ns + 3 * NS
 
 
+def fetched(bench: Bench) -> list[bytes]:
+    """Traces that are fetched by id from now on."""
+    lookup, asked = bench.stack.tempo.trace, list[bytes]()
+
+    def trace(trace_id: bytes) -> Reply[Any]:
+        asked.append(trace_id)
+        return lookup(trace_id)
+
+    bench.stack.tempo.trace = trace  # type: ignore[method-assign]
+    return asked
+
+
+def test_what_search_lists_at_the_second_attempt_is_not_fetched_by_id(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, small_plan(verify={"sample": 0}))
+    asked, search, failed = fetched(bench), bench.stack.tempo.search, set[int]()
+
+    def once_refused(query: str, start_ns: int, *rest: Any, **options: Any) -> Reply[Any]:
+        if start_ns not in failed:
+            failed.add(start_ns)
+            return Reply(None, "too many requests", 429, 0, 0)
+        return search(query, start_ns, *rest, **options)
+
+    bench.stack.tempo.search = once_refused  # type: ignore[method-assign]
+    bench.verify()
+    assert failed and not asked and not bench.wrong()
+
+
+def test_what_search_hides_for_half_a_minute_is_waited_for_and_only_the_lost_is_fetched_by_id(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, small_plan(verify={"sample": 0}))
+    # The load has just ended.
+    bench.time.now_ns = bench.plan.traces.batch(1, BATCHES - 1).due_ns + 3 * NS
+    for key in [key for key in bench.receipts if key[0] is Signal.TRACES]:
+        bench.set(*key, done_ns=bench.plan.traces.batch(*key[1:]).due_ns + NS)
+    lost = [row.tobytes() for row in bench.plan.traces.trace_ids(bench.batch(Signal.TRACES))]
+    for one in lost:
+        del bench.stack.spans[one]
+    asked, search = fetched(bench), bench.stack.tempo.search
+
+    def cut_off(query: str, start_ns: int, end_ns: int, *rest: Any, **options: Any) -> Reply[Any]:
+        reply = search(query, start_ns, end_ns, *rest, **options)
+        return reply if end_ns <= bench.time.now_ns - 30 * NS else reply.with_value({})
+
+    bench.stack.tempo.search = cut_off  # type: ignore[method-assign]
+    bench.verify()
+    assert bench.wrong() == [("traces", 1, 3)] and set(asked) == set(lost)
+
+
 @pytest.mark.parametrize("for_ever", [False, True])
 def test_a_lookup_that_finds_nothing_of_what_search_lists_does_not_prove_it_late(
     compared: Bench, for_ever: bool

@@ -155,6 +155,7 @@ class TraceAuditor:
         self._reader = reader
         self._stop = stop
         self._source: TraceSource = ledger.plan.traces
+        self._short: set[tuple[int, int]] = set()
         load = self._source.load
         per_s = ledger.plan.users(Signal.TRACES) * load.traces_per_batch / (load.interval_ns / NS)
         last = ledger.case(len(ledger) - 1).batch
@@ -173,8 +174,8 @@ class TraceAuditor:
     def look(self, cases: Sequence[Case], again: bool) -> list[Found]:
         """Search for all traces of a window, then fetch those that are to be compared or that search did not settle.
 
-        Search settles a trace when it lists exactly the spans that were sent, by id: a span that came twice does not
-        make up for a lost one.
+        Search settles a batch when it lists exactly the spans that were sent, by id: a span that came twice does not
+        make up for a lost one. It does not settle one of which something was missing by id before.
         """
         start_ns = cases[0].batch.due_ns
         end_ns = max(case.batch.due_ns for case in cases) + self._source.load.interval_ns + _LONGEST_TRACE_NS
@@ -194,7 +195,7 @@ class TraceAuditor:
         results: list[Found] = []
         failed = 0
         for place, case in enumerate(cases):
-            found = self._one(case, hits, listed[place], reply, again)
+            found = self._one(case, hits, listed[place], reply)
             results.append(found)
             failed = failed + 1 if found.error else 0
             if failed >= (_FAILURES if hits is not None else 1):
@@ -214,10 +215,10 @@ class TraceAuditor:
         hits: tuple[Listed, ...] | None,
         listed: bool,
         searched: Reply[tuple[Listed, ...]],
-        again: bool,
     ) -> Found:
         ids = [row.tobytes() for row in self._source.trace_ids(case.batch)]
-        if not again and not case.compare and case.outcome == "accepted" and listed:
+        key = (case.batch.user, case.batch.n)
+        if listed and not case.compare and case.outcome is Outcome.ACCEPTED and key not in self._short:
             return Found(case, searched.sent_ns, searched.done_ns, found=case.batch.items)
         facts = self._source.spans(case.batch)
         tally = Tally()
@@ -232,6 +233,8 @@ class TraceAuditor:
             compare_spans(expected, reply.value, tally)
             if hits is not None and reply.value and not any(trace_id in part for part in hits):
                 tally.unlisted += 1
+        if tally.found < case.batch.items:
+            self._short.add(key)  # from now on only what is read by id counts
         detail = tally.detail
         if listed and tally.found < case.batch.items:
             detail = shortened(f"search lists all of it; {detail}")
