@@ -23,6 +23,8 @@ def flush_components(target: Target) -> tuple[str, ...]:
         client = HttpClient(base, login, timeout_s=30.0)
         answer = client.post(path, b"", {})
         client.close()
-        if not answer.ok:
+        if answer.status == 404 and name == "Tempo":
+            problems.append("Tempo was not flushed: Tempo 3 cannot be asked, it writes a block when it is old enough")
+        elif not answer.ok:
             problems.append(f"{name} was not flushed: {answer.error}")
     return tuple(problems)
