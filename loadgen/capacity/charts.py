@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,12 +133,16 @@ def _latency(search: Search, steps: Sequence[Step], objectives: Objectives | Non
 def _latency_row(
     search: Search, steps: Sequence[Step], title: str, lines: Sequence[_Line], limits: Sequence[tuple[float, str]]
 ) -> Row:
-    """Bounds of the same value share one line."""
+    texts = tuple((value, f"{names} bound {duration_text(value)}") for value, names in _shared(limits))
+    return _row(search, steps, title, lines, "%{y:.3s}s", log=True, limits=texts)
+
+
+def _shared(limits: Iterable[tuple[float, str]]) -> list[tuple[float, str]]:
+    """Bounds of the same value share one line, and one label."""
     names: dict[float, list[str]] = {}
     for value, name in limits:
         names.setdefault(value, []).append(name)
-    texts = [(value, f"{' and '.join(name)} bound {duration_text(value)}") for value, name in names.items()]
-    return _row(search, steps, title, lines, "%{y:.3s}s", log=True, limits=tuple(texts))
+    return [(value, " and ".join(these)) for value, these in names.items()]
 
 
 def _loss(search: Search, steps: Sequence[Step], objectives: Objectives | None) -> list[Row]:
@@ -168,10 +172,11 @@ def _cost(capacity: Capacity, search: Search, steps: Sequence[Step]) -> list[Row
         memory.append(_Line(component, colour, _use(component, "memory_bytes")))
         bounds = [value for step in steps if (value := used(step, component, "memory_limit_bytes"))]
         if bounds:
-            limits.append((max(bounds), plain(f"{component} may use {bytes_text(max(bounds))}")))
+            limits.append((max(bounds), component))
+    texts = tuple((value, plain(f"{names} may use {bytes_text(value)}")) for value, names in _shared(limits))
     return [
         _row(search, steps, "CPU cores", cores, "%{y:.3g} cores"),
-        _row(search, steps, "memory", memory, "%{y:.3s}B", suffix="B", limits=tuple(limits)),
+        _row(search, steps, "memory", memory, "%{y:.3s}B", suffix="B", limits=texts),
     ]
 
 

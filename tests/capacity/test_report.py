@@ -396,6 +396,16 @@ def test_an_axis_has_a_few_readable_ticks_whatever_its_span(levels: tuple[float,
     assert len(set(axis["ticktext"])) == len(axis["ticktext"])
 
 
+def test_components_that_may_use_the_same_memory_share_one_label() -> None:
+    search = Search(Kind.ALL, "times", 4, Why.CEILING, 2.0)
+    steps = [a_step(i + 1, Kind.ALL, float(i + 1)) for i in range(2)]
+    steps = [replace(step, usage=tuple(replace(one, memory_limit_bytes=1.6e9) for one in step.usage)) for step in steps]
+    chart = search_chart(a_capacity([search], steps), search)
+    assert chart is not None
+    labels = [note["text"] for note in chart.figure["layout"]["annotations"] if "may use" in note["text"]]
+    assert len(labels) == 1 and labels[0].count(" and ") >= 1 and labels[0].endswith("may use 1.6 GB")
+
+
 def test_a_profile_that_cannot_be_read_costs_only_the_bounds() -> None:
     steps = logs_steps()
     capacity = a_capacity([logs_search()], steps, profile={"nonsense": {"a": 1}})
