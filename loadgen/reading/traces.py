@@ -195,7 +195,7 @@ class TraceAuditor:
         results: list[Found] = []
         failed = 0
         for place, case in enumerate(cases):
-            found = self._one(case, hits, listed[place], reply)
+            found = self._one(case, listed[place], reply)
             results.append(found)
             failed = failed + 1 if found.error else 0
             if failed >= (_FAILURES if hits is not None else 1):
@@ -209,17 +209,12 @@ class TraceAuditor:
         sent = [b"".join(sorted(row.tobytes() for row in spans)) for spans in self._source.span_ids(case.batch)]
         return all(any(part.get(one) == spans for part in hits) for one, spans in zip(ids, sent, strict=True))
 
-    def _one(
-        self,
-        case: Case,
-        hits: tuple[Listed, ...] | None,
-        listed: bool,
-        searched: Reply[tuple[Listed, ...]],
-    ) -> Found:
-        ids = [row.tobytes() for row in self._source.trace_ids(case.batch)]
+    def _one(self, case: Case, listed: bool, searched: Reply[tuple[Listed, ...]]) -> Found:
         key = (case.batch.user, case.batch.n)
         if listed and not case.compare and case.outcome is Outcome.ACCEPTED and key not in self._short:
             return Found(case, searched.sent_ns, searched.done_ns, found=case.batch.items)
+        hits = searched.value
+        ids = [row.tobytes() for row in self._source.trace_ids(case.batch)]
         facts = self._source.spans(case.batch)
         tally = Tally()
         done_ns = searched.done_ns

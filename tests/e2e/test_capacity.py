@@ -183,9 +183,8 @@ def test_ctrl_c_keeps_the_steps_and_resume_goes_on(place: Path) -> None:
     assert again.returncode == 2, again.stdout
     second = load(found)
     assert second.steps == first.steps
-    assert [(one.kind, one.why) for one in second.searches] == [
-        (Kind.QUERIES, Why.MINUTES)
-    ]  # no kind that nobody asked for
+    # No kind that nobody asked for.
+    assert [(one.kind, one.why) for one in second.searches] == [(Kind.QUERIES, Why.MINUTES)]
 
 
 def test_a_stack_that_is_failing_already_is_not_loaded(place: Path) -> None:
