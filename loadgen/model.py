@@ -81,11 +81,19 @@ class RunKey:
         run: name of the run; it is a label of every stream and series and an attribute of every span.
         seed: seed of all pseudo-random content.
         began_ns: the moment that all due times count from; also the zero of counters.
+        series_of: the run whose series the samples go on, when it is another one: runs in a row need not make new
+            series each. Only the label of series follows it.
     """
 
     run: str
     seed: int
     began_ns: int
+    series_of: str = ""
+
+    @property
+    def series_run(self) -> str:
+        """The value of the label ``run`` of series."""
+        return self.series_of or self.run
 
 
 @dataclass(frozen=True, slots=True)

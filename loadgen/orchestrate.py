@@ -84,13 +84,16 @@ def execute(
     disruptor: Disruptor | None = None,
     environment: dict[str, str] | None = None,
     workers: RemoteWorkers | None = None,
+    series_of: str = "",
 ) -> Judgement:
     """Run a profile against a target and judge it; with ``workers``, the load is theirs and begins when they are there.
+
+    Samples go on with the series of the run ``series_of``, if one is named.
 
     Raises RunError when the load could not begin, RunDirError when nothing can be stored.
     """
     clock = steady_clock()
-    info = new_info(RunKey(run_name, profile.run.seed, 0), profile, target, target_source)
+    info = new_info(RunKey(run_name, profile.run.seed, 0, series_of), profile, target, target_source)
     interrupt.next_phase()
     run = RunDir.create(out, info)
     watcher = S3Watcher(target.s3, run, clock, clock())
@@ -165,7 +168,7 @@ def _load(
             timeline = Timeline(
                 profile.faults,
                 disruptor,
-                lambda component: ping(readers, component, run.info().key.run),
+                lambda component: ping(readers, component, run.info().key),
                 clock,
                 lambda s: time.sleep(max(0.0, s)),
                 over,

@@ -12,7 +12,7 @@ from loadgen.model import MS, NS, Component, QueryTiming, Signal
 from loadgen.plan import Plan
 from loadgen.reading.traces import run_query
 from loadgen.targets.readers import Readers
-from loadgen.targets.reading import Reply, selector
+from loadgen.targets.reading import Reply, quoted, selector
 
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
 # Points of a range query; Prometheus and Loki refuse more than 11,000 a series.
@@ -150,7 +150,7 @@ def _loki(plan: Plan, now_ns: int, grafana: bool) -> list[Panel]:
 
 
 def _mimir(plan: Plan, now_ns: int, grafana: bool) -> list[Panel]:
-    run = selector(run=plan.key.run)
+    run = _series(plan)
     # A rate needs several samples in its window.
     window = max(_MINUTE_S, -(-4 * plan.metrics.load.interval_ns // NS))
 
@@ -206,6 +206,14 @@ def _mimir(plan: Plan, now_ns: int, grafana: bool) -> list[Panel]:
         }
         made.append(_by_grafana(Component.MIMIR, "requests panel", query, _HOUR_S, now_ns))
     return made
+
+
+def _series(plan: Plan) -> str:
+    """Selects the series of a run, and not those that only the runs before it had, whose series it goes on."""
+    key, users = plan.key, plan.users(Signal.METRICS)
+    if not key.series_of:
+        return selector(run=key.run)
+    return f"{{run={quoted(key.series_run)}, instance=~{quoted(plan.metrics.instances(users))}}}"
 
 
 def _tempo(plan: Plan, now_ns: int, grafana: bool, trace_id: bytes, trace_seen: bool) -> list[Panel]:

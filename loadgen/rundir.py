@@ -185,7 +185,12 @@ class RunDir:
         path = self.path / "run.json"
         try:
             raw = json.loads(path.read_bytes())
-            key = RunKey(str(raw["key"]["run"]), int(raw["key"]["seed"]), int(raw["key"]["began_ns"]))
+            key = RunKey(
+                str(raw["key"]["run"]),
+                int(raw["key"]["seed"]),
+                int(raw["key"]["began_ns"]),
+                str(raw["key"].get("series_of", "")),
+            )
             return RunInfo(
                 key=key,
                 profile=dict(raw["profile"]),

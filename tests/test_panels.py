@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from fake_stack import BEGAN_NS, small_plan
+from scripted import Reply, scripted
 
 from loadgen.config import Target
 from loadgen.model import NS, Component, QueryTiming
 from loadgen.panels import panels, step_s
+from loadgen.plan import plan_of
 from loadgen.targets.readers import Readers, open_readers
 
 NOW_NS = BEGAN_NS + 3600 * NS
@@ -46,6 +50,21 @@ def test_components_take_turns_and_the_order_is_fixed() -> None:
 def test_components_without_load_have_no_panels() -> None:
     made = panels(small_plan(logs={"users": 0}, traces={"users": 0}), readers(), NOW_NS)
     assert {panel.component for panel in made} == {Component.MIMIR}
+
+
+def test_viewers_of_a_run_that_goes_on_with_series_ask_for_those_of_its_own_users() -> None:
+    plan = small_plan(logs={"users": 0}, traces={"users": 0}, metrics={"users": 12})
+    with scripted(Reply(200, b"{}")) as server:
+        target = Target.model_validate({"via": "direct", "mimir": {"url": server.url}})
+        r = open_readers(target, time.time_ns, None, 1.0, "probe")
+        for key in (plan.key, replace(plan.key, series_of="before")):
+            for panel in panels(plan_of(key, plan.profile), r, NOW_NS):
+                panel.ask(r, NOW_NS)
+    asked = [parse_qs(urlsplit(one.path).query).get("query", [""])[0] for one in server.requests]
+    asked = [text for text in asked if text]
+    own, then = asked[: len(asked) // 2], asked[len(asked) // 2 :]
+    assert own and all('{run="run1"}' in text for text in own)
+    assert all('{run="before", instance=~"host-(000[0-0][0-9]|0001[0-1])"}' in text for text in then)
 
 
 def test_direct_reading_has_no_panels_of_grafanas_own_api() -> None:

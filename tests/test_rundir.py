@@ -7,9 +7,15 @@ from loadgen.model import FaultWindow, Objective, Result, RunKey, StackSample, V
 from loadgen.rundir import RunDir, RunDirError, RunInfo
 
 
-def info(name: str = "r1") -> RunInfo:
+def info(name: str = "r1", series_of: str = "") -> RunInfo:
     return RunInfo(
-        RunKey(name, 1, 2), {"run": {}}, ("logs.loss",), {"name": "x"}, "lab", {"loki": "embedded"}, {"loadgen": "0"}
+        RunKey(name, 1, 2, series_of),
+        {"run": {}},
+        ("logs.loss",),
+        {"name": "x"},
+        "lab",
+        {"loki": "embedded"},
+        {"loadgen": "0"},
     )
 
 
@@ -24,6 +30,15 @@ def run(tmp_path):
 
 def test_what_is_stored_of_a_run_comes_back(run):
     assert run.info() == info()
+
+
+def test_whose_series_a_run_goes_on_with_comes_back_and_older_runs_went_on_with_none(tmp_path):
+    run = RunDir.create(tmp_path / "run", info("r2", series_of="r1"))
+    assert run.info().key.series_run == "r1"
+    stored = json.loads((run.path / "run.json").read_text())
+    del stored["key"]["series_of"]
+    (run.path / "run.json").write_text(json.dumps(stored))
+    assert run.info().key.series_run == "r2"
 
 
 def test_rows_of_parts_and_of_the_whole_file_are_read_together(run):

@@ -86,7 +86,15 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
 class Bench:
     """One run of a few seconds' data, pushed at once."""
 
-    def __init__(self, servers: Servers, path: Path, sample: float = 1.0, via: str = "grafana") -> None:
+    def __init__(
+        self,
+        servers: Servers,
+        path: Path,
+        sample: float = 1.0,
+        via: str = "grafana",
+        earlier_s: int = 0,
+        series_of: str = "",
+    ) -> None:
         self.servers = servers
         self.target = servers.target.model_copy(update={"via": via})
         profile = parse_profile(
@@ -99,7 +107,7 @@ class Bench:
             "test",
         )
         now_ns = time.time_ns()
-        key = RunKey(f"lab{now_ns}", 1, now_ns // MS * MS - (SECONDS + 2) * NS)
+        key = RunKey(f"lab{now_ns}", 1, now_ns // MS * MS - (SECONDS + 2 + earlier_s) * NS, series_of)
         self.plan: Plan = plan_of(key, profile)
         self.run = RunDir.create(path / "run", RunInfo(key, {}, (), {}, "test", {}, {}))
 
@@ -165,6 +173,25 @@ def test_everything_pushed_is_found_again(servers: Servers, tmp_path: Path, samp
     queries, _ = bench.run.rows("queries")
     assert len(queries) == summary.queries and queries["ok"].all()
     assert set(queries["via"]) == {via} and set(queries["source"]) == {"verify"}
+
+
+@pytest.mark.parametrize("sample", [1.0, 0.0])
+def test_a_run_that_goes_on_with_the_series_of_the_one_before_is_judged_by_its_own_samples(
+    servers: Servers, tmp_path: Path, sample: float
+) -> None:
+    first = Bench(servers, tmp_path / "1", sample, earlier_s=SECONDS + 2)
+    first.push()
+    then = Bench(servers, tmp_path / "2", sample, series_of=first.plan.key.run)
+    then.spoil(Signal.METRICS, "lose")
+    receipts = then.push()
+    summary = then.verify()
+    assert then.counts() == {**CLEAN, "metrics": {"missing": 1}}
+    assert sum(one.found for one in summary.signals) == sum(receipt.items for receipt in receipts) - 1
+    first.verify()
+    assert first.counts() == CLEAN
+    readers = open_readers(then.target, time.time_ns, None, 10.0, "viewer")
+    of_both = f'count(last_over_time({{run="{first.plan.key.run}"}}[1m]))'
+    assert [point.value for point in readers.mimir.instant(of_both, time.time_ns() // MS).value or ()] == [96.0]
 
 
 @pytest.mark.parametrize("sample", [1.0, 0.0])

@@ -139,7 +139,7 @@ class MimirBlocks:
         counts = series_counts(
             index.size_bytes,
             lambda offset, length: asking.read(index.key, offset, length),
-            ("run", wanted.plan.key.run),
+            ("run", wanted.plan.key.series_run),
             "instance",
             self._users,
         )

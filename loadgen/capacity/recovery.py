@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from loadgen.clock import Clock
 from loadgen.config import Profile, Target
-from loadgen.model import NS, Signal
+from loadgen.model import NS, RunKey, Signal
 from loadgen.targets.preflight import check_reachable
 from loadgen.targets.readers import open_readers, ping
 from loadgen.units import duration_text
 
 _EVERY_S = 2.0
-_RUN = "none"
+_NO_RUN = RunKey("none", 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ def problems_of(target: Target, profile: Profile, signals: Collection[Signal], c
     texts = []
     for signal in signals:
         began_ns = clock()
-        error = ping(readers, signal.component, _RUN)
+        error = ping(readers, signal.component, _NO_RUN)
         took_s, limit_s = (clock() - began_ns) / NS, profile.objectives.of(signal).query_p99
         if error:
             texts.append(f"{signal.component} does not answer a simple query: {error}")

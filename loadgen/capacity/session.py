@@ -99,10 +99,10 @@ class Session:
     Attributes:
         profile, target, source: as in a run.
         folder: of the search.
-        name: of the search. Steps that raise series or streams all go by this name, so that those of one step go on in
-            the next: new ones for each would pile up in memory, and against the limits on how many there are. What
-            they send differs by their seed. Other steps have names of their own, so that their viewers do not look
-            at ever more data.
+        name: of the search. The series of all steps go by this name, so that those of one step go on in the next: new
+            ones for each would pile up in memory, and against the limit on how many there are. Steps that raise
+            streams do the same with their streams. What they send differs by their seed. Everything else goes by a
+            name of its step, so that viewers do not look at ever more data.
         display, stop: of the terminal.
         crashed: see `Crashed`; the lab's keeper knows it, elsewhere the components' own start times tell.
     """
@@ -165,9 +165,10 @@ class Session:
                 self.target,
                 self.source,
                 self.folder / place,
-                self.name if unit in ("series", "streams", "times") else new_run_name(began_ns),
+                self.name if unit == "streams" else new_run_name(began_ns),
                 _StepDisplay(self.display, what),
                 self.stop,
+                series_of=self.name,
             )
         except RunError as problem:
             if self.stop.requested:

@@ -43,7 +43,7 @@ class MetricAuditor:
         self._ledger = ledger
         self._reader = reader
         self._source: MetricSource = ledger.plan.metrics
-        self._run = ledger.plan.key.run
+        self._run = ledger.plan.key.series_run
 
     def windows(self) -> Iterator[tuple[Case, ...]]:
         """All cases: some instances at a time, each set in windows of time."""

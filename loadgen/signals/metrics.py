@@ -41,6 +41,7 @@ MEAN_S = 0.25
 BLOCK = 16
 _COUNTERS, _GAUGES = 4, 4
 _SINE_STEPS = 1 << 14
+_MOST_USERS = 100_000  # what five digits can number
 _KEPT_SERIES = 16
 _PERIODS_MS = (60_000, 120_000, 300_000, 600_000)
 
@@ -135,6 +136,22 @@ class MetricSource:
     def instance(self, user: int) -> str:
         """The value of the label ``instance``, which tells the series of one user from those of others."""
         return f"host-{user:05d}"
+
+    def instances(self, users: int) -> str:
+        """A regular expression for the label ``instance`` of the first ``users`` users (1 to 100,000) and no others.
+
+        It says which digits, not which names: a query by GET would not have room for thousands of these.
+        """
+        if not 1 <= users <= _MOST_USERS:
+            raise ValueError(f"{users} users: 1 to {_MOST_USERS:,} can be told from others")
+        # Below 00420 are 000xx … 003xx, then 0040x and 0041x.
+        digits = f"{users:05d}" if users < _MOST_USERS else ""
+        parts = [
+            f"{digits[:place]}[0-{int(digit) - 1}]{'[0-9]' * (4 - place)}"
+            for place, digit in enumerate(digits)
+            if digit > "0"
+        ]
+        return f"host-({'|'.join(parts) or '[0-9]{5}'})"
 
     def times_ms(self, batch: Batch) -> NDArray[np.int64]:
         """The times of the batch's samples, ascending, the same for every series."""
@@ -235,7 +252,7 @@ class MetricSource:
             ("instance", self.instance(user)),
             ("job", "loadgen"),
             *bound,
-            ("run", self.key.run),
+            ("run", self.key.series_run),
             ("series", f"{index:05d}"),
         )
 

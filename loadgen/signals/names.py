@@ -12,11 +12,12 @@ _RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
 def checked(key: RunKey) -> RunKey:
-    """The key itself. Raises ValueError if the run's name cannot stand unquoted in labels and lines."""
-    if not _RUN.fullmatch(key.run):
-        raise ValueError(
-            f"run name {key.run!r}: use 1 to 63 letters, digits, '.', '_' and '-', beginning with a letter or digit"
-        )
+    """The key itself. Raises ValueError if a run's name in it cannot stand unquoted in labels and lines."""
+    for name in (key.run, key.series_run):
+        if not _RUN.fullmatch(name):
+            raise ValueError(
+                f"run name {name!r}: use 1 to 63 letters, digits, '.', '_' and '-', beginning with a letter or digit"
+            )
     return key
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from loadgen.config import Target
-from loadgen.model import MS, NS, Component
+from loadgen.model import MS, NS, Component, RunKey
 from loadgen.targets.grafana import GrafanaReader
 from loadgen.targets.http import HttpClient
 from loadgen.targets.loki import LokiReader
@@ -102,7 +102,7 @@ def proxy_path(uid: str) -> str:
     return f"/api/datasources/proxy/uid/{quote(uid, safe='')}"
 
 
-def ping(readers: Readers, component: Component, run: str, now_ns: int = 0) -> str:
+def ping(readers: Readers, component: Component, key: RunKey, now_ns: int = 0) -> str:
     """One small query of a run's data; empty when it works, else what is wrong.
 
     Only Loki, Tempo and Mimir can be asked. It looks at the last minute before ``now_ns`` (0: the present).
@@ -110,11 +110,11 @@ def ping(readers: Readers, component: Component, run: str, now_ns: int = 0) -> s
     at_ns = now_ns or time.time_ns()
     reply: Reply[Any]
     if component is Component.LOKI:
-        reply = readers.loki.newest(selector(run=run), at_ns - 60 * NS, at_ns, 1)
+        reply = readers.loki.newest(selector(run=key.run), at_ns - 60 * NS, at_ns, 1)
     elif component is Component.TEMPO:
-        reply = readers.tempo.first_hits(f"{{ resource.loadgen.run = {quoted(run)} }}", at_ns - 60 * NS, at_ns, 1)
+        reply = readers.tempo.first_hits(f"{{ resource.loadgen.run = {quoted(key.run)} }}", at_ns - 60 * NS, at_ns, 1)
     elif component is Component.MIMIR:
-        reply = readers.mimir.instant(f"count({selector(run=run)})", at_ns // MS)
+        reply = readers.mimir.instant(f"count({selector(run=key.series_run)})", at_ns // MS)
     else:
         return f"{component} has no data to ask for"
     return reply.error

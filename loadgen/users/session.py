@@ -115,7 +115,7 @@ class _Session:
         if isinstance(runner, WorkerRunner):
             options = self.options
             target = worker_target(self._own_target, options.loadgen_target_source, options.loadgen_target)
-            key = RunKey(options.loadgen_run, options.loadgen_seed, options.loadgen_began_ns)
+            key = RunKey(options.loadgen_run, options.loadgen_seed, options.loadgen_began_ns, options.loadgen_series_of)
             profile = parse_profile(options.loadgen_profile, "profile of the master")
             self.recorder = Recorder(self._to_master)
             self._begin(Load(key, profile, target, self.recorder, runner.worker_index, options.loadgen_workers))
@@ -152,6 +152,7 @@ class _Session:
                 loadgen_run=key.run,
                 loadgen_seed=key.seed,
                 loadgen_began_ns=key.began_ns,
+                loadgen_series_of=key.series_of,
                 loadgen_workers=workers,
                 loadgen_profile=profile.model_dump(mode="json"),
                 loadgen_target=target.without_secrets(),

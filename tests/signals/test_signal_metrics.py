@@ -1,8 +1,9 @@
 import math
+import re
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from loadgen.model import MS, NS, RunKey
@@ -53,6 +54,30 @@ def test_label_sets_are_sorted_and_unique_over_all_instances() -> None:
     everything = [labels for user in range(5) for labels in source.series(user)]
     assert len(set(everything)) == 350
     assert all(list(labels) == sorted(labels) for labels in everything)
+
+
+def test_a_run_that_goes_on_with_the_series_of_another_sends_the_same_series_with_other_values() -> None:
+    load = MetricLoad(40, NS)
+    first, then = MetricSource(KEY, load), MetricSource(RunKey("r2", 8, KEY.began_ns, "r"), load)
+    assert then.series(3) == first.series(3) != MetricSource(RunKey("r2", 8, KEY.began_ns), load).series(3)
+    assert then.values(then.batch(3, 5)).tolist() != first.values(first.batch(3, 5)).tolist()
+
+
+@settings(max_examples=300, deadline=None)
+@given(users=st.integers(1, 100_000), other=st.integers(0, 99_999))
+@example(users=100_000, other=99_999)
+@example(users=1, other=0)
+def test_instances_are_those_of_the_first_users_and_no_others(users: int, other: int) -> None:
+    source = MetricSource(KEY, MetricLoad(1, NS))
+    pattern = re.compile(source.instances(users))
+    for user in {0, users - 1, min(users, 99_999), other}:
+        assert bool(pattern.fullmatch(source.instance(user))) is (user < users)
+
+
+@pytest.mark.parametrize("users", [0, 100_001])
+def test_a_number_of_users_that_names_cannot_tell_is_refused(users: int) -> None:
+    with pytest.raises(ValueError, match="100,000"):
+        MetricSource(KEY, MetricLoad(1, NS)).instances(users)
 
 
 @pytest.mark.parametrize("series", [1, 4, 5, 15, 16, 17, 31, 32, 100])

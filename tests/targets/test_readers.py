@@ -16,7 +16,7 @@ from scripted import Reply as Answer
 from scripted import Request, free_port, scripted
 
 from loadgen.config import Target
-from loadgen.model import NS, Component, QueryTiming
+from loadgen.model import NS, Component, QueryTiming, RunKey
 from loadgen.targets.http import Answer as HttpAnswer
 from loadgen.targets.http import HttpClient
 from loadgen.targets.loki import LokiReader
@@ -107,6 +107,12 @@ def test_no_failure_is_an_empty_success(question: str, trouble: str) -> None:
     assert timings and not timings[-1].ok and timings[-1].detail
 
 
+def test_a_ping_of_mimir_asks_for_the_series_that_the_run_goes_on_with() -> None:
+    with scripted(prometheus("vector", [])) as server:
+        ping(readers(server.url, "direct"), Component.MIMIR, RunKey("r2", 1, 0, "r1"), 3600 * NS)
+    assert parse_qs(urlsplit(server.requests[0].path).query)["query"] == ['count({run="r1"})']
+
+
 def test_refused_connection_is_an_error_value() -> None:
     reply = readers(f"http://127.0.0.1:{free_port()}").loki.labels(0, NS)
     assert reply.value is None and reply.status == 0 and "connection refused" in reply.error
@@ -123,11 +129,11 @@ def test_timing_names_component_kind_way_and_range() -> None:
 
 
 def test_paths_through_grafana_and_directly() -> None:
-    vector = prometheus("vector", [])
+    vector, key = prometheus("vector", []), RunKey("r1", 1, 0)
     with scripted(vector) as server:
         for via in ("grafana", "direct"):
             for component in (Component.LOKI, Component.MIMIR, Component.TEMPO):
-                ping(readers(server.url, via), component, "r1", 3600 * NS)
+                ping(readers(server.url, via), component, key, 3600 * NS)
     paths = [urlsplit(request.path).path for request in server.requests]
     assert paths == [
         "/api/datasources/proxy/uid/loki/loki/api/v1/query_range",
