@@ -96,7 +96,8 @@ class Meta:
 class Index:
     """Trace ids (16 bytes each, sorted, in one string) and the string values of resource attributes.
 
-    A resource attribute that is missing from ``resources`` occurs nowhere in the block; None means "too many to list".
+    A resource attribute that is missing from ``resources`` occurs nowhere in the block; None means that its values are
+    not listed: too many, or not all of them text.
     """
 
     ids: bytes
@@ -323,15 +324,19 @@ class BlockCache:
 
 def _resource_values(views: Iterable[TraceView]) -> dict[str, frozenset[str] | None]:
     values: dict[str, set[str]] = {}
+    unlisted: set[str] = set()
     for scope in {span.scope for view in views for span in view.spans}:
         for name, value in scope.resource_attributes.items():
-            # A value that is no string is not listed, but its name is: arrays may hold the string asked for.
             seen = values.setdefault(name, set())
-            if isinstance(value, str):
-                seen.add(value)
-            elif isinstance(value, tuple):
-                seen.update(item for item in value if isinstance(item, str))
-    return {name: None if len(seen) > MAX_INDEXED_VALUES else frozenset(seen) for name, seen in values.items()}
+            for item in value if isinstance(value, tuple) else (value,):
+                if isinstance(item, str):
+                    seen.add(item)
+                else:
+                    unlisted.add(name)
+    return {
+        name: None if name in unlisted or len(seen) > MAX_INDEXED_VALUES else frozenset(seen)
+        for name, seen in values.items()
+    }
 
 
 def _bloom(ids: bytes) -> bytes:

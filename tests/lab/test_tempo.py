@@ -23,6 +23,7 @@ from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
@@ -59,6 +60,13 @@ class Server:
 
     def get(self, path: str, **params: Any) -> requests.Response:
         return requests.get(self.url + path, params=params, timeout=10)
+
+    def flush(self) -> None:
+        """Bring everything to S3 and wait for it."""
+        assert requests.post(f"{self.url}/flush", timeout=5).status_code == 204
+        path, deadline = f"/querier/api/v2/traces/{CART_ID}", time.monotonic() + 5
+        while self.get(path, mode="blocks").json() == {"metrics": {}} and time.monotonic() < deadline:
+            time.sleep(0.02)
 
     def search(self, query: str, **params: Any) -> Any:
         answer = self.get("/api/search", q=query, **params)
@@ -437,6 +445,37 @@ def test_tags_and_their_values_are_listed(server: Server) -> None:
     assert server.get("/api/search/tag/service.name/values", **when).json()["tagValues"] == ["checkout"]
 
 
+@pytest.mark.parametrize(
+    "when", [{}, {"start": START - 600, "end": START + 60}, {"start": START, "end": START + 1}], ids=str
+)
+def test_values_of_a_block_are_the_same_as_in_memory(server: Server, when: dict[str, int]) -> None:
+    for number, values in enumerate(({"text": "a", "mixed": "1"}, {"text": "b", "mixed": 1}, {"listed": ["x", "y"]})):
+        request = ExportTraceServiceRequest.FromString(with_trace_id(bytes([number] * 15 + [1])))
+        for name, value in values.items():
+            attribute = request.resource_spans[0].resource.attributes.add(key=name)
+            if isinstance(value, list):
+                attribute.value.array_value.values.extend(AnyValue(string_value=one) for one in value)
+            elif isinstance(value, int):
+                attribute.value.int_value = value
+            else:
+                attribute.value.string_value = str(value)
+        server.push(request.SerializeToString())
+    server.push()
+
+    def all_values() -> dict[str, Any]:
+        names = ("service.name", "text", "mixed", "listed", "nowhere")
+        paths = {name: f"/api/v2/search/tag/resource.{name}/values" for name in names}
+        got = {name: server.get(path, **when).json()["tagValues"] for name, path in paths.items()}
+        return {name: sorted((one["type"], one["value"]) for one in found) for name, found in got.items()}
+
+    before = all_values()
+    if when:
+        assert before["text"] == [("string", "a"), ("string", "b")]
+        assert before["mixed"] == [("int", "1"), ("string", "1")] and not before["nowhere"]
+    server.flush()
+    assert all_values() == before
+
+
 def test_rates_are_counted_by_step_and_attribute(server: Server) -> None:
     server.push()
     params = {"start": START - 304, "end": START + 60, "step": "60s"}
@@ -476,10 +515,7 @@ def test_a_forced_flush_brings_the_trace_to_s3(server: Server) -> None:
     server.push()
     path = f"/querier/api/v2/traces/{CART_ID}"
     assert server.get(path, mode="blocks").json() == {"metrics": {}}
-    assert requests.post(f"{server.url}/flush", timeout=5).status_code == 204
-    deadline = time.monotonic() + 5
-    while server.get(path, mode="blocks").json() == {"metrics": {}} and time.monotonic() < deadline:
-        time.sleep(0.02)
+    server.flush()
     assert server.get(path, mode="blocks").json()["trace"]["resourceSpans"] == [CART_JSON]
     assert any(key.endswith("/meta.json") for key in server.s3.objects)
 
