@@ -111,6 +111,8 @@ def _sentence(
     else:
         reason = f"{first.check} is broken"
     after = [f"{count_text(lost)} accepted items were lost"] if lost else []
+    if search.why is Why.UNTOLD and search.kept is None:
+        after.append("at lower levels promises could not be judged")
     if machine:
         after.append(machine.partition("; ")[0] if broke.crashed else machine)
     return ". ".join([f"{begin} {reason}", *map(_capital, after)]) + "."
@@ -140,7 +142,7 @@ def _unbroken(search: Search, above: Step | None) -> str:
     if search.kept is None:
         reasons = {
             Why.GENERATOR: "the generator itself could not keep its schedule even at the lowest level",
-            Why.UNTOLD: "promises could not be judged even at the lowest level",
+            Why.UNTOLD: "promises could not be judged at any level that was tried",
         }
         return f"{search.kind}: nothing can be said, {reasons.get(search.why, _ENDED[search.why])}{detail}."
     carries = _carries(search, f"at least {level_text(search.kept, search.unit)}")

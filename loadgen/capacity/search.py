@@ -3,7 +3,8 @@
 Load doubles until a promise breaks, or sinks by halves until none does; then the gap between the highest level that was
 kept and the lowest that was not is halved until it is small. A step is made once more before it decides when it says
 little: when the generator was late, when a promise could not be judged, and when only a time was too long while nothing
-was refused or lost, which a moment's disturbance of the machine can do.
+was refused or lost, which a moment's disturbance of the machine can do. Queries are judged by their number: where there
+are too few to judge by, more of them can say something, and fewer cannot.
 """
 
 from __future__ import annotations
@@ -63,12 +64,19 @@ def decide(steps: Sequence[Step], where: Range) -> Level | Search:
     if not told:
         return Level(_rounded(min(where.start, where.ceiling), where))
     last = told[-1]
+    endings = {step.level: step.ending for step in told}
+    kept = max((level for level, ending in endings.items() if ending is Ending.KEPT), default=None)
+    few = where.kind is Kind.QUERIES and kept is None and Ending.UNTOLD in endings.values()
+    higher = _rounded(min(2 * last.level, where.ceiling), where)
+    if few and set(endings.values()) == {Ending.UNTOLD} and higher > last.level:
+        return Level(higher)
     tries = sum(step.level == last.level for step in told)
     doubtful = last.ending in (Ending.GENERATOR, Ending.UNTOLD) or is_disturbance(last)
     if doubtful and tries < _TRIES:
         return Level(last.level, again=True)
-    endings = {step.level: step.ending for step in told}
-    kept = max((level for level, ending in endings.items() if ending is Ending.KEPT), default=None)
+    if few:
+        broke = min((level for level, ending in endings.items() if ending is not Ending.UNTOLD), default=last.level)
+        return Search(where.kind, where.unit, where.ceiling, Why.UNTOLD, None, broke)
     above = min((level for level in endings if kept is None or level > kept), default=None)
     if kept is None:
         assert above is not None  # there is a step, and none was kept

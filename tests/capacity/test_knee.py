@@ -130,6 +130,13 @@ def test_what_could_not_be_judged_is_named() -> None:
     assert "logs.loss could not be judged" in knee_of(replace(FOUND, why=Why.UNTOLD), (KEPT, untold)).sentence
 
 
+def test_too_much_with_nothing_to_judge_by_below_says_both() -> None:
+    slow = replace(REFUSED, kind=Kind.QUERIES, level=16.0, refusals=())
+    knee = knee_of(Search(Kind.QUERIES, "queries/s", 50, Why.UNTOLD, None, 16.0), (slow,))
+    assert "even 16 queries/s is too much" in knee.sentence
+    assert "At lower levels promises could not be judged." in knee.sentence
+
+
 def test_a_search_that_never_began_says_so() -> None:
     pending = Search(Kind.ALL, "times", 5, Why.PENDING, detail="the stack did not come back")
     assert knee_of(pending, ()).sentence == "all: not searched (the stack did not come back)."

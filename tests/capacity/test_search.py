@@ -13,6 +13,7 @@ from loadgen.capacity.search import Level, Range, decide, halvings, planned, sto
 
 RATE = Range(Kind.LOGS, "B/s", 1e6, 50e6, 0.1)
 SERIES = Range(Kind.METRICS, "series", 1000, 200_000, 0.1)
+QUERIES = Range(Kind.QUERIES, "queries/s", 2, 50, 0.1)
 REFUSED = (Refusal("logs", "rejected", 429, 3, "no"),)
 
 
@@ -83,6 +84,28 @@ def test_a_step_that_says_nothing_is_made_once_more_and_then_is_the_end_of_what_
     found, steps = searched(RATE, lambda level: Ending.KEPT if level < 3e6 else ending)
     assert found.why is why and found.kept is not None and found.kept < 3e6
     assert [one.level for one in steps].count(found.broke) == 2
+
+
+def test_too_few_queries_to_judge_by_become_more_and_not_fewer() -> None:
+    found, steps = searched(QUERIES, lambda level: Ending.UNTOLD if level < 10 else below(20)(level))
+    assert [one.level for one in steps[:4]] == [2, 4, 8, 16]
+    assert found.why is Why.FOUND and found.kept is not None and found.kept <= 20
+
+
+def test_queries_that_are_too_many_at_once_and_too_few_below_end_the_search_there() -> None:
+    found, steps = searched(QUERIES, lambda level: Ending.UNTOLD if level < 10 else Ending.BROKEN)
+    assert [one.level for one in steps] == [2, 4, 8, 16]
+    assert (found.why, found.kept, found.broke) == (Why.UNTOLD, None, 16)
+    many = Range(Kind.QUERIES, "queries/s", 12, 50, 0.1)
+    found, steps = searched(many, lambda level: Ending.UNTOLD if level < 10 else Ending.BROKEN)
+    assert [one.level for one in steps] == [12, 6, 6]
+    assert (found.why, found.kept, found.broke) == (Why.UNTOLD, None, 12)
+
+
+def test_queries_that_cannot_be_judged_even_at_the_ceiling_end_the_search() -> None:
+    found, steps = searched(QUERIES, lambda _: Ending.UNTOLD)
+    assert [one.level for one in steps] == [2, 4, 8, 16, 32, 50, 50]
+    assert (found.why, found.kept, found.broke) == (Why.UNTOLD, None, 50)
 
 
 def test_a_time_that_was_too_long_once_is_no_limit() -> None:
