@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,8 +78,10 @@ class _Load:
 def costs_of(steps: Sequence[Step]) -> tuple[Cost, ...]:
     """The costs that the steps tell; nothing for a resource with too few loads to lay a line through.
 
-    A negative growth or a poor fit is given as it is. Where the resource is the same in all steps, the growth is 0 and
-    the fit 1. Where a component has figures from several sources, those of the source with the most steps count.
+    Nothing costs less than nothing: of all planes without a negative growth or ``idle`` it is the nearest, so a load
+    that seems to lower what is used costs 0. A poor fit is given as it is. Where the resource is the same in all steps,
+    the growth is 0 and the fit 1. Where a component has figures from several sources, those of the one with the most
+    steps count.
     """
     steps = [step for step in steps if step.ending not in _LEFT_OUT and not step.crashed]
     return tuple(
@@ -93,13 +96,13 @@ def _fitted(steps: Sequence[Step], component: Component, resource: str) -> tuple
     for load in _loads(component, resource):
         column = load.column([step for step, _ in known], component)
         columns = [one for _, one in chosen]
-        if column is None or (chosen and _explained(columns, column)[1] >= _COLLINEAR):
+        if column is None or (chosen and _follows(columns, column) >= _COLLINEAR):
             continue
         if _distinct([*columns, column]) >= len(columns) + 2 + _MORE_LOADS_THAN_UNKNOWNS:
             chosen.append((load.unit, column))
     if not chosen:
         return ()
-    slopes, fit, idle = _explained([column for _, column in chosen], used)
+    slopes, fit, idle = _plane([column for _, column in chosen], used)
     return tuple(
         Cost(
             component=component.value,
@@ -130,21 +133,45 @@ def _known(steps: Sequence[Step], component: Component, resource: str) -> list[t
     return max(by_source.values(), key=len, default=[])
 
 
-def _explained(columns: Sequence[Column], used: Column) -> tuple[Column, float, float]:
-    """By least squares: growth per unit of each column, the share of the variation it explains, and what is left."""
-    table = np.column_stack(columns)
-    centre, middle = table.mean(axis=0), float(used.mean())
-    reach = float(np.ptp(used))
-    if reach <= 1e-12 * float(np.abs(used).max()):
-        return np.zeros(len(columns)), 1.0, middle
-    # Columns differ by orders of magnitude, and small variations on a large base lose digits.
-    spread = np.ptp(table, axis=0)
-    scaled, rest = (table - centre) / spread, (used - middle) / reach
-    slopes = np.linalg.lstsq(scaled, rest, rcond=None)[0]
-    off = rest - scaled @ slopes
-    fit = min(1.0, max(0.0, 1.0 - float(off @ off) / float(rest @ rest)))
-    slopes = slopes / spread * reach
-    return slopes, fit, middle - float(centre @ slopes)
+def _plane(columns: Sequence[Column], used: Column) -> tuple[list[float], float, float]:
+    """By least squares: growth per unit of each column, the share of the variation it explains, and what is left.
+
+    Each part is left out where it would be negative. There are few, so all ways to leave some out are tried.
+    """
+    largest = float(np.abs(used).max())
+    if np.ptp(used) <= 1e-12 * largest:
+        return [0.0] * len(columns), 1.0, float(used.mean())
+    parts, used = [np.ones(len(used)), *columns], used / largest
+    best, error = [0.0] * len(parts), float(used @ used)
+    # From all of them down: with the same error, the more parts the better.
+    for number in range(len(parts), 0, -1):
+        for some in combinations(range(len(parts)), number):
+            amounts, off = _least_squares([parts[index] for index in some], used)
+            if min(amounts) >= 0 and off < error:
+                best, error = [0.0] * len(parts), off
+                for index, amount in zip(some, amounts, strict=True):
+                    best[index] = amount
+    around = used - used.mean()
+    idle, *slopes = (amount * largest for amount in best)
+    return slopes, min(1.0, max(0.0, 1.0 - error / float(around @ around))), idle
+
+
+def _least_squares(parts: Sequence[Column], used: Column) -> tuple[list[float], float]:
+    """How much of each part comes nearest, and the sum of squares that is left."""
+    # They differ by orders of magnitude.
+    scale = np.array([np.abs(part).max() for part in parts])
+    table = np.column_stack(parts) / scale
+    amounts = np.linalg.lstsq(table, used, rcond=None)[0]
+    off = used - table @ amounts
+    return [float(amount) for amount in amounts / scale], float(off @ off)
+
+
+def _follows(columns: Sequence[Column], column: Column) -> float:
+    """Which share of the variation of a load follows from others."""
+    table = np.column_stack([np.ones(len(column)), *(one / np.abs(one).max() for one in columns)])
+    off = column - table @ np.linalg.lstsq(table, column, rcond=None)[0]
+    around = column - column.mean()
+    return 1.0 - float(off @ off) / float(around @ around)
 
 
 def _distinct(columns: Sequence[Column]) -> int:

@@ -75,7 +75,9 @@ def fit_text(cost: Cost) -> str:
     if not math.isfinite(cost.fit):
         return "not told"
     if cost.per_unit == 0:
-        return "not told: it was the same in all steps"
+        return (
+            "not told: it was the same in all steps" if cost.fit == 1 else "none seen: it did not rise with this load"
+        )
     told = share_text(max(0.0, cost.fit))
     return f"{told} – poor, do not rely on it" if cost.fit < POOR_FIT else told
 

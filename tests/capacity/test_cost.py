@@ -14,7 +14,7 @@ from loadgen.capacity.cost import MB_S, QUERIES, SERIES, STREAMS, costs_of
 from loadgen.capacity.model import Cost, Ending, Kind, Step
 
 LOADS = st.lists(st.integers(1, 400), min_size=3, max_size=12, unique=True)
-FIGURES = st.floats(-1e9, 1e9, allow_nan=False)
+FIGURES = st.floats(0, 1e9, allow_nan=False, allow_subnormal=False)
 
 
 def logs_steps(cores: dict[float, float]) -> list[Step]:
@@ -65,7 +65,7 @@ def test_any_steps_give_finite_costs_and_a_fit_between_nothing_and_all(rows):
     ]
     for cost in costs_of(steps):
         assert 0 <= cost.fit <= 1
-        assert abs(cost.per_unit) < float("inf") and abs(cost.idle) < float("inf")
+        assert 0 <= cost.per_unit < float("inf") and 0 <= cost.idle < float("inf")
         assert cost.low < cost.high
 
 
@@ -102,10 +102,30 @@ def test_two_loads_are_too_few_for_a_line():
     assert costs_of(logs_steps({1: 0.1, 2: 0.2, 3: 0.3}))
 
 
-def test_a_resource_that_shrinks_with_the_load_is_told_as_it_is():
+def test_a_resource_that_shrinks_with_the_load_costs_nothing_and_the_line_explains_nothing():
     (cost,) = costs_of(logs_steps({1: 0.9, 2: 0.8, 4: 0.6}))
-    assert cost.per_unit == pytest.approx(-0.1)
-    assert cost.idle == pytest.approx(1.0)
+    assert (cost.per_unit, cost.fit) == (0.0, 0.0)
+    assert cost.idle == pytest.approx(2.3 / 3)
+
+
+def test_nothing_is_used_less_than_not_at_all_without_load():
+    (cost,) = costs_of(logs_steps({1: 0.1, 2: 0.5, 4: 1.1}))
+    assert cost.idle == 0.0
+    assert cost.per_unit == pytest.approx((0.1 + 1.0 + 4.4) / 21)
+    assert 0.9 < cost.fit < 1
+
+
+def test_a_load_that_seems_to_save_something_leaves_the_others_their_cost():
+    steps = [
+        step(n, flow(mb_s=x), usage(cores=0.1 + 0.05 * x), queries_per_s=q, kind=kind)
+        for n, (x, q, kind) in enumerate(
+            [*((x, 1, Kind.LOGS) for x in (1, 2, 4)), *((1, q, Kind.QUERIES) for q in (5, 10, 20))]
+        )
+    ]
+    steps[-1] = replace(steps[-1], usage=(usage(cores=0.14),))
+    costs = costs_of(steps)
+    assert only(costs, "cores", QUERIES).per_unit == 0.0
+    assert only(costs, "cores", MB_S).per_unit == pytest.approx(0.05, rel=0.1)
 
 
 def test_noise_shows_in_the_fit():
