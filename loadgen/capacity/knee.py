@@ -10,6 +10,8 @@ from loadgen.units import bytes_text, count_text
 _FULL = 0.9
 _THROTTLED = 0.05
 _SAME = 0.04
+# How many lines of what a verdict goes by are shown for each broken promise.
+_EVIDENCE = 4
 _FIRST = (".up", ".loss", ".throughput", ".query", ".freshness")
 """In which order broken promises are named: what went down or was lost before what was slow."""
 
@@ -40,7 +42,10 @@ def knee_of(search: Search, steps: Sequence[Step]) -> Knee:
     broken = sorted(broke.broken, key=_rank)
     limit = limit_of_step(broke)
     machine = "" if limit is not None else machine_text(broke)
-    said = tuple(dict.fromkeys([*(one.message for one in broke.refusals if one.message), *_evidence(broken)]))
+    messages = [one.message for one in broke.refusals if one.message]
+    said = tuple(
+        dict.fromkeys([*(messages or [one.measured for one in broken[:1] if one.measured]), *_evidence(broken)])
+    )
     lost = sum(flow.lost_items or 0 for flow in broke.flows)
     first = broken[0] if broken else Broken("", "", "", "")
     return Knee(
@@ -170,7 +175,7 @@ _ENDED = {
 
 
 def _evidence(broken: Sequence[Broken]) -> list[str]:
-    return [text for one in broken for text in ([one.measured] if one.measured else list(one.evidence[:1]))]
+    return [text for one in broken for text in one.evidence[:_EVIDENCE]]
 
 
 def _rank(broken: Broken) -> int:

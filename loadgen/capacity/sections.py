@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -49,6 +50,7 @@ from loadgen.units import bytes_text, duration_text
 
 MOST_ROWS = 12
 """A table with more is folded."""
+_URL = re.compile(r"^https?://\S+: ")
 
 
 # -- what it carries -----------------------------------------------------------------------------------------------
@@ -146,7 +148,9 @@ def knee_of(outcome: Outcome, kind: Kind) -> Knee | None:
 
 
 def _first(knee: Knee | None) -> str:
-    texts = [knee.promise.rstrip("."), *knee.said[:1]] if knee is not None and knee.promise else []
+    """In a cell there is no room for the URL that a message begins with; below it is told in full."""
+    said = [_URL.sub("", text) for text in knee.said[:1]] if knee is not None else []
+    texts = [knee.promise.rstrip("."), *said] if knee is not None and knee.promise else []
     return " – ".join(short(text, 120) for text in texts) or NONE
 
 

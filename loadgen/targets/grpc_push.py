@@ -156,8 +156,8 @@ def _channel(address: str, login: Login | None) -> Any:
 def _retry_info_s(problem: Any) -> float | None:
     """The delay of a ``google.rpc.RetryInfo`` in a failed call's details; None without one."""
     from google.protobuf.message import DecodeError
-    from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untyped]
-    from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
+    from google.rpc.error_details_pb2 import RetryInfo
+    from google.rpc.status_pb2 import Status
 
     for name, value in problem.trailing_metadata() or ():
         if name != "grpc-status-details-bin":

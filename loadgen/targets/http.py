@@ -36,6 +36,7 @@ from loadgen import __version__
 USER_AGENT = f"loadgen/{__version__}"
 _CHUNK_BYTES = 1 << 18
 _MAX_BODY_BYTES = 512 << 20  # an answer larger than this is a mistake of the query, and would fill the memory
+_PROTOBUF = frozenset(("application/x-protobuf", "application/protobuf"))
 _EXCERPT_CHARS = 200
 
 
@@ -326,7 +327,8 @@ class HttpClient:
             title = re.search(rb"<title[^>]*>([^<]{1,200})", content[:20_000], re.IGNORECASE)
             named = f" titled {self._brief(title[1].decode(errors='replace'))!r}" if title else ""
             return f", an HTML page{named}, so from a proxy or another program"
-        return f", {self._brief(content[:2000].decode(errors='replace'))!r}"
+        text = _status_message(content) if content_type in _PROTOBUF else ""
+        return f", {self._brief(text or content[:2000].decode(errors='replace'))!r}"
 
     def _brief(self, problem: object) -> str:
         """One line of at most 200 characters, without the login's secrets."""
@@ -337,6 +339,17 @@ class HttpClient:
         # Python's name of the connection object says nothing to a reader.
         text = re.sub(r"<?(?:urllib3\.)?[\w.]*HTTPS?Connection(?:Pool)?[^:>]*(?:> ?)?: ", "", text)
         return text if len(text) <= _EXCERPT_CHARS else text[: _EXCERPT_CHARS - 1] + "…"
+
+
+def _status_message(content: bytes) -> str:
+    """The message of a ``google.rpc.Status``, which OTLP has as the body of a refusal; empty if it is none."""
+    from google.protobuf.message import DecodeError
+    from google.rpc.status_pb2 import Status
+
+    try:
+        return str(Status.FromString(content).message)
+    except DecodeError:
+        return ""
 
 
 def looks_like_html(content_type: str, content: bytes) -> bool:

@@ -130,6 +130,12 @@ def test_what_could_not_be_judged_is_named() -> None:
     assert "logs.loss could not be judged" in knee_of(replace(FOUND, why=Why.UNTOLD), (KEPT, untold)).sentence
 
 
+def test_where_the_server_refused_nothing_the_figures_and_what_the_verdict_goes_by_are_shown() -> None:
+    slow = replace(RATE, measured="88 % of the plan", evidence=("76 planned", "9 pushes never tried"))
+    step = replace(REFUSED, refusals=(), broken=(slow,))
+    assert knee_of(FOUND, (KEPT, step)).said == ("88 % of the plan", "76 planned", "9 pushes never tried")
+
+
 def test_too_much_with_nothing_to_judge_by_below_says_both() -> None:
     slow = replace(REFUSED, kind=Kind.QUERIES, level=16.0, refusals=())
     knee = knee_of(Search(Kind.QUERIES, "queries/s", 50, Why.UNTOLD, None, 16.0), (slow,))

@@ -119,6 +119,15 @@ def test_login_page_with_status_200_is_not_an_acceptance() -> None:
     assert result.outcome is Outcome.UNKNOWN and "HTML page" in result.detail
 
 
+def test_the_reason_in_an_otlp_refusal_is_told_as_text() -> None:
+    protobuf = {"Content-Type": "application/x-protobuf"}
+    body = b"\x08\x08\x12\x84\x01" + b"RATE_LIMITED: ingestion rate limit" + b"." * 98
+    with scripted(Reply(400, body, protobuf), Reply(400, b"\xff\xff?", protobuf)) as server:
+        push = pusher(server.url, FakeTime(), otlp=True)
+        assert ": 400, 'RATE_LIMITED: ingestion rate limit..." in push.push(b"x").detail
+        assert ": 400, '\ufffd\ufffd?'" in push.push(b"x").detail
+
+
 def test_otlp_partial_success_is_unknown_and_told() -> None:
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
