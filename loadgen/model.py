@@ -12,9 +12,18 @@ from enum import StrEnum
 NS = 1_000_000_000
 MS = 1_000_000
 
+GRPC_STATUS = 1000
+"""What a gRPC status code has added where statuses are stored, so that it is not taken for one of HTTP."""
 
 HELD_DATA = "own_query_held_data"
 """The `StackSample` that tells which share of the range of a user's own query held data; its label is the title."""
+
+
+def status_text(status: int) -> str:
+    """The status of a stored answer as people write it: ``HTTP 429``, ``gRPC 8``, or that there was no answer."""
+    if not status:
+        return "no answer"
+    return f"gRPC {status - GRPC_STATUS}" if status >= GRPC_STATUS else f"HTTP {status}"
 
 
 class Signal(StrEnum):

@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loadgen.model import status_text
 from loadgen.units import bytes_text, count_text, duration_text, seconds, size_bytes
 
 
@@ -46,3 +47,8 @@ def test_figures_are_shown_with_three_significant_digits():
     assert bytes_text(999.6) == "1 kB"
     assert bytes_text(12) == "12 B"
     assert count_text(12345) == "12,345"
+
+
+@pytest.mark.parametrize(("status", "text"), [(0, "no answer"), (429, "HTTP 429"), (1008, "gRPC 8"), (1000, "gRPC 0")])
+def test_a_stored_status_is_told_by_its_protocol(status, text):
+    assert status_text(status) == text

@@ -44,7 +44,7 @@ def knee_of(search: Search, steps: Sequence[Step]) -> Knee:
     machine = "" if limit is not None else machine_text(broke)
     messages = [one.message for one in broke.refusals if one.message]
     said = tuple(
-        dict.fromkeys([*(messages or [one.measured for one in broken[:1] if one.measured]), *_evidence(broken)])
+        dict.fromkeys([*messages, *_measured(broken)] if messages else [*_measured(broken), *_evidence(broken)])
     )
     lost = sum(flow.lost_items or 0 for flow in broke.flows)
     first = broken[0] if broken else Broken("", "", "", "")
@@ -172,6 +172,10 @@ _ENDED = {
     Why.INTERRUPTED: "the search was interrupted",
     Why.PENDING: "the search did not go on from there",
 }
+
+
+def _measured(broken: Sequence[Broken]) -> list[str]:
+    return [one.measured for one in broken if one.measured]
 
 
 def _evidence(broken: Sequence[Broken]) -> list[str]:

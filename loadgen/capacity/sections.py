@@ -41,7 +41,7 @@ from loadgen.capacity.wording import (
     used,
     worst,
 )
-from loadgen.model import NS
+from loadgen.model import NS, status_text
 from loadgen.model import Outcome as Pushed
 from loadgen.report.parts import Block, Cell, Link, Part, Table, Text
 from loadgen.report.sections.what_ran import flat
@@ -329,7 +329,7 @@ def what_broke(step: Step) -> list[str]:
 
 
 def _refused(refusal: Refusal) -> str:
-    status = f" with {refusal.status}" if refusal.status else ""
+    status = f" with {status_text(refusal.status)}" if refusal.status else ""
     # A push may be taken when it is sent again, or the component may count alone what it leaves out.
     how = "taken only when sent again" if refusal.outcome == Pushed.ACCEPTED else short(refusal.outcome, 20) + status
     what = f"{refusal.pushes:,} pushes {how}" if refusal.pushes else how

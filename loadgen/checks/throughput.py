@@ -22,7 +22,7 @@ from loadgen.checks.case import (
     unknown,
 )
 from loadgen.checks.health import own_drops, own_lag_ns
-from loadgen.model import NS, Component, Objective, Outcome, Result, Signal
+from loadgen.model import NS, Component, Objective, Outcome, Result, Signal, status_text
 from loadgen.plan import push_bytes_of, rate_of
 from loadgen.units import bytes_text, duration_text
 
@@ -281,7 +281,7 @@ def _evidence(case: Case, signal: Signal, window: Window, took: Intake) -> list[
     refused = inside[inside["outcome"] != Outcome.ACCEPTED.value]
     for (outcome, status), rows in refused.groupby(["outcome", "status"]):
         first = next((text for text in rows["detail"] if text), "")
-        code = f", status {status}" if status else ""
+        code = f", {status_text(int(str(status)))}" if status else ""
         texts.append(f"{len(rows):,} {outcome}{code}" + (f", e.g. {first}" if first else ""))
     if took.in_time_bytes < took.accepted_bytes:
         late = bytes_text(took.accepted_bytes - took.in_time_bytes)

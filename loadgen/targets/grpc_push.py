@@ -12,11 +12,11 @@ from typing import Any
 import grpc
 
 from loadgen.config import ConfigError
+from loadgen.model import GRPC_STATUS
 from loadgen.targets.http import USER_AGENT, Login, login_headers, url_without_secrets
 from loadgen.targets.retry import Attempt, PushPolicy, PushResult, Step, partial_success_of, push_with_retries
 
 EXPORT_METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
-STATUS_BASE = 1000
 _OPTIONS = (
     ("grpc.primary_user_agent", USER_AGENT),
     ("grpc.max_send_message_length", -1),
@@ -101,7 +101,7 @@ class GrpcPusher:
         done_ns = self._clock()
         refused = partial_success_of(answer) if len(answer) > 2 else ""
         step = Step.UNKNOWN if refused else Step.ACCEPTED
-        return Attempt(step, STATUS_BASE, f"{self._where}: {refused}" if refused else "", sent_ns, done_ns)
+        return Attempt(step, GRPC_STATUS, f"{self._where}: {refused}" if refused else "", sent_ns, done_ns)
 
     def _failed(self, problem: Any, sent_ns: int) -> Attempt:
         done_ns = self._clock()
@@ -118,7 +118,7 @@ class GrpcPusher:
             step = Step.AGAIN if never else Step.AGAIN_UNSURE
         else:
             step = Step.REJECTED if name in _REJECTED else Step.UNKNOWN
-        return Attempt(step, STATUS_BASE + code.value[0], text, sent_ns, done_ns, asked_s or 0.0)
+        return Attempt(step, GRPC_STATUS + code.value[0], text, sent_ns, done_ns, asked_s or 0.0)
 
 
 def split_address(address: str) -> tuple[str, bool]:

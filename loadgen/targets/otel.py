@@ -29,8 +29,8 @@ from opentelemetry.trace import (
 )
 
 from loadgen.config import ConfigError, Target, TempoTarget
-from loadgen.model import Outcome
-from loadgen.targets.grpc_push import STATUS_BASE, channel_credentials, split_address
+from loadgen.model import GRPC_STATUS, Outcome
+from loadgen.targets.grpc_push import channel_credentials, split_address
 from loadgen.targets.http import login_headers, url_without_secrets
 from loadgen.targets.push import OTLP_PATH, PushPolicy, PushResult
 
@@ -123,7 +123,7 @@ class SdkProbe:
             done_ns = self._clock()
         attempts = 1 + log.retries
         if result is SpanExportResult.SUCCESS:
-            status = STATUS_BASE if self._where.startswith("grpc") else 200
+            status = GRPC_STATUS if self._where.startswith("grpc") else 200
             return PushResult(Outcome.ACCEPTED, status, "", attempts, log.retries, sent_ns, sent_ns, done_ns)
         outcome = Outcome.REJECTED if log.rejected and not log.retries else Outcome.UNKNOWN
         detail = f"{self._where}: the SDK's exporter gave up: {log.last or 'no reason given'}"
@@ -227,7 +227,7 @@ class _LogOfThisThread(logging.Handler):
         self.retries += self.last.startswith("Transient")
         for value in record.args if isinstance(record.args, Iterable) else ():
             if isinstance(value, grpc.StatusCode):
-                self.status = STATUS_BASE + value.value[0]
+                self.status = GRPC_STATUS + value.value[0]
                 self.rejected = value.name in _REJECTING_GRPC
             elif type(value) is int and 100 <= value < 600:
                 self.status = value

@@ -299,7 +299,7 @@ def test_a_crash_is_told_where_it_happened_with_what_was_lost(everything: tuple[
     assert row["how the search ended"].startswith("✗ crashed")
     step = next(row for row in rows_of(tables(part(parts, "steps"))[0]) if row["step"] == "19")
     limited = next(row for row in rows_of(tables(part(parts, "steps"))[0]) if row["step"] == "8")
-    told = "9 pushes rejected with 429: limits_config.ingestion_rate_mb = 4 MB/s"
+    told = "9 pushes rejected with HTTP 429: limits_config.ingestion_rate_mb = 4 MB/s"
     assert told in limited["what broke, or is to note"]
     assert "mimir went down" in step["what broke, or is to note"] and step["lost"] == "123,456"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from loadgen.checks.case import records
-from loadgen.model import Outcome
+from loadgen.model import Outcome, status_text
 from loadgen.report.parts import Facts, Part, Table, Text
 from loadgen.units import bytes_text
 
@@ -29,7 +29,7 @@ def section(facts: Facts) -> Part | None:
     if len(failed):
         errors = failed.groupby(["signal", "outcome", "status", "detail"]).size().reset_index(name="count")
         texts = [
-            (row["signal"], row["outcome"], str(row["status"]), f"{row['count']:,}", row["detail"] or "–")
+            (row["signal"], row["outcome"], status_text(row["status"]), f"{row['count']:,}", row["detail"] or "–")
             for row in records(errors.sort_values("count", ascending=False).head(MOST_ERRORS))
         ]
         blocks.append(Table(("signal", "outcome", "status", "pushes", "detail"), tuple(texts), right=(2, 3)))
