@@ -97,7 +97,7 @@ def execute(
     interrupt.next_phase()
     run = RunDir.create(out, info)
     watcher = S3Watcher(target.s3, run, clock, clock())
-    scraper = Scraper(target, run, clock)
+    scraper = Scraper(target, run, clock, profile.run.duration)
     if workers is None:
         display.phase("load", f"{profile.run.duration:g} s, kept in {out}")
     else:

@@ -22,6 +22,7 @@ from loadgen.scrape_names import KEPT, labels_of
 from loadgen.targets.http import HttpClient
 
 EVERY_S = 5.0
+_LOOKS = 12
 PAUSED_ROUNDS = 12
 """For so long is a component left alone that has no ``/metrics``: a gateway in front of it does not pass them on."""
 _HAS_NONE = frozenset({301, 302, 400, 401, 403, 404, 405})
@@ -56,9 +57,16 @@ def parse_exposition(text: str, component: str, at_ns: int) -> Iterator[StackSam
 
 
 class Scraper:
-    """A thread that scrapes until it is stopped. A component that cannot be scraped has no samples, nothing more."""
+    """A thread that scrapes until it is stopped. A component that cannot be scraped has no samples, nothing more.
 
-    def __init__(self, target: Target, run: RunDir, clock: Clock) -> None:
+    Args:
+        target, run: what to scrape, and where the samples go.
+        clock: epoch nanoseconds.
+        length_s: of the load; in a short one it looks more often, as a rate needs several looks at a steady load.
+    """
+
+    def __init__(self, target: Target, run: RunDir, clock: Clock, length_s: float) -> None:
+        self._every_s = min(EVERY_S, max(1.0, length_s / _LOOKS))
         self._clients = {
             name: HttpClient(url, login, timeout_s=EVERY_S)
             for name, url, login in (
@@ -104,5 +112,5 @@ class Scraper:
         while True:
             with contextlib.suppress(RunDirError, OSError):  # the load itself reports a full disk
                 self._run.append(self.scrape_once())
-            if self._stopped.wait(EVERY_S):
+            if self._stopped.wait(self._every_s):
                 return

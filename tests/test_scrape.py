@@ -105,9 +105,9 @@ def pages() -> Iterator[Pages]:
     pages.server.server_close()
 
 
-def scraper_of(pages: Pages, tmp_path: Path, *components: str) -> Scraper:
+def scraper_of(pages: Pages, tmp_path: Path, *components: str, length_s: float = 60.0) -> Scraper:
     parts = {name: {"query_url" if name == "tempo" else "url": f"{pages.url}/{name}"} for name in components}
-    return Scraper(Target.model_validate(parts), RunDir(tmp_path), time.time_ns)
+    return Scraper(Target.model_validate(parts), RunDir(tmp_path), time.time_ns, length_s)
 
 
 @pytest.mark.parametrize("answer", [(404, "page not found"), (200, "<html>OK</html>"), (401, "no org id")])
@@ -128,3 +128,14 @@ def test_a_component_that_fails_for_a_while_is_asked_every_time(tmp_path: Path, 
     scraper = scraper_of(pages, tmp_path, "mimir")
     assert scraper.scrape_once() == [] and scraper.scrape_once() == []
     assert pages.asked["mimir"] == 2
+
+
+def test_a_short_load_is_looked_at_more_often(tmp_path: Path, pages: Pages) -> None:
+    pages.answers = {"mimir": (200, "go_goroutines 5\n")}
+    scraper = scraper_of(pages, tmp_path, "mimir", length_s=12.0)
+    scraper.start()
+    until_s = time.monotonic() + 4
+    while pages.asked["mimir"] < 2 and time.monotonic() < until_s:
+        time.sleep(0.02)
+    scraper.stop()
+    assert pages.asked["mimir"] >= 2

@@ -304,7 +304,7 @@ def test_a_bad_limit_ends_the_command_with_what_to_write(lab: Lab) -> None:
 def test_embedded_servers_tell_what_they_use(lab: Lab, tmp_path: Path) -> None:
     state = lab.up(limits={**parse_limits(["none"]), "tempo.memory": 900 * MB})
     push(state.url("loki"), "x", time.time_ns())
-    scraper = Scraper(lab_target(state), RunDir(tmp_path), time.time_ns)
+    scraper = Scraper(lab_target(state), RunDir(tmp_path), time.time_ns, 60.0)
     samples: list[StackSample] = []
     for _ in range(2):
         samples += scraper.scrape_once()
