@@ -87,7 +87,8 @@ class RunKey:
     """What names a run. Together with a batch's own numbers it decides every byte that is sent.
 
     Attributes:
-        run: name of the run; it is a label of every stream and series and an attribute of every span.
+        run: name of the run; it is a label of every stream and an attribute of every span, and also a label of every
+            series, where ``series_of`` names no other one.
         seed: seed of all pseudo-random content.
         began_ns: the moment that all due times count from; also the zero of counters.
         series_of: the run whose series the samples go on, when it is another one: runs in a row need not make new

@@ -6,7 +6,7 @@ only as long as everything that the run has sent lies in the panel's range, so t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from math import inf
 
@@ -25,10 +25,15 @@ class Shown:
     Args:
         began_ns: beginning of the run; there is no data of it before.
         interval_s: by component, the time between two pushes of a user.
+        continues: the components in which the run goes on with series of runs before it. A panel may show these, which
+            says nothing of the run's own data before a probe has seen some.
     """
 
-    def __init__(self, began_ns: int, interval_s: Mapping[Component, float]) -> None:
+    def __init__(
+        self, began_ns: int, interval_s: Mapping[Component, float], continues: Collection[Component] = ()
+    ) -> None:
         self._began_ns = began_ns
+        self._continues = frozenset(continues)
         self._interval_s = interval_s
         self._shown_ns: dict[tuple[Component, str, float], int] = {}
         self._visible_ns: dict[tuple[Component, bool], int] = {}
@@ -40,14 +45,14 @@ class Shown:
     def judged(self, panel: Panel, timing: QueryTiming) -> QueryTiming:
         """The timing, as of a failed query if it succeeded with nothing although data must be there."""
         key = (panel.component, panel.name, panel.range_s)
-        if timing.items:
+        visible_ns = self._visible_ns.get((panel.component, panel.kind == SEARCH), 0)
+        if timing.items and (visible_ns or panel.component not in self._continues):
             self._shown_ns[key] = min(timing.done_ns, self._shown_ns.get(key, timing.done_ns))
         if not timing.ok or timing.items or panel.shows is Shows.MAYBE:
             return timing
         reach_s = panel.range_s or (_LOOKBACK_S if panel.kind == "instant" else inf)
         if (timing.sent_ns - self._began_ns) / NS >= reach_s:
             return timing
-        visible_ns = self._visible_ns.get((panel.component, panel.kind == SEARCH), 0)
         flowing_s = (timing.sent_ns - visible_ns) / NS if visible_ns else -1.0
         if panel.shows is Shows.ALWAYS and flowing_s >= self._needs_s(panel):
             return replace(timing, ok=False, detail="success and nothing in it, although a probe had seen data before")

@@ -36,6 +36,17 @@ def test_nothing_is_expected_before_anything_was_seen(shown: Shown) -> None:
     assert shown.judged(panel(), timing(5)).ok
 
 
+def test_series_of_runs_before_are_no_data_of_this_one_until_a_probe_has_seen_some() -> None:
+    shown = Shown(BEGAN_NS, INTERVALS, (Component.LOKI,))
+    assert shown.judged(panel(), timing(5, items=3)).ok
+    # They may have fallen out of the range since.
+    assert shown.judged(panel(), timing(6)).ok
+    shown.seen(Component.LOKI, "reader", BEGAN_NS + 7 * NS)
+    assert "a probe had seen data" in shown.judged(panel(), timing(8)).detail
+    assert shown.judged(panel(shows=Shows.AGAIN), timing(8, items=3)).ok
+    assert "had shown data before" in shown.judged(panel(shows=Shows.AGAIN), timing(9)).detail
+
+
 @pytest.mark.parametrize("shows", [Shows.ALWAYS, Shows.AGAIN])
 def test_what_a_panel_showed_once_it_must_show_again(shown: Shown, shows: Shows) -> None:
     assert shown.judged(panel(shows=shows), timing(5, items=3)).ok

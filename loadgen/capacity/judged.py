@@ -10,6 +10,7 @@ import pandas as pd
 
 from loadgen.capacity.limits import limit_of, limit_of_reason
 from loadgen.capacity.model import Broken, Ending, Flow, Kind, Refusal, Step, Usage
+from loadgen.capacity.search import ESSENTIAL
 from loadgen.checks.case import Case, counted, nearest_rank, share_text
 from loadgen.checks.query import in_outage, latency_ns, people
 from loadgen.checks.throughput import Window, due_in, intake_of, steady_window
@@ -18,7 +19,6 @@ from loadgen.units import duration_text
 
 HEALTH = "loadgen.health"
 # Freshness is no part of it: probes end with the load, and Tempo 3 hides the last 30 s from searches. A fail counts.
-_ESSENTIAL = ("throughput", "loss", "query")
 _TIMED = (".query", ".freshness")
 # One push that was sent twice is a broken connection; some in a hundred are a server that cannot or will not take more.
 _RETRIED_SHARE = 0.01
@@ -102,7 +102,7 @@ def _ending(
         return Ending.GENERATOR
     if broken:
         return Ending.BROKEN
-    names = {f"{signal}.{promise}" for signal in signals for promise in _ESSENTIAL}
+    names = {f"{signal}{promise}" for signal in signals for promise in ESSENTIAL}
     if any(one.check in names for one in untold):
         return Ending.UNTOLD if health is Result.PASS else Ending.GENERATOR
     return Ending.KEPT

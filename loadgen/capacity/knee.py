@@ -10,6 +10,7 @@ from loadgen.units import bytes_text, count_text
 _FULL = 0.9
 _THROTTLED = 0.05
 _SAME = 0.04
+_STREAMS = "max_global_streams_per_user"
 # How many lines of what a verdict goes by are shown for each broken promise.
 _EVIDENCE = 4
 _FIRST = (".up", ".loss", ".throughput", ".query", ".freshness")
@@ -116,8 +117,10 @@ def _sentence(
     else:
         reason = f"{first.check} is broken"
     after = [f"{count_text(lost)} accepted items were lost"] if lost else []
+    if limit is not None and limit.setting.endswith(_STREAMS) and search.unit != "streams":
+        after.append("Streams of the steps before count as well while Loki holds them: fewer log users may carry more")
     if search.why is Why.UNTOLD and search.kept is None:
-        after.append("at lower levels promises could not be judged")
+        after.append(search.detail or "at lower levels promises could not be judged")
     if machine:
         after.append(machine.partition("; ")[0] if broke.crashed else machine)
     return ". ".join([f"{begin} {reason}", *map(_capital, after)]) + "."
@@ -145,9 +148,11 @@ def _unbroken(search: Search, above: Step | None) -> str:
     if search.why is Why.PENDING and search.kept is None:
         return f"{search.kind}: not searched{detail}."
     if search.kept is None:
+        at = f" at {level_text(above.level, search.unit)}" if above is not None else ""
+        names = ", ".join(one.check for one in above.untold[:3]) if above is not None else ""
         reasons = {
-            Why.GENERATOR: "the generator itself could not keep its schedule even at the lowest level",
-            Why.UNTOLD: "promises could not be judged at any level that was tried",
+            Why.GENERATOR: f"the generator itself could not keep its schedule{at}",
+            Why.UNTOLD: f"{names or 'promises'} could not be judged{at}",
         }
         return f"{search.kind}: nothing can be said, {reasons.get(search.why, _ENDED[search.why])}{detail}."
     carries = _carries(search, f"at least {level_text(search.kept, search.unit)}")

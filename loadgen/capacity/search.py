@@ -9,10 +9,13 @@ are too few to judge by, more of them can say something, and fewer cannot.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from loadgen.capacity.model import Ending, Kind, Search, Step, Why
+
+ESSENTIAL = (".throughput", ".loss", ".query")
+"""The promises without which nothing can be said of a step, by the end of their names."""
 
 MOST_HALVINGS = 6
 """How far below its start a search goes."""
@@ -58,25 +61,28 @@ def is_disturbance(step: Step) -> bool:
     return step.ending is Ending.BROKEN and timed and not step.refusals and not step.crashed
 
 
+def is_too_few(step: Step) -> bool:
+    """A step of queries of which nothing but their latency is not told, as there were too few of them to measure it."""
+    open_ones = [one for one in step.untold if one.check.endswith(ESSENTIAL)]
+    few = all(one.check.endswith(".query") and not one.measured for one in open_ones)
+    return step.kind is Kind.QUERIES and step.ending is Ending.UNTOLD and bool(open_ones) and few
+
+
 def decide(steps: Sequence[Step], where: Range) -> Level | Search:
     """The next level of a search, or its end. ``steps`` are those of this search, in order."""
     told = [step for step in steps if step.ending is not Ending.INTERRUPTED]
     if not told:
         return Level(_rounded(min(where.start, where.ceiling), where))
     last = told[-1]
-    endings = {step.level: step.ending for step in told}
-    kept = max((level for level, ending in endings.items() if ending is Ending.KEPT), default=None)
-    few = where.kind is Kind.QUERIES and kept is None and Ending.UNTOLD in endings.values()
-    higher = _rounded(min(2 * last.level, where.ceiling), where)
-    if few and set(endings.values()) == {Ending.UNTOLD} and higher > last.level:
-        return Level(higher)
     tries = sum(step.level == last.level for step in told)
     doubtful = last.ending in (Ending.GENERATOR, Ending.UNTOLD) or is_disturbance(last)
-    if doubtful and tries < _TRIES:
+    if doubtful and not is_too_few(last) and tries < _TRIES:
         return Level(last.level, again=True)
-    if few:
-        broke = min((level for level, ending in endings.items() if ending is not Ending.UNTOLD), default=last.level)
-        return Search(where.kind, where.unit, where.ceiling, Why.UNTOLD, None, broke)
+    endings = {step.level: step.ending for step in told}
+    kept = max((level for level, ending in endings.items() if ending is Ending.KEPT), default=None)
+    few = {step.level: is_too_few(step) for step in told}
+    if kept is None and any(few.values()):
+        return _above_too_few(few, endings, where)
     above = min((level for level in endings if kept is None or level > kept), default=None)
     if kept is None:
         assert above is not None  # there is a step, and none was kept
@@ -95,6 +101,20 @@ def decide(steps: Sequence[Step], where: Range) -> Level | Search:
     between = _rounded((kept + above) / 2, where)
     if above <= kept * (1 + where.precision) or not kept < between < above:
         return Search(where.kind, where.unit, where.ceiling, _ENDS[endings[above]], kept, above)
+    return Level(between)
+
+
+def _above_too_few(few: Mapping[float, bool], endings: Mapping[float, Ending], where: Range) -> Level | Search:
+    """The next level of a search of queries that kept none, and had too few to judge by at some levels."""
+    above = min((level for level, is_few in few.items() if not is_few), default=None)
+    low = max((level for level, is_few in few.items() if is_few and (above is None or level < above)), default=0.0)
+    if above is None:
+        higher = _rounded(min(2 * low, where.ceiling), where)
+        return Level(higher) if higher > low else Search(where.kind, where.unit, where.ceiling, Why.UNTOLD, None, low)
+    between = _rounded((low + above) / 2, where)
+    if above <= low * (1 + where.precision) or not low < between < above:
+        why = Why.GENERATOR if endings[above] is Ending.GENERATOR else Why.UNTOLD
+        return Search(where.kind, where.unit, where.ceiling, why, None, above)
     return Level(between)
 
 

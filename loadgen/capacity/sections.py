@@ -50,7 +50,7 @@ from loadgen.units import bytes_text, duration_text
 
 MOST_ROWS = 12
 """A table with more is folded."""
-_URL = re.compile(r"^https?://\S+: ")
+_URL = re.compile(r"^(?:https?|grpcs?)://\S+: ")
 
 
 # -- what it carries -----------------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ from loadgen.flush import flush_components
 from loadgen.interrupt import Stop
 from loadgen.model import NS, Component, Signal
 from loadgen.orchestrate import RunError, execute
-from loadgen.plan import plan_of
+from loadgen.plan import Plan, plan_of
 from loadgen.recorder import Progress
 from loadgen.rundir import RunDir, RunDirError
 from loadgen.runs import new_run_name
@@ -102,7 +102,8 @@ class Session:
         name: of the search. The series of all steps go by this name, so that those of one step go on in the next: new
             ones for each would pile up in memory, and against the limit on how many there are. Steps that raise
             streams do the same with their streams. What they send differs by their seed. Everything else goes by a
-            name of its step, so that viewers do not look at ever more data.
+            name of its step, so that viewers do not look at ever more data; of metrics they look at the users of the
+            step alone.
         display, stop: of the terminal.
         crashed: see `Crashed`; the lab's keeper knows it, elsewhere the components' own start times tell.
     """
@@ -181,6 +182,7 @@ class Session:
         made = step_of(tried, case, done.verdicts, usage_of)
         made = replace(made, usage=(*made.usage, *self._containers(case, made)))
         self.display.step(_step_text(what, made), 0, 0)
+        self.stop.sleep(max(0.0, reach_s(case.plan) - (time.time_ns() - case.ended_ns()) / NS))
         return made
 
     def _containers(self, case: Case, step: Step) -> Iterator[Usage]:
@@ -253,6 +255,17 @@ class Session:
         history = run.history()
         profile = parse_profile(history.info.profile, f"{run.path}/run.json")
         return Case(history, plan_of(history.info.key, profile), profile)
+
+
+def reach_s(plan: Plan) -> float:
+    """How far a first push of metrics reaches back: the next step must not begin sooner after this one's end.
+
+    The same series go on, and a sample before their newest one would be out of order.
+    """
+    if not plan.users(Signal.METRICS):
+        return 0.0
+    load = plan.metrics.load
+    return load.interval_ns / NS * (load.samples_per_push - 1) / load.samples_per_push
 
 
 def conclude(folder: Path, capacity: Capacity) -> Found:

@@ -14,7 +14,7 @@ from loadgen import own
 from loadgen.clock import Clock, steady_clock
 from loadgen.config import Profile, Target
 from loadgen.freshness import SEARCH, Prober
-from loadgen.model import MS, NS, Outcome, QueryTiming, Receipt, RunKey, Signal
+from loadgen.model import MS, NS, Component, Outcome, QueryTiming, Receipt, RunKey, Signal
 from loadgen.plan import Plan, plan_of
 from loadgen.recorder import Recorder
 from loadgen.senders import Senders
@@ -70,7 +70,7 @@ class Load:
         self._traced: collections.deque[tuple[int, int]] = collections.deque(maxlen=KNOWN_TRACES)
         self._seen: collections.deque[tuple[int, int]] = collections.deque(maxlen=KNOWN_TRACES)
         interval_s = {signal.component: self.plan.source(signal).load.interval_ns / NS for signal in Signal}
-        self.shown = Shown(key.began_ns, interval_s)
+        self.shown = Shown(key.began_ns, interval_s, (Component.MIMIR,) if key.series_of else ())
         self.sdk_started = False
         self._own = gevent.pool.Group()
 

@@ -41,6 +41,14 @@ def test_a_configured_limit_is_named_with_its_value_and_the_setting_to_raise() -
     )
 
 
+def test_a_limit_on_streams_that_is_met_by_those_of_all_steps_is_told_as_such() -> None:
+    limit = Limit("loki", "limits_config.max_global_streams_per_user", "5,000 streams", 5000, "stream limit")
+    full = replace(REFUSED, refusals=(Refusal("logs", "rejected", 429, 9, limit.message, limit),))
+    assert "Streams of the steps before count as well" in knee_of(FOUND, (KEPT, full)).sentence
+    by_streams = Search(Kind.LOGS, "streams", 50e6, Why.FOUND, 4e6, 4.2e6, counted=5000)
+    assert "steps before" not in knee_of(by_streams, (KEPT, full)).sentence
+
+
 def test_a_load_that_the_component_counts_otherwise_is_told_both_ways() -> None:
     counted = replace(KEPT, usage=(Usage("loki", "/metrics", received_bytes_per_s=3.6e6),))
     assert "4 MB/s (3.6 MB/s as Loki counts)" in knee_of(FOUND, (counted, REFUSED)).sentence
@@ -141,6 +149,8 @@ def test_too_much_with_nothing_to_judge_by_below_says_both() -> None:
     knee = knee_of(Search(Kind.QUERIES, "queries/s", 50, Why.UNTOLD, None, 16.0), (slow,))
     assert "even 16 queries/s is too much" in knee.sentence
     assert "At lower levels promises could not be judged." in knee.sentence
+    stopped = knee_of(Search(Kind.QUERIES, "queries/s", 50, Why.UNTOLD, None, 16.0, "no space left"), (slow,))
+    assert "No space left." in stopped.sentence and "lower levels" not in stopped.sentence
 
 
 def test_a_search_that_never_began_says_so() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -86,26 +87,68 @@ def test_a_step_that_says_nothing_is_made_once_more_and_then_is_the_end_of_what_
     assert [one.level for one in steps].count(found.broke) == 2
 
 
+TOO_FEW = Broken("logs.query", "", "", "", ("7 queries measured, at least 20 are needed",))
+
+
+def asked(level: float, ending: Ending, untold: Broken = TOO_FEW) -> Step:
+    made = replace(step(level, ending, slow=True), kind=Kind.QUERIES)
+    return replace(made, untold=(untold,)) if ending is Ending.UNTOLD else made
+
+
+def queried(where: Range, ends: Callable[[float], Ending]) -> tuple[Search, list[float]]:
+    steps: list[Step] = []
+    while not isinstance(found := decide(steps, where), Search):
+        assert len(steps) < 60, "the search does not end"
+        steps.append(asked(found.level, ends(found.level)))
+    return found, list(dict.fromkeys(one.level for one in steps))
+
+
+def between(few_below: float, limit: float) -> Callable[[float], Ending]:
+    return lambda level: Ending.UNTOLD if level < few_below else below(limit)(level)
+
+
 def test_too_few_queries_to_judge_by_become_more_and_not_fewer() -> None:
-    found, steps = searched(QUERIES, lambda level: Ending.UNTOLD if level < 10 else below(20)(level))
-    assert [one.level for one in steps[:4]] == [2, 4, 8, 16]
-    assert found.why is Why.FOUND and found.kept is not None and found.kept <= 20
+    found, levels = queried(QUERIES, between(6, 20))
+    assert levels[:5] == [2, 4, 8, 16, 32]
+    assert found.why is Why.FOUND and found.kept is not None and found.kept <= 20 < 1.1 * found.kept
 
 
-def test_queries_that_are_too_many_at_once_and_too_few_below_end_the_search_there() -> None:
-    found, steps = searched(QUERIES, lambda level: Ending.UNTOLD if level < 10 else Ending.BROKEN)
-    assert [one.level for one in steps] == [2, 4, 8, 16]
-    assert (found.why, found.kept, found.broke) == (Why.UNTOLD, None, 16)
-    many = Range(Kind.QUERIES, "queries/s", 12, 50, 0.1)
-    found, steps = searched(many, lambda level: Ending.UNTOLD if level < 10 else Ending.BROKEN)
-    assert [one.level for one in steps] == [12, 6, 6]
-    assert (found.why, found.kept, found.broke) == (Why.UNTOLD, None, 12)
+@given(st.floats(2.5, 16), st.floats(1.15, 3), st.sampled_from([2, 5, 12, 40]))
+def test_what_lies_between_too_few_and_too_many_queries_is_found(few: float, times: float, start: int) -> None:
+    found, _ = queried(replace(QUERIES, start=start), between(few, few * times))
+    assert found.why is Why.FOUND and found.kept is not None and found.broke is not None
+    assert few <= found.kept <= few * times <= found.broke <= 1.11 * found.kept
+
+
+def test_queries_that_are_too_many_where_they_are_too_few_below_end_the_search_there() -> None:
+    found, levels = queried(QUERIES, between(10, 0))
+    assert (found.why, found.kept) == (Why.UNTOLD, None)
+    assert found.broke is not None and 10 <= found.broke <= 11.1 and found.broke in levels
+    assert decide([asked(12, Ending.BROKEN), asked(12, Ending.BROKEN)], replace(QUERIES, start=12)) == Level(6)
+
+
+def test_the_generator_above_too_few_queries_is_named() -> None:
+    found, _ = queried(QUERIES, lambda level: Ending.UNTOLD if level < 10 else Ending.GENERATOR)
+    assert (found.why, found.kept) == (Why.GENERATOR, None)
 
 
 def test_queries_that_cannot_be_judged_even_at_the_ceiling_end_the_search() -> None:
-    found, steps = searched(QUERIES, lambda _: Ending.UNTOLD)
-    assert [one.level for one in steps] == [2, 4, 8, 16, 32, 50, 50]
+    found, levels = queried(QUERIES, lambda _: Ending.UNTOLD)
+    assert levels == [2, 4, 8, 16, 32, 50]
     assert (found.why, found.kept, found.broke) == (Why.UNTOLD, None, 50)
+
+
+@pytest.mark.parametrize(
+    "untold",
+    [
+        Broken("logs.loss", "", "", "", ("Loki could not be read",)),
+        Broken("logs.query", "", "", "p99 1 s", ("own query refused",)),
+    ],
+)
+def test_what_more_queries_would_not_tell_is_tried_again_and_then_lower(untold: Broken) -> None:
+    steps = [asked(8, Ending.UNTOLD, untold)]
+    assert decide(steps, replace(QUERIES, start=8)) == Level(8, again=True)
+    assert decide([*steps, *steps], replace(QUERIES, start=8)) == Level(4)
 
 
 def test_a_time_that_was_too_long_once_is_no_limit() -> None:

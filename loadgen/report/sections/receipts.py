@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from loadgen.checks.case import records
 from loadgen.model import Outcome, status_text
 from loadgen.report.parts import Facts, Part, Table, Text
@@ -29,8 +32,12 @@ def section(facts: Facts) -> Part | None:
     if len(failed):
         errors = failed.groupby(["signal", "outcome", "status", "detail"]).size().reset_index(name="count")
         texts = [
-            (row["signal"], row["outcome"], status_text(row["status"]), f"{row['count']:,}", row["detail"] or "–")
+            (row["signal"], row["outcome"], _status(row), f"{row['count']:,}", row["detail"] or "–")
             for row in records(errors.sort_values("count", ascending=False).head(MOST_ERRORS))
         ]
         blocks.append(Table(("signal", "outcome", "status", "pushes", "detail"), tuple(texts), right=(2, 3)))
     return Part("receipts", "Receipts", tuple(blocks))
+
+
+def _status(row: Mapping[str, Any]) -> str:
+    return "–" if row["outcome"] == Outcome.DROPPED else status_text(row["status"])
