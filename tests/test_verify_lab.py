@@ -18,10 +18,11 @@ from loadgen.freshness import Prober
 from loadgen.lab import grafana, loki, mimir, tempo
 from loadgen.lab.serve import serving
 from loadgen.lab.settings import Datasource, ServerSettings, User
-from loadgen.model import MS, NS, Receipt, RunKey, Signal
+from loadgen.model import MS, NS, Component, Receipt, RunKey, Signal
 from loadgen.panels import panels
 from loadgen.plan import Plan, plan_of
 from loadgen.rundir import RunDir, RunInfo
+from loadgen.shown import Shown
 from loadgen.targets.http import HttpClient
 from loadgen.targets.otel import SdkProbe
 from loadgen.targets.preflight import check_reachable
@@ -288,6 +289,23 @@ def test_every_panel_gets_data(servers: Servers, tmp_path: Path) -> None:
         # In so short a run a rate may have no two samples in a window, and no request may have failed.
         chancy = panel.component == "mimir" or panel.name == "failed requests"
         assert timing.items > 0 or chancy, panel.name
+
+
+def test_a_trace_that_is_not_visible_yet_is_no_failed_query_unless_it_was_seen(
+    servers: Servers, tmp_path: Path
+) -> None:
+    bench = Bench(servers, tmp_path)
+    bench.push()
+    readers = open_readers(bench.target, time.time_ns, None, 10.0, "viewer")
+    shown = Shown(bench.plan.key.began_ns, dict.fromkeys(Component, 1.0))
+    shown.seen(Component.TEMPO, "grafana", bench.plan.key.began_ns + NS)
+
+    def failed(seen: bool) -> set[str]:
+        made = panels(bench.plan, readers, time.time_ns(), b"\x77" * 16, seen)
+        return {p.name for p in made if "trace" in p.name and not shown.judged(p, p.ask(readers, time.time_ns())).ok}
+
+    assert failed(False) == set()
+    assert failed(True) == {"one trace", "trace panel"}
 
 
 def test_the_preflight_check_finds_nothing_wrong(servers: Servers) -> None:

@@ -62,6 +62,14 @@ class Sized(Generic[T]):
     items: int
 
 
+@dataclass(frozen=True, slots=True)
+class Absence(Generic[T]):
+    """An answer that is no success and means "there is no such thing": ``means`` tells it, ``value`` is what it is."""
+
+    value: Sized[T]
+    means: Callable[[Answer], bool]
+
+
 class Asker:
     """Sends the queries of one component by one way, and hands on their timings.
 
@@ -102,19 +110,26 @@ class Asker:
         range_s: float,
         parse: Callable[[Any], Sized[T]],
         due_ns: int = 0,
-        missing: Sized[T] | None = None,
+        absence: Absence[T] | None = None,
     ) -> Reply[T]:
-        """Ask by GET. ``due_ns`` is the planned time (0: now), ``missing`` the value of a 404 without text."""
+        """Ask by GET. ``due_ns`` is the planned time (0: now)."""
         answer = self._client.get(self._prefix + path, params)
-        return self._reply(kind, self._prefix + path, range_s, parse, due_ns, missing, answer)
+        return self._reply(kind, self._prefix + path, range_s, parse, due_ns, absence, answer)
 
     def post(
-        self, kind: str, path: str, body: object, range_s: float, parse: Callable[[Any], Sized[T]], due_ns: int = 0
+        self,
+        kind: str,
+        path: str,
+        body: object,
+        range_s: float,
+        parse: Callable[[Any], Sized[T]],
+        due_ns: int = 0,
+        absence: Absence[T] | None = None,
     ) -> Reply[T]:
         """Ask by POST of a JSON body."""
         headers = {"Content-Type": "application/json", "Accept-Encoding": "gzip"}
         answer = self._client.post(self._prefix + path, json.dumps(body).encode(), headers)
-        return self._reply(kind, self._prefix + path, range_s, parse, due_ns, None, answer)
+        return self._reply(kind, self._prefix + path, range_s, parse, due_ns, absence, answer)
 
     def _reply(
         self,
@@ -123,14 +138,14 @@ class Asker:
         range_s: float,
         parse: Callable[[Any], Sized[T]],
         due_ns: int,
-        missing: Sized[T] | None,
+        absence: Absence[T] | None,
         answer: Answer,
     ) -> Reply[T]:
         where = self._client.where + path
         sized: Sized[T] | None = None
         error = ""
-        if missing is not None and answer.status == 404 and not answer.body.strip():
-            sized = missing
+        if absence is not None and absence.means(answer):
+            sized = absence.value
         else:
             raw, error = json_of(answer, where)
             if not error:

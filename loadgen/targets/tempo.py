@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from loadgen.model import NS
-from loadgen.targets.reading import Asker, MalformedAnswer, Record, Reply, Sized
+from loadgen.targets.http import Answer
+from loadgen.targets.reading import Absence, Asker, MalformedAnswer, Record, Reply, Sized
 
 SEARCH_LIMIT = 1000
 _SEARCH_LIMIT_MAX = 64_000
@@ -44,6 +45,10 @@ class TraceHit:
     span_ids: tuple[bytes, ...] = ()
 
 
+def _is_bare_404(answer: Answer) -> bool:
+    return answer.status == 404 and not answer.body.strip()
+
+
 class TempoReader:
     """Queries of one Tempo."""
 
@@ -64,7 +69,7 @@ class TempoReader:
         reply = self._asker.get("trace", path, {}, 0.0, _trace_v2, due_ns)
         if reply.status == 404:
             v1 = f"/api/traces/{trace_id.hex()}"
-            return self._asker.get("trace", v1, {}, 0.0, _trace_v1, 0, Sized((), 0))
+            return self._asker.get("trace", v1, {}, 0.0, _trace_v1, 0, Absence(Sized((), 0), _is_bare_404))
         return reply
 
     def search(

@@ -417,3 +417,30 @@ def test_selectors_quote_what_they_hold() -> None:
 )
 def test_durations_are_written_in_their_largest_whole_unit(duration_ns: int, text: str) -> None:
     assert duration_text(duration_ns) == text
+
+
+ABSENT = "failed to get trace with id: 0a Status: 404 Not Found Body: trace not found"
+
+
+@pytest.mark.parametrize("status", [400, 404, 500, 207, 200])
+def test_a_panel_of_a_trace_that_is_not_there_is_empty_and_no_failure(status: int) -> None:
+    timings: list[QueryTiming] = []
+    body = json.dumps({"results": {"A": {"error": ABSENT, "status": status, "frames": []}}}).encode()
+    with scripted(Answer(status, body)) as server:
+        reader = readers(server.url, "grafana", timings.append).grafana
+        assert reader is not None
+        reply = reader.panel(Component.TEMPO, {"query": "0a", "queryType": "traceId"}, 0, NS)
+        other = reader.panel(Component.TEMPO, {"query": "{}", "queryType": "traceql"}, 0, NS)
+    assert (reply.value, reply.error) == (0, "") and [(one.ok, one.items) for one in timings] == [(True, 0), (False, 0)]
+    assert other.value is None
+
+
+@pytest.mark.parametrize(
+    "text", ["failed to get trace with id: 0a Status: 500 Internal", "failed get to tempo: refused"]
+)
+def test_a_panel_of_a_trace_that_could_not_be_asked_for_is_a_failure(text: str) -> None:
+    body = json.dumps({"results": {"A": {"error": text, "status": 500, "frames": []}}}).encode()
+    with scripted(Answer(500, body)) as server:
+        reader = readers(server.url, "grafana").grafana
+        assert reader is not None
+        assert reader.panel(Component.TEMPO, {"query": "0a", "queryType": "traceId"}, 0, NS).value is None
