@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +19,7 @@ from loadgen.checks.case import (
     Finding,
     counted,
     nobody_sends,
+    records,
     share_text,
     touches,
     unknown,
@@ -33,6 +36,8 @@ RATE_TOLERANCE = 0.01
 # A backlog that is still there so long after the window means that the rate was not taken.
 CATCH_UP_NS = 5 * NS
 END_MARGIN_NS = NS // 2
+# So much of the interval a push may have waited for the one before it and still count as sent on time.
+_PROMPT = 0.1
 STOP_TIMEOUT_NS = 5 * NS
 
 _ADVICE = {
@@ -95,10 +100,12 @@ class Intake:
     """What became of everything that was planned in the window.
 
     Attributes:
-        planned: pushes that fell due.
+        planned: pushes that fell due, without those that the end of the load cut off.
         handled: receipts among them.
         queued: pushes never tried because an earlier push of the same user waited until the end.
-        behind_restart: of them, behind a push that waited for a component that was being restarted.
+        cut_off: pushes never tried because the load ended while one that was sent on time was on its way: nobody is to
+            blame, and nothing is known of them.
+        behind_restart: of those queued, behind a push that waited for a component that was being restarted.
         absent: pushes without a receipt: their user did not run.
         accepted_bytes: plain bytes accepted, however late.
         in_time_bytes: of them, answered before the window's end or soon after.
@@ -112,6 +119,7 @@ class Intake:
     planned: int
     handled: int
     queued: int
+    cut_off: int
     behind_restart: int
     absent: int
     accepted_bytes: float
@@ -135,7 +143,7 @@ class Intake:
 
 def intake_of(case: Case, signal: Signal, window: Window) -> Intake:
     """Hold the receipts of the window against the plan."""
-    planned, queued, behind_restart = _planned(case, signal, window, _paced(case, signal))
+    planned, queued, cut_off, behind_restart = _planned(case, signal, window, _paced(case, signal))
     inside = due_in(case, signal, window)
     accepted = inside[inside["outcome"] == Outcome.ACCEPTED.value]
     sizes = accepted["plain_bytes"].to_numpy(np.float64)
@@ -148,6 +156,7 @@ def intake_of(case: Case, signal: Signal, window: Window) -> Intake:
         planned=planned,
         handled=len(inside),
         queued=queued,
+        cut_off=cut_off,
         behind_restart=behind_restart,
         absent=max(0, planned - len(inside) - queued),
         accepted_bytes=float(sizes.sum()),
@@ -178,24 +187,38 @@ def _patience_ns(case: Case, signal: Signal, window: Window) -> int:
     return max([window.until_ns, *ends]) + CATCH_UP_NS
 
 
-def _planned(case: Case, signal: Signal, window: Window, receipts: pd.DataFrame) -> tuple[int, int, int]:
-    """Pushes planned in the window; those never tried because their user waited for the stack until the end; and of
-    these the ones for which it waited because of a restart."""
-    planned = queued = behind_restart = 0
-    last = receipts.groupby("user").agg(n=("n", "max"), sent_ns=("sent_ns", "max"), done_ns=("done_ns", "max"))
+def _planned(case: Case, signal: Signal, window: Window, receipts: pd.DataFrame) -> tuple[int, int, int, int]:
+    """Pushes planned in the window; those never tried because their user waited for the stack until the end; those that
+    only the end cut off; and of the ones that waited, those behind a restart."""
+    planned = queued = cut_off = behind_restart = 0
+    last = receipts.sort_values(["user", "n"]).groupby("user").tail(1)
     sent_ns, ended_ns = last["sent_ns"].to_numpy(np.int64), last["done_ns"].to_numpy(np.int64)
     waited = touches(sent_ns, ended_ns, case.outages(signal.component))
-    for user, n, done_ns, restarted in zip(last.index, last["n"], last["done_ns"], waited, strict=True):
-        pace = case.plan.pace(signal, int(user))
+    for row, restarted in zip(records(last), waited, strict=True):
+        pace = case.plan.pace(signal, row["user"])
         first, after = pace.first_at(window.from_ns), pace.first_at(window.until_ns)
         planned += max(0, after - first)
-        behind = max(0, min(after, pace.first_at(int(done_ns))) - max(first, int(n) + 1))
+        behind = max(0, min(after, pace.first_at(row["done_ns"])) - max(first, row["n"] + 1))
+        if _was_on_time(row, pace.interval_ns):
+            cut_off += behind
+            planned -= behind
+            continue
         queued += behind
         behind_restart += behind if restarted else 0
     never_ran = case.users(signal) - len(last)
     if never_ran > 0:
         planned += round(never_ran * window.length_s * NS / case.plan.pace(signal, 0).interval_ns)
-    return planned, queued, behind_restart
+    return planned, queued, cut_off, behind_restart
+
+
+def _was_on_time(push: Mapping[str, Any], interval_ns: int) -> bool:
+    """A push that did not wait for the ones before it and was taken at once, if slowly.
+
+    A user that the stack holds up sends later and later, and its last push waits long before it is sent.
+    """
+    due_ns = push["due_ns"]
+    prompt = push["free_ns"] - due_ns <= _PROMPT * interval_ns and push["done_ns"] - due_ns <= 2 * interval_ns
+    return bool(prompt and push["outcome"] == Outcome.ACCEPTED and push["attempts"] == 1)
 
 
 def planned_rate(case: Case, signal: Signal) -> float:
@@ -278,6 +301,9 @@ def _evidence(case: Case, signal: Signal, window: Window, took: Intake) -> list[
         texts.append(f"{counted(took.absent, 'pushes')} planned but without a receipt: their users did not run")
     if took.queued:
         texts.append(f"{counted(took.queued, 'pushes')} never tried, because the push before waited until the end")
+    if took.cut_off:
+        pushes = counted(took.cut_off, "pushes")
+        texts.append(f"{pushes} not counted: the load ended while the one before, sent on time, was on its way")
     refused = inside[inside["outcome"] != Outcome.ACCEPTED.value]
     for (outcome, status), rows in refused.groupby(["outcome", "status"]):
         first = next((text for text in rows["detail"] if text), "")

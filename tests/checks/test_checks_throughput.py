@@ -142,6 +142,48 @@ def test_pushes_queued_behind_one_that_hung_until_the_end_count_against_the_stac
     assert "35" in verdict.measured.split(", ")[1]  # per cent of the pushes: 2 hung, 36 queued of 109
 
 
+def slow_at_the_end(late_s: float, took_s: float, **changes: object) -> Made:
+    """Both users' last push falls due a second and a half before the end of the load, and one would follow."""
+    made = good_run({"faults": []})
+    ends = {
+        user: max(r.n for r in made.receipts if (r.signal, r.user) == ("logs", user) and r.due_ns < BEGAN_NS + 59 * NS)
+        for user in (0, 1)
+    }
+    made.drop("receipts", lambda r: r.signal == "logs" and r.n > ends[r.user])
+    made.change(
+        "receipts",
+        lambda r: r.signal == "logs" and r.n == ends[r.user],
+        free_ns=lambda r: r.due_ns + round(late_s * NS),
+        sent_ns=lambda r: r.due_ns + round(late_s * NS),
+        done_ns=lambda r: r.due_ns + round(took_s * NS),
+        **changes,
+    )
+    return made
+
+
+def test_a_push_that_the_end_cut_off_behind_a_slow_one_is_nobodys_fault() -> None:
+    verdict = slow_at_the_end(late_s=0.0, took_s=1.7).verdict("logs.throughput")
+    assert verdict.result is Result.PASS
+    assert any("not counted: the load ended" in text for text in verdict.evidence)
+
+
+@pytest.mark.parametrize(
+    ("late_s", "took_s", "changes"),
+    [
+        (0.4, 1.7, {}),  # its user was held up before
+        (0.0, 3.5, {}),  # it hung
+        (0.0, 1.7, {"outcome": Outcome.UNKNOWN.value}),
+        (0.0, 1.7, {"attempts": 2}),
+    ],
+)
+def test_pushes_at_the_end_behind_one_that_was_not_just_slow_count_against_the_stack(
+    late_s: float, took_s: float, changes: dict[str, object]
+) -> None:
+    verdict = slow_at_the_end(late_s, took_s, **changes).verdict("logs.throughput")
+    assert verdict.result is Result.FAIL
+    assert any("never tried" in text for text in verdict.evidence)
+
+
 def test_a_run_cut_short_is_judged_over_what_ran() -> None:
     made = good_run({"faults": []}, interrupted=True, load_ended_ns=BEGAN_NS + 30 * NS)
     made.drop("receipts", lambda r: r.due_ns > BEGAN_NS + 30 * NS)
