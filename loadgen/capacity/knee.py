@@ -15,6 +15,8 @@ _STREAMS = "max_global_streams_per_user"
 _EVIDENCE = 4
 _FIRST = (".up", ".loss", ".throughput", ".query", ".freshness")
 """In which order broken promises are named: what went down or was lost before what was slow."""
+_FIRST_OF_QUERIES = (".up", ".loss", ".query", ".throughput", ".freshness")
+"""The same for a search that raises queries: pushes wait because of these."""
 
 _SUBJECT = {
     Kind.LOGS: "Loki",
@@ -40,7 +42,8 @@ def knee_of(search: Search, steps: Sequence[Step]) -> Knee:
     if broke is None or broke.ending is not Ending.BROKEN:
         sentence = _unbroken(search, broke)
         return Knee(search.kind, _number(kept), _number(broke), "", (), (), None, "", 0, sentence)
-    broken = sorted(broke.broken, key=_rank)
+    first_of_all = _FIRST_OF_QUERIES if search.kind is Kind.QUERIES else _FIRST
+    broken = sorted(broke.broken, key=lambda one: _rank(one, first_of_all))
     limit = limit_of_step(broke)
     machine = "" if limit is not None else machine_text(broke)
     messages = [one.message for one in broke.refusals if one.message]
@@ -187,8 +190,8 @@ def _evidence(broken: Sequence[Broken]) -> list[str]:
     return [text for one in broken for text in one.evidence[:_EVIDENCE]]
 
 
-def _rank(broken: Broken) -> int:
-    return next((number for number, end in enumerate(_FIRST) if broken.check.endswith(end)), len(_FIRST))
+def _rank(broken: Broken, order: Sequence[str]) -> int:
+    return next((number for number, end in enumerate(order) if broken.check.endswith(end)), len(order))
 
 
 def _last(steps: Sequence[Step], level: float | None, endings: Sequence[Ending]) -> Step | None:

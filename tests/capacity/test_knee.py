@@ -133,6 +133,12 @@ def test_the_generator_is_never_taken_for_the_stack() -> None:
     assert knee.checks == () and knee.limit is None
 
 
+def test_a_search_of_queries_names_their_latency_first() -> None:
+    both = replace(REFUSED, refusals=(), broken=(RATE, SLOW))
+    assert knee_of(FOUND, (KEPT, both)).checks == ("logs.throughput", "logs.query")
+    assert knee_of(replace(FOUND, kind=Kind.QUERIES), (KEPT, both)).checks == ("logs.query", "logs.throughput")
+
+
 def test_what_could_not_be_judged_is_named() -> None:
     untold = replace(REFUSED, ending=Ending.UNTOLD, broken=(), refusals=(), untold=(LOSS,))
     assert "logs.loss could not be judged" in knee_of(replace(FOUND, why=Why.UNTOLD), (KEPT, untold)).sentence
