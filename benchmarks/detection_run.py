@@ -93,8 +93,9 @@ class _Director:
 
     def signal_load(self, number: int) -> None:
         for child in psutil.Process().children():
-            if str(self._path.resolve()) in child.cmdline():
-                self._signal(child, number)
+            with suppress(psutil.NoSuchProcess):  # another row's child that ended, or was not waited for yet
+                if str(self._path.resolve()) in child.cmdline():
+                    self._signal(child, number)
 
     def _signal(self, process: psutil.Process, number: int) -> None:
         process.send_signal(number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import urllib.error
 import urllib.request
@@ -21,7 +22,7 @@ def exchange(name: str, url: str, body: bytes | None, method: str) -> bytes:
     except urllib.error.HTTPError as error:
         text = error.read(2_000).decode("utf-8", "replace")
         raise LabError(f"{name} does not take this defect: {_error_text(text)}") from error
-    except (OSError, ValueError) as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:
         raise LabError(f"{name} at {url} does not answer ({error}); see `loadgen lab status`") from error
 
 

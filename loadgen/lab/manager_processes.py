@@ -8,6 +8,7 @@ has a process id that once was the lab's.
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import random
 import signal
@@ -212,7 +213,7 @@ def http_status(url: str, timeout_s: float = 2.0) -> int:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         return error.code
-    except (OSError, ValueError):
+    except (OSError, http.client.HTTPException, ValueError):
         return 0
 
 

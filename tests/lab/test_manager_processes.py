@@ -4,13 +4,16 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from scripted import Reply, scripted
 
 from loadgen.lab import manager_processes as proc
+from loadgen.lab.defect_orders import exchange
 from loadgen.lab.state import LabError, lab_directory
 
 SLEEP = (sys.executable, "-c", "print('awake', flush=True); import time; time.sleep(60)")
@@ -119,3 +122,27 @@ def test_the_lab_directory_is_the_option_or_from_the_environment(
     option: str | None, environment: dict[str, str], expected: str
 ) -> None:
     assert lab_directory(option, environment) == Path(expected)
+
+
+def test_a_server_that_is_killed_in_the_middle_of_an_answer_is_told_as_one_that_does_not_answer() -> None:
+    with scripted(Reply(200, b'{"defects": []}', cut=3)) as server:
+        with pytest.raises(LabError, match="loki at .* does not answer"):
+            exchange("loki", server.url, None, "GET")
+        assert proc.http_status(server.url) == 200
+
+
+def test_what_is_no_http_answer_has_no_status() -> None:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        speaking = threading.Thread(target=_say_nonsense, args=(listening,))
+        speaking.start()
+        assert proc.http_status(f"http://127.0.0.1:{listening.getsockname()[1]}") == 0
+        speaking.join()
+
+
+def _say_nonsense(listening: socket.socket) -> None:
+    connection, _ = listening.accept()
+    with connection:
+        connection.recv(4096)
+        connection.sendall(b"SSH-2.0-OpenSSH\r\n\r\n")
