@@ -258,7 +258,7 @@ def _given_up(one: Signal) -> Row:
         (f"{one}.throughput",),
         (order(one.component.value, DefectKind.BREAK, 2.0, count=12),),
         {"run": {"retry_for": 0}},
-        points_to=("unknown, status",),
+        points_to=("unknown, HTTP ",),
     )
 
 

@@ -2,11 +2,45 @@
 
 from __future__ import annotations
 
+import io
+from pathlib import Path
+from typing import Any
+
 import pytest
 from fake_stack import BEGAN_NS, small_plan
+from rich.console import Console
 
-from loadgen.capacity.session import reach_s
+from loadgen.capacity import session as module
+from loadgen.capacity.model import Kind, Why
+from loadgen.capacity.session import Session, new_capacity, reach_s
+from loadgen.config import Profile, Target
+from loadgen.display import TerminalDisplay
+from loadgen.interrupt import Stop
 from loadgen.model import MS
+from loadgen.orchestrate import RunError
+
+
+@pytest.mark.parametrize("logs_by", ["rate", "streams"])
+@pytest.mark.parametrize("kind", Kind)
+def test_all_steps_go_on_with_the_series_of_the_search_and_only_those_of_streams_go_by_its_name(
+    kind: Kind, logs_by: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def refuse(*arguments: Any, series_of: str) -> None:
+        asked.append((arguments[4], series_of))
+        raise RunError("the load could not begin")
+
+    monkeypatch.setattr(module, "execute", refuse)
+    profile = Profile.model_validate({"capacity": {"logs_by": logs_by}})
+    session = Session(
+        profile, Target(), "a target", tmp_path, "the-search", TerminalDisplay(Console(file=io.StringIO())), Stop()
+    )
+    ended = session.search(new_capacity(profile, Target(), "a target"), [kind])
+    assert (ended.searches[0].why, ended.searches[0].detail) == (Why.UNTOLD, "the load could not begin")
+    [(name, series_of)] = asked
+    assert series_of == "the-search"
+    assert (name == "the-search") is (kind is Kind.LOGS and logs_by == "streams")
 
 
 @pytest.mark.parametrize("samples", [1, 4, 15])

@@ -142,20 +142,6 @@ def lines_share(folder: Path) -> float:
     return text / logs.body(batch).plain_bytes
 
 
-def test_steps_of_queries_go_on_with_the_same_series_and_do_not_fill_the_limit_on_their_number(place: Path) -> None:
-    text = (place / "steps.toml").read_text()
-    (place / "steps.toml").write_text(text.replace("[capacity]", "[capacity]\nmax_queries = 24"))
-    # One step sends 500 series: two of them as new ones would be refused.
-    Lab.open(place / "lab").up(limits={"mimir.series": SERIES})
-    run(place, "--signal", "queries", "--out", str(place / "found"))
-    steps = load(place / "found").steps
-    assert len({step.level for step in steps}) == 2
-    assert not [one for step in steps for one in step.refusals]
-    assert not {"metrics.throughput", "metrics.loss"} & {one.check for step in steps for one in step.broken}
-    active = [use.series for step in steps for use in step.usage if use.component == "mimir"]
-    assert active and set(active) == {500.0}
-
-
 def test_a_component_that_runs_out_of_memory_is_the_finding_and_the_search_comes_to_an_end(place: Path) -> None:
     write_profile(place, rate="3MB/s", ceiling="6MB/s")
     lab = Lab.open(place / "lab")
