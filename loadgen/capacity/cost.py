@@ -168,10 +168,9 @@ def _least_squares(parts: Sequence[Column], used: Column) -> tuple[list[float], 
 
 def _follows(columns: Sequence[Column], column: Column) -> float:
     """Which share of the variation of a load follows from others."""
-    table = np.column_stack([np.ones(len(column)), *(one / np.abs(one).max() for one in columns)])
-    off = column - table @ np.linalg.lstsq(table, column, rcond=None)[0]
+    _, off = _least_squares([np.ones(len(column)), *columns], column)
     around = column - column.mean()
-    return 1.0 - float(off @ off) / float(around @ around)
+    return 1.0 - off / float(around @ around)
 
 
 def _distinct(columns: Sequence[Column]) -> int:
