@@ -25,6 +25,7 @@ from loadgen.faults import Disruptor
 from loadgen.faults.timeline import Timeline
 from loadgen.flush import flush_components
 from loadgen.interrupt import Interrupt
+from loadgen.joining import Joiner
 from loadgen.locate import locustfile
 from loadgen.model import NS, FaultWindow, Result, RunKey, Signal, Verdict
 from loadgen.own import look_back
@@ -98,12 +99,14 @@ def execute(
     run = RunDir.create(out, info)
     watcher = S3Watcher(target.s3, run, clock, clock())
     scraper = Scraper(target, run, clock, profile.run.duration)
+    joiner = Joiner(run)
     if workers is None:
         display.phase("load", f"{profile.run.duration:g} s, kept in {out}")
     else:
         display.phase("workers", f"waiting for {workers.expected}; {workers.invitation()}")
     watcher.start()
     scraper.start()
+    joiner.start()
     try:
         windows = _load(profile, target, run, clock, display, interrupt, disruptor, environment or {}, workers)
         run.write_faults(windows)
@@ -119,6 +122,7 @@ def execute(
     finally:
         scraper.stop()
         watcher.stop()
+        joiner.stop()
         _note(run, watcher)
     return conclude(run, display)
 

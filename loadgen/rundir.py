@@ -1,20 +1,28 @@
 """The only reader and writer of ``reports/<run>/``: phases of a run meet here and nowhere else.
 
 Rows are kept as Parquet, one table a kind of row. While a run goes on every writer appends small part files
-(``parts/<table>-<writer>-<number>.parquet``), each written under another name and then renamed, so that a killed
-process loses what it had not yet handed over and nothing else. `RunDir.compact` joins the parts into
-``<table>.parquet``. Readers read both, leave out parts that are damaged, and say so.
+(``parts/<table>-<writer>-<number>-<checksum>.arrow``: an Arrow stream, because a Parquet file of a few rows costs
+twenty times as much to write and read), each written under another name and then renamed, so that a killed
+process loses what it had not yet handed over and nothing else. A day makes 86,400 parts a table, so `RunDir.join` puts
+them together while the run goes on, a minute and then an hour to a file, and `RunDir.compact` makes ``<table>.parquet``
+of what there is. Readers read all of these, leave out files that are damaged, and say so.
+
+A file that was joined names the parts that it holds, so a process that is killed before it removed them leaves nothing
+that counts twice. Processes and threads that join take turns by a lock on a file.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import fcntl
 import itertools
 import json
 import os
 import secrets
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -46,7 +54,13 @@ ROWS: dict[str, type[Row]] = {
     "stack": StackSample,
 }
 _TABLE_OF: dict[type[Row], str] = {row: table for table, row in ROWS.items()}
-_JOINED = "loadgen.joined"  # metadata of a whole file: the parts that it holds
+_JOINED = "loadgen.joined"  # metadata of a joined file: the parts that it holds
+JOIN_AT = 64
+"""So many files of one size are joined into one of the next: parts of a second, files of a minute, files of an hour."""
+_LEVELS = (".arrow", ".minute.parquet", ".hour.parquet")
+GROUP_ROWS = 131_072
+"""Rows of a row group: enough that a footer is small against its data, few enough that one fits into memory."""
+_TRIES = 5
 _WORDS = {"signal": frozenset(Signal), "outcome": frozenset(Outcome)}
 _ARROW = {int: pa.int64(), float: pa.float64(), bool: pa.bool_(), bytes: pa.binary(), str: pa.string()}
 
@@ -220,37 +234,87 @@ class RunDir:
 
     def append_table(self, table: str, rows: pa.Table) -> None:
         """Store an Arrow table with the columns of ``table`` as a part."""
-        sink = pa.BufferOutputStream()
-        pq.write_table(rows, sink, compression="zstd", write_page_checksum=True)
-        name = f"{table}-{self._writer}-{next(self._numbers):06d}.parquet"
-        write_atomically(self.path / "parts" / name, sink.getvalue().to_pybytes())
+        content = _to_stream(rows)
+        name = f"{table}-{self._writer}-{next(self._numbers):06d}-{zlib.crc32(content):08x}{_LEVELS[0]}"
+        write_atomically(self.path / "parts" / name, content)
 
     def replace(self, table: str, rows: Sequence[Row]) -> None:
         """Let ``rows`` be all there is of a table."""
-        self._write_whole(table, [table_of(rows, ROWS[table])], self._parts(table))
+        with self._turn():
+            self._write(self.path / f"{table}.parquet", table, [table_of(rows, ROWS[table])], self._parts(table))
+
+    def join(self, tables: Sequence[str] = tuple(ROWS)) -> None:
+        """Put together what has gathered while the run goes on; quick when it is called about every minute.
+
+        Files of a second become one of a minute when there are `JOIN_AT`, those become one of an hour. The newest
+        stay as they are until there are enough of them.
+        """
+        with self._turn():
+            for table in tables:
+                for level, above in itertools.pairwise(_LEVELS):
+                    self._join_level(table, level, above)
+
+    def _join_level(self, table: str, level: str, above: str) -> None:
+        schema = schema_of(ROWS[table])
+        waiting = [path for path in self._parts(table) if path.name.endswith(level)]
+        while len(waiting) >= JOIN_AT:
+            taken, waiting = waiting[:JOIN_AT], waiting[JOIN_AT:]
+            good = [(path, read) for path in taken if (read := _read(path, schema)) is not None]
+            if len(good) > 1:
+                first = good[0][0].name.removesuffix(level)
+                whole = pa.concat_tables([read for _, read in good])
+                self._write(self.path / "parts" / f"{first}{above}", table, [whole], [path for path, _ in good])
 
     def compact(self, tables: Sequence[str] = tuple(ROWS)) -> None:
-        """Join the parts of each table into one file, a row group a part, so that memory stays flat."""
-        for table in tables:
-            schema = schema_of(ROWS[table])
-            good = [path for path in self._parts(table) if _read(path, schema) is not None]
-            if good:
-                whole = self.path / f"{table}.parquet"
-                files = [whole, *good] if whole.exists() else good
-                self._write_whole(table, (read for path in files if (read := _read(path, schema)) is not None), good)
+        """Join all there is of each table into ``<table>.parquet``; memory holds a row group, not the table.
 
-    def _write_whole(self, table: str, contents: Iterable[pa.Table], joined: Sequence[Path]) -> None:
-        """Write ``<table>.parquet`` and remove the parts it replaces.
-
-        The new file names those parts, so that a process killed before it removed them leaves no rows that count
-        twice.
+        A whole file that is damaged stays, and the parts beside it.
         """
-        target, temporary = self.path / f"{table}.parquet", self.path / f".{table}.parquet.new"
+        with self._turn():
+            for table in tables:
+                whole, parts = self.path / f"{table}.parquet", self._parts(table)
+                if not parts or (whole.exists() and not _is_whole(whole, schema_of(ROWS[table]))):
+                    continue
+                joined: list[Path] = []
+                self._write(whole, table, self._contents(table, whole, parts, joined), joined)
+
+    def _contents(self, table: str, whole: Path, parts: Sequence[Path], joined: list[Path]) -> Iterator[pa.Table]:
+        """What is to be joined, a piece at a time; the parts that could be read are added to ``joined``."""
+        schema = schema_of(ROWS[table])
+        if whole.exists():
+            with pq.ParquetFile(whole, page_checksum_verification=True) as file:
+                for number in range(file.num_row_groups):
+                    yield file.read_row_group(number, columns=schema.names).cast(schema)
+        for path in parts:
+            read = _read(path, schema)
+            if read is not None:
+                joined.append(path)
+                yield read
+
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Only one process or thread joins at a time, and it first removes what one before it left behind."""
+        self.path.mkdir(parents=True, exist_ok=True)
         try:
-            schema = schema_of(ROWS[table])
-            with pq.ParquetWriter(temporary, schema, compression="zstd", write_page_checksum=True) as writer:
-                for content in contents:
-                    writer.write_table(content)
+            lock = (self.path / ".joining").open("wb")
+        except OSError as problem:
+            raise RunDirError(f"{self.path}: cannot write here ({problem.strerror}); the parts are kept") from problem
+        with lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            for table in ROWS:
+                for path in self._left_behind(table):
+                    path.unlink(missing_ok=True)
+            yield
+
+    def _write(self, target: Path, table: str, contents: Iterable[pa.Table], joined: Sequence[Path]) -> None:
+        """Write a file in row groups of at least `GROUP_ROWS` and remove the parts that it replaces, which it names."""
+        temporary = target.with_name(f".{target.name}.new")
+        try:
+            with pq.ParquetWriter(
+                temporary, schema_of(ROWS[table]), compression="zstd", write_page_checksum=True
+            ) as writer:
+                for group in _groups(contents):
+                    writer.write_table(group)
                 writer.add_key_value_metadata({_JOINED: json.dumps([path.name for path in joined])})
             temporary.replace(target)
         except OSError as problem:
@@ -259,33 +323,54 @@ class RunDir:
         for path in joined:
             path.unlink(missing_ok=True)
 
+    def _listed(self, table: str) -> list[Path]:
+        return sorted(
+            path for path in (self.path / "parts").glob(f"{table}-*") if path.suffix in (_LEVELS[0], ".parquet")
+        )
+
+    def _held(self, table: str, listed: Sequence[Path]) -> set[str]:
+        """The names of the parts that joined files hold."""
+        joined = [self.path / f"{table}.parquet", *(path for path in listed if path.suffix == ".parquet")]
+        return {name for path in joined for name in _names_of(path)}
+
+    def _left_behind(self, table: str) -> list[Path]:
+        """Parts that are in a joined file already, because somebody was killed before they were removed."""
+        listed = self._listed(table)
+        held = self._held(table, listed)
+        return [path for path in listed if path.name in held]
+
     def _parts(self, table: str) -> list[Path]:
-        """The part files of a table that are not yet in its whole file."""
-        joined: set[str] = set()
-        whole = self.path / f"{table}.parquet"
-        if whole.exists():
-            try:
-                metadata = pq.read_metadata(whole).metadata or {}
-                joined = set(json.loads(metadata.get(_JOINED.encode(), b"[]")))
-            except (OSError, pa.ArrowException, ValueError):
-                pass  # the whole file is damaged: every part that is left counts
-        return [path for path in sorted((self.path / "parts").glob(f"{table}-*.parquet")) if path.name not in joined]
+        """The files of a table that are not yet in its whole file."""
+        listed = self._listed(table)
+        held = self._held(table, listed)
+        return [path for path in listed if path.name not in held]
 
     def rows(self, table: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
         """All rows of a table, and the names of files that are damaged and were left out."""
+        for _ in range(_TRIES):
+            good, damaged, gone = self._read_all(table)
+            # What vanished while we read has just been joined by another: its rows are in a file not yet seen.
+            if not gone:
+                break
+        joined = pa.concat_tables(good) if good else schema_of(ROWS[table]).empty_table()
+        frame: pd.DataFrame = joined.to_pandas()
+        return frame, tuple(damaged)
+
+    def _read_all(self, table: str) -> tuple[list[pa.Table], list[str], bool]:
         schema = schema_of(ROWS[table])
         good: list[pa.Table] = []
         damaged: list[str] = []
         whole = self.path / f"{table}.parquet"
-        for path in [whole, *self._parts(table)] if whole.exists() else self._parts(table):
+        parts = self._parts(table)
+        before = _names_of(whole)
+        for path in [whole, *parts] if whole.exists() else parts:
             read = _read(path, schema)
             if read is None:
                 damaged.append(str(path.relative_to(self.path)))
             else:
                 good.append(read)
-        joined = pa.concat_tables(good) if good else schema.empty_table()
-        frame: pd.DataFrame = joined.to_pandas()
-        return frame, tuple(damaged)
+        gone = any(not (self.path / name).exists() for name in damaged) or _names_of(whole) != before
+        return good, damaged, gone
 
     def files(self) -> tuple[Path, ...]:
         """All whole files of the run, without the parts that are not joined yet."""
@@ -335,13 +420,66 @@ def _fault(raw: Mapping[str, Any]) -> FaultWindow:
     return window
 
 
+def _to_stream(rows: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, rows.schema) as writer:
+        writer.write_table(rows)
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
+def _from_stream(path: Path) -> pa.Table:
+    """The rows of a part; ValueError when its content is not what its name says."""
+    content = path.read_bytes()
+    if f"{zlib.crc32(content):08x}" != path.stem.rpartition("-")[2]:
+        raise ValueError(f"{path}: damaged")
+    with pa.ipc.open_stream(content) as reader:
+        return reader.read_all()
+
+
 def _read(path: Path, schema: pa.Schema) -> pa.Table | None:
     """A table's file with the expected columns, or None when it is damaged."""
     try:
-        read = pq.read_table(path, page_checksum_verification=True).select(schema.names).cast(schema)
-    except (OSError, pa.ArrowException, KeyError):
+        is_part = path.suffix == _LEVELS[0]
+        read = _from_stream(path) if is_part else pq.read_table(path, page_checksum_verification=True)
+        read = read.select(schema.names).cast(schema)
+    except (OSError, pa.ArrowException, KeyError, ValueError):
         return None
     return read if all(_is_sound(name, read.column(name)) for name in schema.names) else None
+
+
+def _is_whole(path: Path, schema: pa.Schema) -> bool:
+    """Whether every row group of a file can be read; one at a time, so that memory stays flat."""
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            for number in range(file.num_row_groups):
+                file.read_row_group(number, columns=schema.names).cast(schema)
+    except (OSError, pa.ArrowException, KeyError):
+        return False
+    return True
+
+
+def _groups(contents: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The same rows in pieces of at least `GROUP_ROWS`, but for the last."""
+    gathered: list[pa.Table] = []
+    rows = 0
+    for content in contents:
+        gathered.append(content)
+        rows += len(content)
+        if rows >= GROUP_ROWS:
+            yield pa.concat_tables(gathered)
+            gathered, rows = [], 0
+    if gathered:
+        yield pa.concat_tables(gathered)
+
+
+def _names_of(path: Path) -> frozenset[str]:
+    """The parts that a joined file holds; none where it is damaged, and then every part that is left counts."""
+    try:
+        metadata = pq.read_metadata(path).metadata or {}
+        return frozenset(json.loads(metadata.get(_JOINED.encode(), b"[]")))
+    except (OSError, pa.ArrowException, ValueError):
+        return frozenset()
 
 
 def _is_sound(name: str, column: pa.ChunkedArray) -> bool:

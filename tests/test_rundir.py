@@ -1,10 +1,14 @@
 import json
 import os
+import threading
+from collections import Counter
 
+import pyarrow.parquet as pq
 import pytest
 
+from loadgen.joining import Joiner
 from loadgen.model import FaultWindow, Objective, Result, RunKey, StackSample, Verdict
-from loadgen.rundir import RunDir, RunDirError, RunInfo
+from loadgen.rundir import GROUP_ROWS, JOIN_AT, RunDir, RunDirError, RunInfo
 
 
 def info(name: str = "r1", series_of: str = "") -> RunInfo:
@@ -100,6 +104,105 @@ def test_replacing_a_table_leaves_only_the_new_rows(run):
     assert list(run.rows("stack")[0].at_ns) == [9]
     run.replace("stack", [])
     assert len(run.rows("stack")[0]) == 0
+
+
+def file_names(run):
+    return sorted(path.name for path in (run.path / "parts").iterdir())
+
+
+def test_parts_are_joined_by_the_minute_and_the_hour_in_their_order(run):
+    for n in range(JOIN_AT * JOIN_AT + 3):
+        run.append([sample(n)])
+        if n % JOIN_AT == JOIN_AT - 1:
+            run.join()
+    endings = Counter(name.split(".", 1)[1] for name in file_names(run))
+    assert endings == {"hour.parquet": 1, "arrow": 3}
+    frame, damaged = run.rows("stack")
+    assert (list(frame.at_ns), damaged) == (list(range(JOIN_AT * JOIN_AT + 3)), ())
+    run.compact()
+    assert list(run.rows("stack")[0].at_ns) == list(range(JOIN_AT * JOIN_AT + 3))
+    assert file_names(run) == []
+
+
+def test_few_parts_are_left_as_they_are(run):
+    for n in range(JOIN_AT - 1):
+        run.append([sample(n)])
+    before = file_names(run)
+    run.join()
+    assert file_names(run) == before
+
+
+def test_a_damaged_part_is_not_joined_and_still_named(run):
+    for n in range(JOIN_AT):
+        run.append([sample(n)])
+    victim = sorted((run.path / "parts").iterdir())[5]
+    victim.write_bytes(victim.read_bytes()[:-1] + b"x")
+    run.join()
+    frame, damaged = run.rows("stack")
+    assert damaged == (f"parts/{victim.name}",)
+    assert list(frame.at_ns) == [n for n in range(JOIN_AT) if n != 5]
+
+
+def test_parts_that_a_killed_joiner_left_never_count_again(run):
+    for n in range(JOIN_AT):
+        run.append([sample(n)])
+    first = sorted((run.path / "parts").iterdir())[0]
+    content = first.read_bytes()
+    run.join()
+    first.write_bytes(content)
+    assert len(run.rows("stack")[0]) == JOIN_AT
+    run.compact()  # forgets which parts are in the file of the minute
+    assert (len(run.rows("stack")[0]), file_names(run)) == (JOIN_AT, [])
+
+
+def test_a_whole_file_that_is_damaged_is_kept_and_named_and_what_comes_after_stays_beside_it(run):
+    run.append([sample(1)])
+    run.compact()
+    whole = run.path / "stack.parquet"
+    whole.write_bytes(whole.read_bytes()[:-30])
+    run.append([sample(2)])
+    run.compact()
+    frame, damaged = run.rows("stack")
+    assert (list(frame.at_ns), damaged) == ([2], ("stack.parquet",))
+
+
+def test_row_groups_are_large_whatever_the_parts_were(run):
+    for n in range(200):
+        run.append([sample(n)] * 1000)
+    run.compact()
+    footer = pq.read_metadata(run.path / "stack.parquet")
+    sizes = [footer.row_group(n).num_rows for n in range(footer.num_row_groups)]
+    assert (sum(sizes), len(sizes), sizes[0] >= GROUP_ROWS) == (200_000, 2, True)
+
+
+def test_rows_are_read_whole_while_another_joins(run):
+    for n in range(3 * JOIN_AT):
+        run.append([sample(n)])
+    joiner = threading.Thread(target=lambda: (run.join(), run.compact()))
+    joiner.start()
+    counts = {len(run.rows("stack")[0])}
+    while joiner.is_alive():
+        counts.add(len(run.rows("stack")[0]))
+    joiner.join()
+    assert counts | {len(run.rows("stack")[0])} == {3 * JOIN_AT}
+
+
+def test_several_joiners_take_turns(run):
+    for n in range(5 * JOIN_AT):
+        run.append([sample(n)])
+    threads = [threading.Thread(target=work) for work in (run.join, run.compact, RunDir(run.path).compact, run.join)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(run.rows("stack")[0].at_ns) == list(range(5 * JOIN_AT))
+
+
+def test_a_joiner_ends_when_it_is_told(run):
+    joiner = Joiner(run, every_s=3600)
+    joiner.start()
+    joiner.stop()
+    assert "join" not in {thread.name for thread in threading.enumerate()}
 
 
 def test_a_run_is_not_created_over_another(run):
