@@ -93,13 +93,13 @@ class Simulated:
         """Of each signal the columns of the receipts that fall due in a time."""
         for signal, size in self._bytes.items():
             users, ns, dues = [], [], []
-            for user in range(self.profile.users(signal)):
-                pace = self.plan.pace(signal, user)
+            for one in range(self.profile.users(signal)):
+                pace = self.plan.pace(signal, one)
                 n = np.arange(pace.first_at(begin_ns), pace.last_at(end_ns - 1) + 1, dtype=np.int64)
-                users.append(np.full(len(n), user))
+                users.append(np.full(len(n), one))
                 ns.append(n)
                 dues.append(pace.due(0) + n * pace.interval_ns)
-            user, n, due = (np.concatenate(one) for one in (users, ns, dues))
+            user, n, due = (np.concatenate(parts) for parts in (users, ns, dues))
             sent = due + self._rng.integers(0, 2 * MS, len(n))
             done = sent + (self._rng.lognormal(1.5, 0.6, len(n)) * MS).astype(np.int64)
             yield (
