@@ -34,6 +34,7 @@ from loadgen.lab.loki_chunks import (
 from loadgen.lab.loki_labels import Labels
 from loadgen.lab.loki_streams import Head, Part, Refused, Stream, admit, parts_of
 from loadgen.lab.objectstore import Store, StoreError
+from loadgen.lab.proof_items import LINE_LABELS, without_proof
 from loadgen.lab.wal import Position, WriteAheadLog
 
 _LOG = logging.getLogger("loadgen.lab.loki")
@@ -154,9 +155,9 @@ class LokiStore:
             stream = self._streams.get(item.labels)
             if stream is None:
                 stream = Stream(item.labels)
-            if not stream.unflushed and self._max_streams and not replay:
+            if not stream.unflushed and self._max_streams and not replay and item.labels != LINE_LABELS:
                 fresh = sum(1 for s, _ in taken if not s.unflushed)
-                if len(self._unflushed) + fresh >= self._max_streams:
+                if self.streams_in_memory + fresh >= self._max_streams:
                     over_limit.append(item)
                     whole = False
                     continue
@@ -381,8 +382,8 @@ class LokiStore:
 
     @property
     def streams_in_memory(self) -> int:
-        """Streams with entries that are not in S3 yet."""
-        return len(self._unflushed)
+        """Streams with entries that are not in S3 yet; the lab's own one is not counted."""
+        return without_proof(len(self._unflushed), LINE_LABELS in self._unflushed)
 
     @property
     def chunks_in_memory(self) -> int:

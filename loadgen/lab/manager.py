@@ -107,8 +107,11 @@ class Lab:
             parts = set(plan.parts_of(state))
             plan.check_wanted(state, ports or {}, running)
             if running == parts:
+                # An `up` that was killed may have left parts that run and were never asked anything.
+                kept = before or state
+                kept = kept if kept.proven else self._prove(kept, {}, SERVERS, tell, timeout_s)
                 tell("the lab runs already")
-                return before or state
+                return kept
             self._stop_others(state, running)
             began = time.monotonic()
             for tries_left in (2, 1, 0):
@@ -237,6 +240,8 @@ class Lab:
     # --- starting -----------------------------------------------------------------------------------------------------
 
     def _start_missing(self, state: LabState, missing: Collection[str], tell: Progress, timeout_s: float) -> LabState:
+        unproven = missing if state.proven else SERVERS
+        state = replace(state, proven=False)
         state.save()
         offsets: dict[str, int] = {}
         # Grafana needs no S3 for its start; S3 itself mostly waits at first.
@@ -249,6 +254,21 @@ class Lab:
             tell(f"starting {name}")
             state, offsets[name] = self._launch(state, name)
         self._wait_ready(state, offsets, timeout_s)
+        return self._prove(state, offsets, unproven, tell, timeout_s)
+
+    def _prove(
+        self, state: LabState, offsets: Mapping[str, int], started: Collection[str], tell: Progress, timeout_s: float
+    ) -> LabState:
+        """Waits until each store that these parts have to do with takes an item and shows it through Grafana."""
+        # Their HTTP clients take a while to import, and most commands of the lab need none.
+        from loadgen.lab.proof import prove
+        from loadgen.lab.target import lab_target
+
+        stores = plan.stores_behind(started)
+        tell("asking " + ", ".join(stores))
+        prove(lab_target(state), stores, timeout_s, lambda name: self._check_alive(state, name, offsets.get(name, 0)))
+        state = replace(state, proven=True)
+        state.save()
         return state
 
     def _launch(self, state: LabState, name: str) -> tuple[LabState, int]:

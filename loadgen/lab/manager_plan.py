@@ -13,6 +13,7 @@ from loadgen.lab import manager_processes as proc
 from loadgen.lab import native, seaweed
 from loadgen.lab.settings import Datasource, ServerSettings, User
 from loadgen.lab.state import EMBEDDED, NATIVE, LabError, LabState
+from loadgen.model import Component
 
 Progress = Callable[[str], None]
 
@@ -175,6 +176,14 @@ def lost_port(state: LabState, missing: Collection[str]) -> bool:
     """Whether somebody else has a port of these parts, which do not run."""
     ports = dict(state.ports)
     return not all(proc.becomes_free(ports[port]) for part in missing for port in ports_of(state, part))
+
+
+def stores_behind(started: Collection[str]) -> tuple[Component, ...]:
+    """The stores whose answers depend on these parts: all of them on Grafana, and on S3."""
+    through_all = {"grafana", S3} & set(started)
+    return tuple(
+        store for store in (Component.LOKI, Component.TEMPO, Component.MIMIR) if through_all or store in started
+    )
 
 
 def affected(before: LabState, after: LabState, running: Collection[str]) -> set[str]:

@@ -201,7 +201,7 @@ class MimirServer:
         metrics.counter("cortex_ingester_shipper_uploads_total", "Blocks uploaded.", {})
         metrics.counter("cortex_ingester_shipper_upload_failures_total", "Uploads of blocks that failed.", {})
         metrics.counter("cortex_ingester_tsdb_compactions_total", "Blocks made of the head.", {})
-        metrics.gauge("cortex_ingester_memory_series", "Series known.", lambda: store.registry.count)
+        metrics.gauge("cortex_ingester_memory_series", "Series known.", lambda: store.series_count)
         metrics.gauge("cortex_ingester_memory_users", "Tenants known.", lambda: 1)
         metrics.gauge(
             "cortex_bucket_store_blocks_loaded",

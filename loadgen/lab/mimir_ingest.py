@@ -18,6 +18,7 @@ from loadgen.lab.mimir_series import spelling_of
 from loadgen.lab.mimir_store import SampleStore, Written
 from loadgen.lab.mimir_validate import Refusal
 from loadgen.lab.promql_values import Labels
+from loadgen.lab.proof_items import SERIES_LABELS
 from loadgen.lab.remote_write import WriteColumns, WriteParser
 from loadgen.lab.settings import Limits
 
@@ -148,7 +149,8 @@ class Ingester:
             if refusal is None:
                 spelling = spelling_of(labels)
                 limit, registry = self._limits.max_series, self._store.registry
-                if limit and registry.count >= limit and registry.find_spelling(spelling) is None:
+                known = labels == SERIES_LABELS or registry.find_spelling(spelling) is not None
+                if limit and self._store.series_count >= limit and not known:
                     refusal = refusals.too_many_series(self._tenant, limit)
             if refusal is None:
                 self._sids[slot] = self._store.add_series(spelling, labels)

@@ -36,13 +36,15 @@ from loadgen.lab.mimir_head import (
     encode_spellings,
     joined,
 )
-from loadgen.lab.mimir_series import SeriesRegistry
+from loadgen.lab.mimir_series import SeriesRegistry, spelling_of
 from loadgen.lab.objectstore import Store
 from loadgen.lab.promql_values import LabelMatcher, Labels, Samples
+from loadgen.lab.proof_items import SERIES_LABELS, without_proof
 from loadgen.lab.wal import Position, WriteAheadLog
 
 _LOG = logging.getLogger("loadgen.lab.mimir")
 _STATE_MAGIC = b"LGSTATE1"
+_PROOF = spelling_of(SERIES_LABELS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,11 @@ class SampleStore:
         taken = self._taken
         held = sum(len(samples) for _, samples in self._held)
         return len(self._active) + held + (0 if taken is None else len(taken.samples))
+
+    @property
+    def series_count(self) -> int:
+        """Known series; the lab's own one is not counted."""
+        return without_proof(self.registry.count, self.registry.find_spelling(_PROOF) is not None)
 
     @property
     def wal_bytes(self) -> int:

@@ -27,6 +27,11 @@ STOP_WITHIN_S = 90.0
 """Tempo waits half a minute by itself when it is asked to end, and others finish what they write."""
 
 _BIND = "127.0.0.1"
+# What only newer releases know, so that the file, which older ones read too, cannot say it.
+_NEWER_OPTIONS = (
+    # The ring of queriers of Mimir 3: with an address, as every other ring has one in mimir.yaml.
+    ("mimir", 3, (f"-querier.ring.instance-addr={_BIND}", "-querier.ring.store=inmemory")),
+)
 _VERSION = re.compile(r"version[ :]+v?(\d[\w.+-]*)", re.IGNORECASE)
 
 
@@ -138,8 +143,20 @@ def launch(state: LabState, program: Program) -> Launch:
         "LAB_S3_ACCESS_KEY": credential.access_key,
         "LAB_S3_SECRET_KEY": credential.secret_key,
     }
-    argv = (str(program.path), f"-config.file={config}", "-config.expand-env=true")
+    argv = (str(program.path), f"-config.file={config}", "-config.expand-env=true", *_newer_options(program))
     return Launch(argv, program.engine, environment)
+
+
+def _newer_options(program: Program) -> tuple[str, ...]:
+    """The options that this release knows and older ones do not."""
+    major = program.version.partition(".")[0]
+    release = int(major) if major.isascii() and major.isdigit() else 0
+    return tuple(
+        option
+        for name, first, options in _NEWER_OPTIONS
+        if name == program.name and release >= first
+        for option in options
+    )
 
 
 def _grafana(state: LabState, program: Program, config: Path, environment: dict[str, str]) -> tuple[str, ...]:

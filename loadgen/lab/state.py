@@ -81,6 +81,7 @@ class LabState:
         flush_age_s: how long accepted data waits before it goes to S3; 0: as each engine thinks best.
         engines: part to ``native``, for those that are not embedded.
         limits: what embedded servers refuse, by name, in plain units; see `loadgen.lab.limits`.
+        proven: every store of it has taken an item and shown it through Grafana since its parts were started.
     """
 
     directory: str
@@ -93,6 +94,7 @@ class LabState:
     flush_age_s: float = 0.0
     engines: tuple[tuple[str, str], ...] = ()
     limits: tuple[tuple[str, float], ...] = ()
+    proven: bool = False
 
     @property
     def endpoints(self) -> Endpoints:
@@ -186,4 +188,4 @@ def _state(data: dict[str, Any]) -> LabState:
     for name in ("directory", "grafana_user", "grafana_password"):
         if not isinstance(getattr(state, name), hints[name]):
             raise ValueError(f"{name} is not a text")
-    return replace(state, flush_age_s=float(state.flush_age_s))
+    return replace(state, flush_age_s=float(state.flush_age_s), proven=state.proven is True)

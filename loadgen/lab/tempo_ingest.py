@@ -17,6 +17,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from loadgen.lab.defects import STORE_KINDS, DefectKind, Defects, Order
+from loadgen.lab.proof_items import TRACE_ID, without_proof
 from loadgen.lab.settings import Limits
 from loadgen.lab.tempo_live import LiveTrace
 from loadgen.lab.tempo_trace import Piece, Scope, Scopes
@@ -176,12 +177,15 @@ def over_limits(limits: Limits, pieces: Mapping[bytes, Piece], live: Mapping[byt
     Like the real one, which acknowledges the request all the same: only its metric tells of them.
     """
     dropped: dict[bytes, str] = {}
-    room = limits.max_live_traces - len(live) if limits.max_live_traces else len(pieces)
+    held = without_proof(len(live), TRACE_ID in live)
+    room = limits.max_live_traces - held if limits.max_live_traces else len(pieces)
     for trace_id, piece in pieces.items():
         known = live.get(trace_id)
         size_bytes = sum(len(raw) for _, raw in piece) + (known.size_bytes if known else 0)
         if limits.max_trace_bytes and size_bytes > limits.max_trace_bytes:
             dropped[trace_id] = "trace_too_large"
+        elif trace_id == TRACE_ID:
+            continue
         elif known is None and room <= 0:
             dropped[trace_id] = "live_traces_exceeded"
         elif known is None:

@@ -19,6 +19,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from loadgen.lab.defects import DefectKind, Hold
 from loadgen.lab.exposition import Metrics
 from loadgen.lab.objectstore import Store, StoreError
+from loadgen.lab.proof_items import TRACE_ID, without_proof
 from loadgen.lab.settings import ServerSettings
 from loadgen.lab.tempo_blocks import NS, Block, BlockCache, BlockError, Built, Meta, build
 from loadgen.lab.tempo_ingest import (
@@ -89,8 +90,8 @@ class TraceStore:
 
     @property
     def live_traces(self) -> int:
-        """Traces that are not in S3 yet."""
-        return sum(map(len, self._in_memory()))
+        """Traces that are not in S3 yet; the lab's own one is not counted."""
+        return sum(without_proof(len(held), TRACE_ID in held) for held in self._in_memory())
 
     def _in_memory(self) -> list[dict[bytes, LiveTrace]]:
         """Where traces are that are not in S3, in the order of their arrival."""
