@@ -139,6 +139,8 @@ def _evidence(row: Row, came: Came, verdict: Verdict) -> list[str]:
     problems = []
     if row.points_to and not any(text in said for text in row.points_to):
         problems.append(f"the evidence of {verdict.check} does not say {' or '.join(map(repr, row.points_to))}")
+    if row.advises not in verdict.remedy:
+        problems.append(f"the remedy of {verdict.check} does not say {row.advises!r}")
     if row.steps and row.names_batch and not came.hits:
         problems.append("the defect hit nothing")
     elif row.names_batch and not any(f"user {user}, batch {n}," in said for user, n in came.batches):

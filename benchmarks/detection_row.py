@@ -95,6 +95,8 @@ class Row:
         names_batch: the evidence must name a batch that was hit.
         stalls: the signal whose push latency must show a stall of three seconds in its p99.
         way: how the run is made.
+        limits: what embedded servers refuse or drop in this run, as `--limit` names it, in plain units.
+        advises: what the remedy of each finder must say.
     """
 
     name: str
@@ -110,6 +112,8 @@ class Row:
     names_batch: bool = False
     stalls: Signal | None = None
     way: Way = Way.WHOLE
+    limits: Mapping[str, float] = field(default_factory=dict)
+    advises: str = ""
 
 
 @dataclass(frozen=True, slots=True)

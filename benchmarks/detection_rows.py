@@ -273,6 +273,14 @@ _PUSHES = (
         (order("loki", DefectKind.REFUSE, 2.0, count=2),),
     ),
     *map(_stalled, SIGNALS),
+    Row(
+        "traces/dropped-in-silence",
+        "more traces in memory than Tempo's limit: answered with success and dropped, as only its counter tells",
+        ("traces.loss",),
+        points_to=("for live_traces_exceeded (tempo_discarded_spans_total)",),
+        advises="raise overrides.defaults.ingestion.max_traces_per_user",
+        limits={"tempo.live_traces": 20},
+    ),
 )
 
 

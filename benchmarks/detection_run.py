@@ -21,6 +21,7 @@ from loadgen.config import Target, parse_profile
 from loadgen.interrupt import Stop
 from loadgen.lab import seaweed
 from loadgen.lab.defects import DefectOrder
+from loadgen.lab.limits import NONE, parse_limits
 from loadgen.lab.manager import Lab
 from loadgen.lab.objectstore import ObjectStore
 from loadgen.lab.settings import ServerSettings
@@ -135,7 +136,7 @@ class Bench:
         began_s = time.monotonic()
         name = f"{new_run_name(time.time_ns())}-{row.name.replace('/', '-')}"
         path = self._runs / name
-        self._heal()
+        self._heal(row)
         director = _Director(self._lab, row, path, self._tell)
         try:
             director.take(BEFORE)
@@ -166,9 +167,9 @@ class Bench:
             changes["secret_access_key"] = SecretStr("wrong")
         return target.model_copy(update={"s3": target.s3.model_copy(update=changes)})
 
-    def _heal(self) -> None:
-        """What an earlier row left stopped runs again."""
-        self._lab.up()
+    def _heal(self, row: Row) -> None:
+        """What an earlier row left stopped runs again, with the limits of this row."""
+        self._lab.up(limits={**parse_limits([NONE]), **row.limits})
         for component in SERVERS:
             self._lab.clear_defects(component)
 

@@ -6,6 +6,9 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
+from loadgen.discards import COUNTERS, LABEL
+from loadgen.model import Component
+
 
 class Shape(StrEnum):
     """How the samples of a figure become one number."""
@@ -71,8 +74,8 @@ def _process(component: str) -> tuple[Figure, ...]:
     )
 
 
-def _discarded(component: str, name: str) -> Figure:
-    return Figure(component, "discarded", Shape.COUNTER, (Source((name,)),), by="reason")
+def _discarded(component: Component) -> Figure:
+    return Figure(component.value, "discarded", Shape.COUNTER, (Source((COUNTERS[component],)),), by=LABEL)
 
 
 FIGURES: tuple[Figure, ...] = (
@@ -90,7 +93,7 @@ FIGURES: tuple[Figure, ...] = (
     _gauge("loki", "streams", "loki_ingester_memory_streams"),
     _gauge("loki", "chunks", "loki_ingester_memory_chunks"),
     _gauge("loki", "flush_queue", "loki_ingester_flush_queue_length"),
-    _discarded("loki", "loki_discarded_samples_total"),
+    _discarded(Component.LOKI),
     *_process("tempo"),
     # Neither Tempo nor Mimir tells how large its log is; the embedded ones do.
     _gauge("tempo", "wal_bytes", "loadgen_lab_wal_bytes"),
@@ -105,7 +108,7 @@ FIGURES: tuple[Figure, ...] = (
     # Traces in memory are to Tempo what streams are to Loki.
     _gauge("tempo", "streams", "tempo_live_store_live_traces", "tempo_ingester_live_traces"),
     _gauge("tempo", "flush_queue", "tempo_live_store_complete_queue_length", "tempo_ingester_flush_queue_length"),
-    _discarded("tempo", "tempo_discarded_spans_total"),
+    _discarded(Component.TEMPO),
     *_process("mimir"),
     _gauge("mimir", "wal_bytes", "loadgen_lab_wal_bytes"),
     _counter("mimir", "s3_requests_per_s", Source(("thanos_objstore_bucket_operations_total",))),
@@ -116,7 +119,7 @@ FIGURES: tuple[Figure, ...] = (
     ),
     _gauge("mimir", "series", "cortex_ingester_memory_series"),
     _gauge("mimir", "chunks", "cortex_ingester_tsdb_head_chunks", "cortex_ingester_memory_chunks"),
-    _discarded("mimir", "cortex_discarded_samples_total"),
+    _discarded(Component.MIMIR),
     *_process("grafana"),
 )
 """Every figure of every component."""

@@ -28,7 +28,10 @@ ALLOWED = {
     "plan": _SIGNALS | {"config"},
     "rundir": _BASE,
     "targets": _TARGETS,
-    "checks": _PURE | {"checks", "process"},
+    "discards": {"model"},
+    "scrape_names": {"model", "discards"},
+    "counters": {"model", "scrape_names"},
+    "checks": _PURE | {"checks", "process", "counters", "discards"},
     "report": _PURE | {"checks", "report", "process", "requirements"},
     "audit": _BASE | {"config", "audit"},
     "requirements": {"model"},
@@ -86,7 +89,10 @@ def test_only_the_users_import_locust():
 
 @pytest.mark.parametrize(
     "part",
-    ["model", "pacing", "sampling", "units", "wire", "signals", "plan", "checks", "report", "audit", "requirements"],
+    [
+        *("model", "pacing", "sampling", "units", "wire", "signals", "plan", "checks", "report", "audit"),
+        *("requirements", "discards", "scrape_names", "counters"),
+    ],
 )
 def test_pure_parts_ask_neither_a_network_nor_a_clock(part):
     for path in MODULES:

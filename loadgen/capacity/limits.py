@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 
 from loadgen.capacity.model import Limit
+from loadgen.discards import COUNTERS, discard_of
 from loadgen.model import Component
 from loadgen.units import bytes_text, size_bytes
 
@@ -84,18 +85,6 @@ KNOWN: tuple[_Known, ...] = (
     ),
     _known(_MIMIR, "limits.max_global_series_per_metric", r"per-metric series limit of (\d+) exceeded", "series"),
 )
-# What the servers count as discarded, by the reason that their own counters give.
-_REASONS: tuple[tuple[Component, str, str], ...] = (
-    (_LOKI, "rate_limited", "limits_config.ingestion_rate_mb"),
-    (_LOKI, "per_stream_rate_limit", "limits_config.per_stream_rate_limit"),
-    (_LOKI, "stream_limit", "limits_config.max_global_streams_per_user"),
-    (_TEMPO, "rate_limited", "overrides.defaults.ingestion.rate_limit_bytes"),
-    (_TEMPO, "live_traces_exceeded", "overrides.defaults.ingestion.max_traces_per_user"),
-    (_TEMPO, "trace_too_large", "overrides.defaults.global.max_bytes_per_trace"),
-    (_MIMIR, "rate_limited", "limits.ingestion_rate"),
-    (_MIMIR, "per_user_series_limit", "limits.max_global_series_per_user"),
-    (_MIMIR, "per_metric_series_limit", "limits.max_global_series_per_metric"),
-)
 _PROXY = re.compile(r"\b413\b|request entity too large|client intended to send too large body", re.IGNORECASE)
 
 
@@ -122,12 +111,14 @@ def limit_of(component: Component, status: int, message: str) -> Limit | None:
 
 
 def limit_of_reason(component: str, reason: str, per_s: float) -> Limit | None:
-    """The limit behind a reason of a component's own counter of discarded items; None if it is no limit."""
-    for known, name, setting in _REASONS:
-        if known.value == component and name == reason:
-            said = f"{component} counts {per_s:,.0f} items a second as discarded, reason {reason}"
-            return Limit(component, setting, "", None, said)
-    return None
+    """The limit behind a reason of a component's own counter of discarded items; None if it is no limit on how much."""
+    if component not in {one.value for one in COUNTERS}:
+        return None
+    known = discard_of(Component(component), reason)
+    if not known.amount:
+        return None
+    said = f"{component} counts {per_s:,.0f} items a second as discarded, reason {reason}"
+    return Limit(component, known.setting, "", None, said)
 
 
 def _number(text: str, unit: str) -> float | None:

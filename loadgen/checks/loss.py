@@ -21,21 +21,22 @@ from loadgen.checks.case import (
     share_text,
     unknown,
 )
+from loadgen.checks.discarded import discards_of
 from loadgen.checks.restart_losses import lost_by_restart, probes_of
 from loadgen.model import Component, Outcome, Result, Signal
 
 # What most often loses accepted data, by component.
 ADVICE = {
     Component.LOKI: (
-        "look at loki_discarded_samples_total and loki_ingester_chunks_flush_failures_total; "
+        "look at loki_ingester_chunks_flush_failures_total; "
         "keep the write-ahead log on a persistent volume (ingester.wal.enabled, a PVC on the write pods)"
     ),
     Component.TEMPO: (
-        "look at tempo_discarded_spans_total and the failed flushes; keep the write-ahead log on a persistent volume "
+        "look at the failed flushes; keep the write-ahead log on a persistent volume "
         "(persistence.enabled in the chart), and look at the retention of the bucket"
     ),
     Component.MIMIR: (
-        "look at cortex_discarded_samples_total and cortex_ingester_shipper_upload_failures_total; "
+        "look at cortex_ingester_shipper_upload_failures_total; "
         "keep the ingesters' TSDB and write-ahead log on a persistent volume"
     ),
 }
@@ -75,7 +76,9 @@ def _judge(case: Case, signal: Signal) -> Finding:
     evidence += _history(case, signal, accepted)
     measured = f"{count_of(missing, items, what)} missing"
     if missing > limit:
-        advice = ADVICE[signal.component]
+        discards = discards_of(case, signal)
+        evidence += discards.evidence()
+        advice = discards.advice(missing, ADVICE[signal.component])
         return Finding(Result.FAIL, objective, measured, missing, len(readable), tuple(evidence), advice)
     gaps = gaps_text(accepted)
     if gaps:
