@@ -16,6 +16,7 @@ from typing import Any
 from loadgen.config import ConfigError, S3Target
 from loadgen.model import NS
 from loadgen.rundir import RunDir, RunDirError, write_atomically
+from loadgen.targets.failures import s3_errors
 from loadgen.targets.s3 import explain_s3, list_page, s3_client
 from loadgen.units import duration_text
 
@@ -87,14 +88,16 @@ class Archive:
         """Write files of a run; ``run.json`` comes last, so that a run that can be seen is whole."""
         for path in sorted(files, key=lambda path: (path.name == "run.json", path.name)):
             key = at.prefix + path.name
+            kind = _TYPES.get(path.suffix, "application/octet-stream")
             try:
-                with path.open("rb") as body:
-                    kind = _TYPES.get(path.suffix, "application/octet-stream")
-                    self._client.put_object(Bucket=at.bucket, Key=key, Body=body, ContentType=kind)
+                body = path.open("rb")
             except OSError as problem:
                 raise ArchiveError(f"{path}: cannot be read ({problem.strerror})") from problem
-            except Exception as problem:
-                raise ArchiveError(explain_s3(problem, self._s3, at.bucket, key, _MAY_NOT_WRITE)) from problem
+            with body:
+                try:
+                    self._client.put_object(Bucket=at.bucket, Key=key, Body=body, ContentType=kind)
+                except s3_errors() as problem:
+                    raise ArchiveError(explain_s3(problem, self._s3, at.bucket, key, _MAY_NOT_WRITE)) from problem
 
     def holds_run(self, at: Place) -> bool:
         """Whether a place is a run, not a folder of runs."""
@@ -114,7 +117,7 @@ class Archive:
         for name in sorted(names, key=lambda name: (name == "run.json", name)):
             try:
                 body = self._client.get_object(Bucket=at.bucket, Key=at.prefix + name)["Body"].read()
-            except Exception as problem:
+            except s3_errors() as problem:
                 raise ArchiveError(explain_s3(problem, self._s3, at.bucket, at.prefix + name)) from problem
             write_atomically(out / name, body)
         return RunDir.open(out)
@@ -125,7 +128,7 @@ class Archive:
         while True:
             try:
                 page = list_page(self._client, at.bucket, Prefix=at.prefix, Delimiter="/", **more)
-            except Exception as problem:
+            except s3_errors() as problem:
                 raise ArchiveError(explain_s3(problem, self._s3, at.bucket, at.prefix)) from problem
             for folder in page.get("CommonPrefixes", ()):
                 yield str(folder["Prefix"])[len(at.prefix) :].rstrip("/"), True

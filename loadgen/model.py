@@ -19,6 +19,28 @@ HELD_DATA = "own_query_held_data"
 """The `StackSample` that tells which share of the range of a user's own query held data; its label is the title."""
 
 
+LISTING_FAILED = "listing_failed"
+"""The `StackSample` of a look at a bucket that failed; its labels are those of `bucket_labels`, with the reason."""
+LAYOUT = "layout_understood"
+"""The `StackSample` that tells whether a bucket without data of the run looks as it must: 1, or 0 and what is there."""
+KEPT_LOOK = "kept_look"
+"""The `StackSample` of a look whether the run's objects are still there; its value is how many were looked for."""
+OURS, CLOCKS, ELSEWHERE = "ours", "clocks", "s3"
+"""Whose fault a failed look was: loadgen's own, that of clocks that differ, or what S3 says."""
+
+
+def bucket_labels(component: Component, bucket: str, kind: str = "", why: str = "") -> str:
+    """The labels of a sample of the S3 watcher; `why_of` reads the last ones."""
+    return f"component={component},bucket={bucket}" + (f",kind={kind},why={why}" if kind or why else "")
+
+
+def why_of(labels: str) -> tuple[str, str]:
+    """Kind and reason in the labels of a sample of the S3 watcher."""
+    _, _, rest = labels.partition(",kind=")
+    kind, _, why = rest.partition(",why=")
+    return kind, why
+
+
 def status_text(status: int) -> str:
     """The status of a stored answer as people write it: ``HTTP 429``, ``gRPC 8``, or that there was no answer."""
     if not status:
@@ -298,6 +320,23 @@ class StoredObject:
     cut_ns: int
     detail: str
     part: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class GoneObject:
+    """A stored object that was not there any more when its bucket was looked through again.
+
+    Attributes:
+        component, bucket, key: as in `StoredObject`.
+        last_seen_ns: the last look that showed it.
+        missed_ns: the first look that did not; 0: it was missed before, and is there again.
+    """
+
+    component: str
+    bucket: str
+    key: str
+    last_seen_ns: int
+    missed_ns: int
 
 
 @dataclass(frozen=True, slots=True)

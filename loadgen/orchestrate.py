@@ -344,7 +344,7 @@ def verify_again(run: RunDir, target: Target, display: Display, interrupt: Inter
         raise RunError(f"{run.path}: the load of this run never began; there is nothing to verify")
     plan = plan_of(info.key, profile)
     watcher = S3Watcher(target.s3, run, clock, info.key.began_ns)
-    watcher.poll_once()
+    watcher.look_whole()
     _note(run, watcher)
     _read_back(run, plan, target, clock, display, interrupt)
     return conclude(run, display)

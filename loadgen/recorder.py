@@ -39,6 +39,7 @@ class Recorder:
                 try:
                     self._sink(table, table_of(rows, ROWS[table]))
                 except BaseException:
+                    # Also when a greenlet is ended here: what was not handed on is kept.
                     self._rows[table] = rows + self._rows[table]
                     raise
 

@@ -33,6 +33,7 @@ import pyarrow.parquet as pq
 
 from loadgen.model import (
     FaultWindow,
+    GoneObject,
     Outcome,
     QueryTiming,
     Receipt,
@@ -45,12 +46,13 @@ from loadgen.model import (
     Verdict,
 )
 
-Row = Receipt | QueryTiming | Sighting | StoredObject | StackSample
+Row = Receipt | QueryTiming | Sighting | StoredObject | GoneObject | StackSample
 ROWS: dict[str, type[Row]] = {
     "receipts": Receipt,
     "queries": QueryTiming,
     "sightings": Sighting,
     "objects": StoredObject,
+    "gone": GoneObject,
     "stack": StackSample,
 }
 _TABLE_OF: dict[type[Row], str] = {row: table for table, row in ROWS.items()}
@@ -119,6 +121,7 @@ class History:
     stack: pd.DataFrame
     faults: tuple[FaultWindow, ...]
     damaged: tuple[str, ...] = ()
+    gone: pd.DataFrame = field(default_factory=lambda: frame_of([], GoneObject))
 
 
 def schema_of(row: type[Row]) -> pa.Schema:

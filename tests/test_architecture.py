@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "loadgen"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # What each part of the package may import of the package; parts that are not named may import anything.
-_BASE = {"model", "units", "clock", "pacing", "__init__"}
+_BASE = {"model", "units", "clock", "pacing", "mistakes", "__init__"}
 _WIRE = _BASE | {"wire"}
 _SIGNALS = _WIRE | {"signals"}
 _TARGETS = _SIGNALS | {"config", "targets"}
@@ -121,3 +121,26 @@ def test_the_lab_is_optional_for_everything_else():
     for path in MODULES:
         if part_of(path) not in lazy and not path.match("capacity/command.py"):
             assert not any(name.startswith("loadgen.lab") for name in imports(path)), path
+
+
+def broad(node: ast.AST) -> bool:
+    """Whether a node catches whatever may be raised."""
+    if isinstance(node, ast.ExceptHandler):
+        kinds = node.type.elts if isinstance(node.type, ast.Tuple) else [node.type]
+        return any(kind is None or (isinstance(kind, ast.Name) and kind.id in BROAD) for kind in kinds)
+    called = isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", ""))
+    return called == "suppress" and any(isinstance(one, ast.Name) and one.id in BROAD for one in node.args)
+
+
+BROAD = {"Exception", "BaseException"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_whoever_catches_everything_says_why(path):
+    """A mistake of ours must not pass for one of the stack: what libraries raise is caught by its name."""
+    text = path.read_text()
+    lines = text.splitlines()
+    for node in ast.walk(ast.parse(text)):
+        if broad(node):
+            where = lines[node.lineno - 1], lines[node.lineno]
+            assert any("#" in line for line in where), f"{path}:{node.lineno} catches everything and does not say why"

@@ -48,7 +48,10 @@ class BucketFacts:
         lifecycle: its rules, none when there is no configuration.
         object_lock: whether object lock is enabled.
         prefixes: the first level of its keys, with a slash at their end.
+        tenant: the folder of the tenant, with what comes before it.
         tenant_objects: objects seen below the tenant's prefix.
+        elsewhere: if there are none, other folders in which the component's data lies, as the keys tell.
+        lacks: what this S3 does not know: ``versioning``, ``lifecycle``, ``object_lock``.
     """
 
     component: Component
@@ -61,6 +64,8 @@ class BucketFacts:
     prefixes: tuple[str, ...]
     tenant: str
     tenant_objects: Told[int]
+    elsewhere: tuple[str, ...] = ()
+    lacks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

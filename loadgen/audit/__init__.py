@@ -27,6 +27,7 @@ from loadgen.audit.resolve import stack_of
 from loadgen.audit.rule import FINE, NOTE, UNSURE, WRONG, Remark, Rule
 from loadgen.audit.stack import Stack
 from loadgen.audit.tree import Tree, read_tree
+from loadgen.mistakes import REPORT_IT, mistake
 from loadgen.model import Objective, Result, Verdict
 
 RULES: tuple[Rule, ...] = (
@@ -65,15 +66,15 @@ def _left_out(rule: Rule) -> Verdict:
 def _verdict(rule: Rule, stack: Stack) -> Verdict:
     try:
         remarks = tuple(rule.judge(stack))
-    except Exception as problem:
-        # One rule that cannot be judged must not cost the others. The text of the problem may hold what was read.
+    except Exception as problem:  # noqa: BLE001 - one rule that cannot be judged must not cost the others
+        # The text of the problem may hold what was read.
         return _made(
             rule,
             Result.UNKNOWN,
             "",
             (),
-            (f"judging it failed: {type(problem).__name__}",),
-            "this is a mistake in loadgen; please report it",
+            (f"judging it failed: {mistake(problem, with_text=False)}",),
+            REPORT_IT,
         )
     remarks = tuple(sorted(remarks, key=lambda remark: _ORDER.index(remark.kind)))
     kinds = {remark.kind for remark in remarks}

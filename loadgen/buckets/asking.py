@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import unquote
 
 from loadgen.model import NS
 from loadgen.targets.blocks import BlockError
@@ -95,11 +96,16 @@ class Asking:
         following = str(raw.get("NextContinuationToken") or "") if raw.get("IsTruncated") else ""
         if raw.get("IsTruncated") and not following:
             raise BlockError("the listing says that there is more, but not where; it is incomplete")
-        return Page(
-            tuple(_listed(item) for item in raw.get("Contents", ())),
-            tuple(str(item["Prefix"]) for item in raw.get("CommonPrefixes", ())),
-            following,
-        )
+        if token and following == token:
+            raise BlockError("the listing goes on where it is already; it is incomplete")
+        objects = tuple(_listed(item) for item in raw.get("Contents") or ())
+        prefixes = [_plain(str(item.get("Prefix", ""))) for item in raw.get("CommonPrefixes") or ()]
+        if delimiter and any(delimiter in one.key[len(prefix) :] for one in objects):
+            # This S3 does not know delimiters.
+            deep = [one.key for one in objects if delimiter in one.key[len(prefix) :]]
+            prefixes += [prefix + key[len(prefix) :].partition(delimiter)[0] + delimiter for key in deep]
+            objects = tuple(one for one in objects if delimiter not in one.key[len(prefix) :])
+        return Page(objects, tuple(dict.fromkeys(prefixes)), following)
 
     def pages(self, prefix: str, after: str = "", delimiter: str = "") -> Iterator[Page]:
         """All pages, one request each."""
@@ -115,7 +121,8 @@ class Asking:
         body = self._client.get_object(Bucket=self.bucket, Key=key, **part)["Body"]
         try:
             content: bytes = body.read()
-            return content
+            # Some servers know no ranges and give the whole.
+            return content[offset : offset + length] if length and len(content) > length else content
         finally:
             body.close()
 
@@ -131,5 +138,13 @@ class Asking:
 
 
 def _listed(item: dict[str, Any]) -> Listed:
-    modified: datetime = item["LastModified"]
-    return Listed(str(item["Key"]), int(item["Size"]), round(modified.timestamp() * 1e6) * 1000)
+    try:
+        modified: datetime = item["LastModified"]
+        return Listed(_plain(str(item["Key"])), int(item["Size"]), round(modified.timestamp() * 1e6) * 1000)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as problem:
+        raise BlockError(f"a row of the listing has no usable key, size and time ({problem!r})") from problem
+
+
+def _plain(key: str) -> str:
+    """A key as it is: some servers encode it, as boto3 asks, and do not say so, so that boto3 does not decode it."""
+    return unquote(key) if "%3A" in key or "%2F" in key else key

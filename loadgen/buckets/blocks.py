@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from loadgen.buckets.asking import Asking, Listed
+from loadgen.buckets.kept import counted_bytes
 from loadgen.buckets.own_ids import own_ids
 from loadgen.buckets.tenants import Tenants
 from loadgen.buckets.wanted import GRACE_NS, Wanted
@@ -31,6 +32,7 @@ from loadgen.targets.blocks import (
     trace_ids,
     ulid_at,
 )
+from loadgen.targets.failures import s3_errors
 from loadgen.targets.s3 import is_about_object
 from loadgen.targets.tsdb_index import series_counts
 
@@ -147,7 +149,7 @@ class MimirBlocks:
             return None
         held = sorted((self._users[instance], count) for instance, count in counts.items())
         content = replace(content, ids=np.array(held, "<u4").tobytes())
-        return Opened(content, meta, sum(row.size_bytes for row in rows.values()))
+        return Opened(content, meta, counted_bytes(self.component, {n: row.size_bytes for n, row in rows.items()}))
 
 
 class BlockSweep:
@@ -178,6 +180,7 @@ class BlockSweep:
         self._found = found
         self._unreadable = unreadable
         self._stored: set[str] = set()
+        self._any = False
         self._foreign: dict[str, _Names] = {}
         self._tries: dict[str, int] = {}
         self.undecided = 0
@@ -185,7 +188,11 @@ class BlockSweep:
 
     def recall(self, wanted: Wanted, stored: pd.DataFrame) -> None:  # noqa: ARG002 - names are enough
         """Blocks that an earlier watcher of the run stored; what it could not read is tried again."""
-        self._stored.update(key.rsplit("/", 1)[0] for key in stored.loc[stored["detail"] == "", "key"])
+        known = [key.rsplit("/", 1)[0] for key in stored.loc[stored["detail"] == "", "key"]]
+        self._stored.update(known)
+        if known:
+            self._any = True
+            self._tenants.settle(known[-1].rpartition("/")[0])
 
     def cycle(self, wanted: Wanted) -> Iterator[int]:
         """Look for new blocks once; yields after each request or opened block how many rows it brought.
@@ -194,7 +201,7 @@ class BlockSweep:
         ``patient``.
         """
         self.undecided = 0
-        yield from self._tenants.look()
+        yield from self._tenants.look(everywhere=wanted.is_over(self._clock()) and not self._any)
         for tenant in self._tenants.names:
             known = self._foreign.get(tenant)
             if known is None and not self._kind.by_time:
@@ -221,9 +228,6 @@ class BlockSweep:
         prefix = f"{tenant}/"
         for page in self._asking.pages(prefix, f"{prefix}{self._kind.after(wanted.began_ns)}", "/"):
             children = [one[len(prefix) : -1] for one in page.prefixes]
-            for child in children:
-                if not self._kind.name.fullmatch(child):
-                    self._tenants.deeper(tenant, child)
             names = [one for one in children if self._kind.name.fullmatch(one) and prefix + one not in self._stored]
             if names and known is not None:
                 listed = np.array(names, "S")
@@ -251,8 +255,6 @@ class BlockSweep:
             for listed in page.objects:
                 block, *rest = listed.key[len(tenant) + 1 :].split("/")
                 if not self._kind.name.fullmatch(block):
-                    if len(rest) > 1 and self._kind.name.fullmatch(rest[0]):
-                        self._tenants.deeper(tenant, block)
                     continue
                 if block != name:
                     decide()
@@ -287,7 +289,9 @@ class BlockSweep:
         try:
             opened = self._kind.open(self._asking, rows, meta, wanted, now_ns)
         except Exception as problem:
-            if not isinstance(problem, BlockError) and not is_about_object(problem):
+            # What others wrote may be odd in ways that nobody thought of: that block is unreadable then, by a mistake
+            # of ours, which is told as one, and the others are watched all the same.
+            if isinstance(problem, s3_errors()) and not is_about_object(problem):
                 raise
             self._tries[prefix] = self._tries.get(prefix, 0) + 1
             if self.patient and self._tries[prefix] < _TRIES:
@@ -301,6 +305,7 @@ class BlockSweep:
         if self._kind.by_time and not detail:
             self._tenants.settle(tenant)
         self._stored.add(prefix)
+        self._any = self._any or not detail
         self._found(self._object(meta.key, opened, now_ns, detail))
         return False
 

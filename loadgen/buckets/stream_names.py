@@ -14,6 +14,7 @@ from loadgen.buckets.wanted import Wanted
 from loadgen.model import NS
 from loadgen.signals.logs import fingerprint
 from loadgen.targets.blocks import BlockError, chunk_labels, chunk_lines
+from loadgen.targets.failures import s3_errors
 from loadgen.targets.s3 import is_about_object
 
 PART = "__stream_shard__"
@@ -76,7 +77,7 @@ def labels_in(asking: Asking, listed: Listed) -> dict[str, str] | None:
         found = chunk_labels(asking.read(listed.key, 0, min(_HEAD_BYTES, listed.size_bytes)))
         if isinstance(found, int):
             found = chunk_labels(asking.read(listed.key, 0, min(found, listed.size_bytes)))
-    except Exception as problem:
+    except s3_errors(BlockError) as problem:
         if not isinstance(problem, BlockError) and not is_about_object(problem):
             raise
         return None
@@ -87,7 +88,7 @@ def lines_in(asking: Asking, listed: Listed) -> int:
     """How many lines a chunk holds; 0 if it cannot be read. Raises what boto3 raises if S3 does not answer."""
     try:
         return chunk_lines(listed.size_bytes, lambda offset, length: asking.read(listed.key, offset, length))
-    except Exception as problem:
+    except s3_errors(BlockError) as problem:
         if not isinstance(problem, BlockError) and not is_about_object(problem):
             raise
         return 0

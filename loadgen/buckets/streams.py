@@ -22,13 +22,12 @@ from loadgen.buckets.stream_names import Naming, labels_in, lines_in, naming_of
 from loadgen.buckets.tenants import Tenants
 from loadgen.buckets.wanted import GRACE_NS, Wanted
 from loadgen.model import MS, NS, Component, Signal, StoredObject
-from loadgen.targets.blocks import Content, loki_chunk
+from loadgen.targets.blocks import BlockError, Content, chunk_place, loki_chunk
 
 # So few streams are listed one by one, which brings nothing but their own keys.
 _FEW = 32
 # A full page takes as long as so many requests that bring next to nothing.
 _PAGE_COST = 25
-_NO_TENANTS = frozenset({"index"})
 _MAX_STRANGERS = 10_000
 _HEADS = 300
 # A chunk may have begun so long before its last line; Loki's max_chunk_age is 2 h unless it is set shorter.
@@ -66,16 +65,16 @@ class StreamSweep:
     Args:
         asking: the bucket.
         clock: epoch nanoseconds.
-        tenant: as configured; empty: whatever the bucket shows.
+        tenants: under which prefixes to look.
         found: takes every chunk once.
     """
 
     def __init__(
-        self, asking: Asking, clock: Callable[[], int], tenant: str, found: Callable[[StoredObject], None]
+        self, asking: Asking, clock: Callable[[], int], tenants: Tenants, found: Callable[[StoredObject], None]
     ) -> None:
         self._asking = asking
         self._clock = clock
-        self._tenants = Tenants(asking, tenant, never=_NO_TENANTS)
+        self._tenants = tenants
         self._found = found
         self._naming = Naming()
         self._users: tuple[int, ...] = ()
@@ -91,15 +90,17 @@ class StreamSweep:
         self.renamed = False
 
     def recall(self, wanted: Wanted, stored: pd.DataFrame) -> None:
-        """Chunks that an earlier watcher of the run stored."""
+        """Chunks that were stored before; whatever else was known is forgotten."""
+        self._users, self._sorted, self._streams, self._any = (), 0, {}, False
         self._know(wanted)
         if len(stored) and stored["part"].max():
             self._expect_parts(wanted, int(stored["part"].max()) + 1)
         columns = (stored[name].tolist() for name in ("key", "from_ns", "through_ns"))
         for key, from_ns, through_ns in zip(*columns, strict=True):
-            name = key.split("/")[-2]
-            if name in self._streams:
-                self._add(wanted, self._streams[name], key, from_ns, through_ns)
+            place = chunk_place(key)
+            if place is not None and place.stream in self._streams:
+                self._tenants.settle(place.tenant)
+                self._add(wanted, self._streams[place.stream], place.rest, from_ns, through_ns)
 
     def cycle(self, wanted: Wanted) -> Iterator[int]:
         """Look through the streams that lack data once; yields after each request how many rows it brought."""
@@ -107,7 +108,7 @@ class StreamSweep:
         self.renamed = False
         waiting = [name for name in self._order if not self._complete(wanted, self._streams[name])]
         if waiting:
-            yield from self._tenants.look()
+            yield from self._tenants.look(everywhere=wanted.is_over(self._clock()) and not self._any)
         while waiting:
             known = set(self._streams)
             for name in waiting:
@@ -193,7 +194,8 @@ class StreamSweep:
 
     def _one_by_one(self, wanted: Wanted, tenant: str, names: list[str]) -> Iterator[int]:
         for name in names:
-            for page in self._asking.pages(f"{tenant}/{name}/", f"{tenant}/{name}/{self._streams[name].start}"):
+            # Without the slash, so that keys of older schemas come too, which have a colon there.
+            for page in self._asking.pages(f"{tenant}/{name}", f"{tenant}/{name}/{self._streams[name].start}"):
                 self._take(wanted, tenant, page)
                 yield page.rows
 
@@ -208,9 +210,11 @@ class StreamSweep:
             yield page.rows
             if not page.token or not page.objects:
                 return
+            if page.objects[-1].key <= max(after, start):
+                raise BlockError("the listing does not begin where it was asked to; it is incomplete")
             # All keys of the streams before the last one of the page are known now, and it may have more.
             after = page.objects[-1].key
-            at = bisect_left(names, after.split("/")[1], at)
+            at = bisect_left(names, after[len(tenant) + 1 :].partition("/")[0].partition(":")[0], at)
 
     @staticmethod
     def _begin(wanted: Wanted, stream: _Stream) -> None:
@@ -223,17 +227,18 @@ class StreamSweep:
         seen_ns = self._clock()
         ahead_ns = self._asking.server.ahead_ns
         for listed in page.objects:
-            _, name, *rest = listed.key.split("/")
-            stream = self._streams.get(name)
-            if stream is None or not rest or rest[0] <= stream.start or rest[0] in stream.seen:
+            place, content = chunk_place(listed.key), loki_chunk(listed.key)
+            stream = self._streams.get(place.stream) if place is not None and place.tenant == tenant else None
+            if stream is None or place is None or content is None:
                 continue
-            content = loki_chunk(listed.key)
-            if content is None or listed.modified_ns - ahead_ns < wanted.began_ns - GRACE_NS:
+            if place.rest <= stream.start or place.rest in stream.seen:
+                continue
+            if listed.modified_ns - ahead_ns < wanted.began_ns - GRACE_NS:
                 continue
             lines = lines_in(self._asking, listed) if self._counts else 0
             self._tenants.settle(tenant)
             self._found(self._object(wanted, stream, listed, content, lines, seen_ns))
-            self._add(wanted, stream, listed.key, content.from_ns, content.through_ns)
+            self._add(wanted, stream, place.rest, content.from_ns, content.through_ns)
             if stream.part:
                 following = self._naming.stream(wanted, stream.user, stream.part + 1)
                 self._streams.setdefault(following, _Stream(stream.user, stream.part + 1))
@@ -259,10 +264,10 @@ class StreamSweep:
             part=stream.part,
         )
 
-    def _add(self, wanted: Wanted, stream: _Stream, key: str, from_ns: int, through_ns: int) -> None:
+    def _add(self, wanted: Wanted, stream: _Stream, rest: str, from_ns: int, through_ns: int) -> None:
         """A chunk of a stream is known: see how far its data is complete now."""
         self._any = True
-        stream.seen = (*stream.seen, key.rsplit("/", 1)[1])
+        stream.seen = (*stream.seen, rest)
         stream.ahead = (*stream.ahead, (from_ns, through_ns))
         if not wanted.plan.key.began_ns:
             return

@@ -43,6 +43,12 @@ class Wanted:
         until_ns = (self.ended_ns or now_ns) + self.late_ns + _NEAR_NS
         return from_ns <= until_ns and through_ns >= self.began_ns - _NEAR_NS
 
+    def is_over(self, now_ns: int) -> bool:
+        """Whether the load has ended, also where nobody could note its end."""
+        began_ns = self.plan.key.began_ns
+        planned_ns = round(self.plan.profile.run.duration * NS) + self.late_ns
+        return bool(self.ended_ns) or (began_ns > 0 and now_ns > began_ns + planned_ns)
+
 
 def wanted_of(info: RunInfo, began_ns: int, sent: Mapping[Signal, tuple[int, ...]] | None = None) -> Wanted:
     """What a stored run says of itself; ``sent`` are the users that sent something, where that is known.

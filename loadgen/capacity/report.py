@@ -84,8 +84,8 @@ def parts_of(capacity: Capacity, outcome: Outcome, folder: Path | None = None) -
 def _made(name: str, make: Callable[[], Part]) -> Part:
     try:
         return make()
-    except Exception as problem:
-        # One section that cannot be made must not cost the others; what is stored may have been edited by hand.
+    except Exception as problem:  # noqa: BLE001 - one section that cannot be made must not cost the others
+        # What is stored may have been edited by hand.
         text = f"This section could not be made: {type(problem).__name__}: {short(str(problem))}"
         return Part(name, name, (Text(text, strong=True),))
 

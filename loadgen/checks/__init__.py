@@ -25,6 +25,7 @@ from loadgen.checks import (
 )
 from loadgen.checks.case import Case, Check, Finding
 from loadgen.config import parse_profile
+from loadgen.mistakes import mistake
 from loadgen.model import Component, Objective, Result, Verdict
 from loadgen.plan import Plan
 from loadgen.rundir import History
@@ -70,12 +71,12 @@ def outcome(verdicts: Sequence[Verdict]) -> Result:
 def _verdict(check: Check, case: Case) -> Verdict:
     try:
         finding = _with_open_faults(check, case, _with_damage(check, case, check.judge(case)))
-    except Exception as problem:
-        # One promise that cannot be judged must not cost the others; what is stored may have been edited by hand.
+    except Exception as problem:  # noqa: BLE001 - one promise that cannot be judged must not cost the others
+        # What is stored may have been edited by hand.
         finding = Finding(
             Result.UNKNOWN,
             Objective("", 0.0, ""),
-            evidence=(f"judging it failed: {type(problem).__name__}: {problem}",),
+            evidence=(f"judging it failed: {mistake(problem)}",),
             remedy="this is a mistake in loadgen or a run directory that was changed by hand; please report it",
         )
     return Verdict(

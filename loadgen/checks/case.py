@@ -153,6 +153,12 @@ class Case:
             (history.sightings, "last_absent_ns"),
         )
 
+    def bucket(self, component: Component) -> str:
+        """The name of a component's bucket, as the target has it."""
+        s3 = self.history.info.target.get("s3")
+        named = s3.get(f"{component}_bucket") if isinstance(s3, dict) else ""
+        return str(named or f"the bucket of {component}")
+
     @property
     def direct(self) -> bool:
         """The run read from the components themselves, not through Grafana."""

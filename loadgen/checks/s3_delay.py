@@ -19,8 +19,9 @@ from loadgen.checks.case import (
     share_text,
     unknown,
 )
-from loadgen.checks.s3_match import CLOCK_MAX, CLOCK_MIN, Coverage, s3_coverage
-from loadgen.model import NS, Component, Objective, Result, Signal
+from loadgen.checks.s3_match import CLOCK_MAX, CLOCK_MIN, Coverage, looks_of, s3_coverage
+from loadgen.mistakes import REPORT_IT
+from loadgen.model import CLOCKS, NS, OURS, Component, Objective, Result, Signal
 from loadgen.units import bytes_text, duration_text
 
 MIN_BATCHES = 10
@@ -80,6 +81,7 @@ _OTHER_LABELS = (
     'compare the labels that Loki shows for {run="…"} with app, job, pod, run and service_name, which are pushed; an '
     "agent or gateway in between may add some. Push to Loki itself, or take the labels out there"
 )
+_SET_CLOCKS = "set the clocks of this machine and of the S3 server, by NTP; then run `loadgen verify RUN`"
 _WATCH_EARLIER = (
     "let loadgen watch S3 from the beginning of the load until its data is there (verify.s3_wait), so that it sees "
     "objects before they are compacted"
@@ -96,7 +98,7 @@ def _judge(case: Case, signal: Signal) -> Finding:
         why = f"{counted(coverage.accepted, 'batches')} accepted, at least {MIN_BATCHES} are needed"
         return unknown(objective, why, RUN_LONGER, coverage.accepted)
     if not coverage.listed_ns:
-        return _not_listed(case, objective, coverage.accepted)
+        return not_listed(case, objective, component, coverage.accepted)
     delay_s = coverage.delay_ns / NS
     worst_s = float(delay_s.max()) if len(delay_s) else None
     exact = coverage.exact[coverage.stored_ns > 0]
@@ -134,9 +136,18 @@ def _judge(case: Case, signal: Signal) -> Finding:
             "other labels than were pushed, and chunks are named by the labels"
         )
         return finding(Result.UNKNOWN, _OTHER_LABELS, why)
+    looks = looks_of(case.history, component)
+    if looks.strange and not len(delay_s) and len(waiting):
+        why = (
+            f"nothing of the run was found, and {case.bucket(component)} is not laid out as {component}'s data should "
+            f"be here; there is: {looks.strange}"
+        )
+        return finding(Result.UNKNOWN, _where(component), why)
     if overdue.any() and coverage.unreadable:
         why = f"{missed} were not seen in S3 within the bound, but not every object could be read"
-        return finding(Result.UNKNOWN, _MAY_READ, why)
+        return finding(Result.UNKNOWN, _of_unreadable(coverage), why)
+    if looks.failed:
+        evidence.append(f"the looks at the bucket after that failed: {looks.failed}")
     if (overdue & ~unsure).any():
         why = f"{missed} not in S3 after the bound; the oldest waited {waited} at the last listing"
         return finding(Result.FAIL, _ADVICE[component], why)
@@ -156,7 +167,9 @@ def _judge(case: Case, signal: Signal) -> Finding:
             f"{counted(len(waiting), 'batches')} not in S3 yet; the oldest had waited {waited} of "
             f"{duration_text(limit_s)}"
         )
-        return finding(Result.UNKNOWN, _MAY_READ if coverage.unreadable else _LATER[component], why)
+        if looks.failed:
+            return finding(Result.UNKNOWN, _of_failure(looks.kind), why)
+        return finding(Result.UNKNOWN, _of_unreadable(coverage) if coverage.unreadable else _LATER[component], why)
     return finding(Result.PASS)
 
 
@@ -173,19 +186,44 @@ def _absent_texts(case: Case, coverage: Coverage, absent: NDArray[np.bool_]) -> 
     return [*texts, f"and {counted(more, 'batches')} more"] if more > 0 else texts
 
 
-def _not_listed(case: Case, objective: Objective, samples: int) -> Finding:
+def not_listed(case: Case, objective: Objective, component: Component, samples: int) -> Finding:
+    """Nobody could look into the bucket, and why."""
     s3 = case.history.info.target.get("s3")
     if isinstance(s3, dict) and s3.get("endpoint"):
+        looks = looks_of(case.history, component)
         why = f"no listing of the buckets at {s3['endpoint']} showed anything"
-        remedy = (
-            "see that the credential may list and read the buckets, and that their names are right ([s3] in the target)"
-        )
-        return unknown(objective, why, remedy, samples)
+        said = (looks.failed,) if looks.failed else ()
+        return unknown(objective, why, _of_failure(looks.kind), samples, said)
     return unknown(
         objective,
         "no S3 was configured, so nobody looked",
         "give the target an [s3] section with endpoint, access_key_id and secret; the right to list and read is enough",
         samples,
+    )
+
+
+def _of_failure(kind: str) -> str:
+    """What to do where looks at a bucket failed."""
+    listing = (
+        "see that the credential may list and read the buckets, and that their names are right ([s3] in the target)"
+    )
+    return {OURS: REPORT_IT, CLOCKS: _SET_CLOCKS}.get(kind, listing)
+
+
+def _of_unreadable(coverage: Coverage) -> str:
+    return REPORT_IT if REPORT_IT in coverage.unreadable_why else _MAY_READ
+
+
+def _where(component: Component) -> str:
+    """What to set where a bucket does not look as expected."""
+    server = {
+        Component.LOKI: "Loki's storage_config.object_prefix, or storage_prefix of its object_store",
+        Component.TEMPO: "Tempo's storage.trace.s3.prefix",
+        Component.MIMIR: "Mimir's blocks_storage.storage_prefix",
+    }[component]
+    return (
+        f"compare {component}_bucket and {component}_prefix in [s3] of the target with the server's own bucket and "
+        f"{server}, and tenant in [{component}]; then run `loadgen verify RUN`"
     )
 
 
@@ -211,7 +249,10 @@ def _evidence(case: Case, coverage: Coverage, component: Component, delay_s: NDA
     texts.append("from acknowledgement to the object's LastModified, which S3 gives in whole seconds: exact to 1 s")
     texts.append(_clocks(case))
     if coverage.unreadable:
-        texts.append(f"{counted(coverage.unreadable, 'objects')} could not be read; what they hold counts as not there")
+        texts.append(
+            f"{counted(coverage.unreadable, 'objects')} could not be read; what they hold counts as not there; e.g. "
+            f"{coverage.unreadable_why}"
+        )
     if case.profile.verify.flush:
         texts.append("forced by a flush: the components were asked to write after the load")
     return texts

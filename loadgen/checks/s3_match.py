@@ -18,7 +18,17 @@ from numpy.typing import NDArray
 from loadgen.checks.case import Case, Times
 from loadgen.checks.restart_losses import lost_by_restart
 from loadgen.checks.s3_split import split_batches
-from loadgen.model import MS, NOTHING_CERTAIN_NS, NS, Component, Outcome, Signal
+from loadgen.model import (
+    LAYOUT,
+    LISTING_FAILED,
+    MS,
+    NOTHING_CERTAIN_NS,
+    NS,
+    Component,
+    Outcome,
+    Signal,
+    why_of,
+)
 from loadgen.plan import Plan
 from loadgen.rundir import History
 
@@ -30,6 +40,41 @@ STRANGERS = "other_streams"
 CLOCK_MIN, CLOCK_MAX = "clock_ahead_min_s", "clock_ahead_max_s"
 
 Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """What is known of the looks at the bucket of a component.
+
+    Attributes:
+        listed_ns: the last moment that it is known to have been listed; 0: never.
+        failed: why the looks since then failed; empty: they did not.
+        kind: whose fault that was: ``ours``, ``clocks`` or ``s3``.
+        strange: what the bucket holds, if nothing of it is where and as the component's data should be.
+    """
+
+    listed_ns: int
+    failed: str
+    kind: str
+    strange: str
+
+
+def looks_of(history: History, component: Component) -> Looks:
+    """The looks at a component's bucket."""
+    listed_ns = _listed_ns(history, component)
+    failed = _last_sample(history, component, LISTING_FAILED)
+    layout = _last_sample(history, component, LAYOUT)
+    kind, why = why_of(str(failed["labels"])) if failed is not None and failed["at_ns"] > listed_ns else ("", "")
+    strange = why_of(str(layout["labels"]))[1] if layout is not None and not layout["value"] else ""
+    return Looks(listed_ns, why, kind, strange)
+
+
+def _last_sample(history: History, component: Component, metric: str) -> pd.Series | None:
+    """The newest sample of a kind of the S3 watcher's."""
+    stack = history.stack
+    mine = stack[(stack["component"] == Component.S3.value) & (stack["metric"] == metric)]
+    mine = mine[mine["labels"].str.split(",").str[0] == f"component={component}"]
+    return None if mine.empty else mine.iloc[int(mine["at_ns"].to_numpy(np.int64).argmax())]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +90,7 @@ class Coverage:
         listed_ns: the last moment that the bucket is known to have been listed; 0: never.
         objects: objects of the component.
         unreadable: objects whose content could not be told.
+        unreadable_why: of one of them.
         size_bytes: of all these objects.
         strangers: Loki: streams with chunks of the run's time of which nobody knows whether they are the run's under
             other labels; 0 if nobody had to count them.
@@ -61,6 +107,7 @@ class Coverage:
     listed_ns: int
     objects: int
     unreadable: int
+    unreadable_why: str
     size_bytes: int
     strangers: int
     split: bool
@@ -113,6 +160,7 @@ def s3_coverage(history: History, plan: Plan, signal: Signal) -> Coverage:
         listed_ns=_listed_ns(history, signal.component),
         objects=len(objects),
         unreadable=int(objects["unreadable"].sum()),
+        unreadable_why=str(objects["detail"].max()) if len(objects) else "",
         size_bytes=int(objects["size_bytes"].sum()),
         strangers=_strangers(history, signal.component),
         split=bool((objects["part"] > 0).any()),

@@ -94,6 +94,8 @@ class S3Target(S3Login):
     loki_bucket: str = "loki-chunks"
     tempo_bucket: str = "tempo-traces"
     mimir_bucket: str = "mimir-blocks"
+    loki_prefix: str = Field("", description="Loki's storage_config.object_prefix, when it has one")
+    tempo_prefix: str = Field("", description="Tempo's storage.trace.s3.prefix, when it has one")
     mimir_prefix: str = Field("", description="Mimir's blocks_storage.storage_prefix, when it has one")
     ca_file: str = ""
     verify_tls: bool = True
@@ -119,6 +121,15 @@ class S3Target(S3Login):
             Component.TEMPO: self.tempo_bucket,
             Component.MIMIR: self.mimir_bucket,
         }[component]
+
+    def prefix(self, component: Component) -> str:
+        """What a component's keys begin with, without slashes around it; empty if it is not known."""
+        prefixes = {
+            Component.LOKI: self.loki_prefix,
+            Component.TEMPO: self.tempo_prefix,
+            Component.MIMIR: self.mimir_prefix,
+        }
+        return prefixes[component].strip("/")
 
 
 class PrometheusTarget(_Login):

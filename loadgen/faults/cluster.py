@@ -14,6 +14,7 @@ from loadgen.config import KubernetesTarget
 from loadgen.faults.disruptor import DisruptorError
 from loadgen.model import Component
 from loadgen.targets.cluster import KEEPERS, SELECTORS, TIMEOUT_S, api_client, explain, is_ready
+from loadgen.targets.failures import cluster_errors
 
 _EVERY_S = 0.5
 _ROLE = "app.kubernetes.io/component"
@@ -90,7 +91,7 @@ class ClusterDisruptor:
                 self._api.delete_namespaced_pod(
                     name, self._namespace, grace_period_seconds=grace_s, _request_timeout=TIMEOUT_S
                 )
-            except Exception as problem:  # the client raises urllib3's errors besides its own
+            except cluster_errors() as problem:
                 raise DisruptorError(f"{explain(problem, f'deleting {name}')}; nothing to heal") from problem
         self._gone[component] = tuple(pod.metadata.uid for pod in chosen)
         return self._gone[component]
@@ -100,6 +101,6 @@ class ClusterDisruptor:
             listed = self._api.list_namespaced_pod(
                 self._namespace, label_selector=SELECTORS[component], _request_timeout=TIMEOUT_S
             )
-        except Exception as problem:
+        except cluster_errors() as problem:
             raise DisruptorError(f"{explain(problem, 'listing pods')}; {self._by_hand(component)}") from problem
         return list(listed.items)

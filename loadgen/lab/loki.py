@@ -140,8 +140,7 @@ class Loki:
     async def _try(self, what: str, action: Callable[[], Awaitable[object]]) -> None:
         try:
             await action()
-        except Exception:
-            # The loop must go on: the next round may find the disk or S3 well again.
+        except Exception:  # noqa: BLE001 - the loop must go on: the next round may find the disk or S3 well again
             _LOG.exception("%s failed; trying again", what)
 
     async def _flush_now(self, _request: Request) -> Response:

@@ -169,4 +169,5 @@ def decode_index(data: bytes, key: str) -> Iterable[IndexedChunk]:
             for fp, k, first, last, entries, size in content["chunks"]
         ]
     except Exception as error:
+        # As above: gzip, JSON or shapes, the index is broken.
         raise ChunkError(f"{key}: not a readable index: {error}; delete it or restore an older version") from error

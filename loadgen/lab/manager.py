@@ -122,6 +122,7 @@ class Lab:
                     state = self._start_missing(moved, parts - running, tell, timeout_s)
                     break
                 except BaseException as problem:
+                    # Whatever ends the start, also a person: no half of a lab is left.
                     self._stop_others(state, running)
                     # Between the choice of a port and its use somebody else may take it, another lab that starts, say.
                     if not (tries_left and isinstance(problem, LabError) and plan.lost_port(moved, parts - running)):

@@ -74,8 +74,8 @@ class Flusher:
                 self._forced |= forced and not flushed
                 self._store.write_block_list(time.monotonic())
                 pause_s = self._check_s if listed and flushed else RETRY_S
-            except Exception:
-                # The thread must outlive any surprise: the data is safe in the log, and the next look tries again.
+            except Exception:  # noqa: BLE001 - the thread must outlive any surprise
+                # The data is safe in the log, and the next look tries again.
                 _LOG.exception("flush failed")
                 pause_s = RETRY_S
             self._wake.wait(pause_s)
@@ -83,7 +83,7 @@ class Flusher:
         self._store.write_block_list(time.monotonic(), force=True)
 
     def _warm(self) -> None:
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(Exception):  # it only makes later queries quicker
             self._store.warm(lambda: not self._stopping)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from loadgen.checks import outcome
 from loadgen.checks.case import Case
 from loadgen.config import parse_profile
+from loadgen.mistakes import mistake
 from loadgen.model import Verdict
 from loadgen.plan import Plan
 from loadgen.report.html import page
@@ -103,12 +104,10 @@ def parts_of(facts: Facts) -> tuple[Part, ...]:
 def _made(section: Section, facts: Facts) -> Part | None:
     try:
         return section(facts)
-    except Exception as problem:
-        # One section that cannot be made must not cost the verdicts; what is stored may have been edited by hand.
+    except Exception as problem:  # noqa: BLE001 - one section that cannot be made must not cost the verdicts
+        # What is stored may have been edited by hand.
         name = section.__module__.rpartition(".")[2]
-        return Part(
-            name, name, (Text(f"This section could not be made: {type(problem).__name__}: {problem}", strong=True),)
-        )
+        return Part(name, name, (Text(f"This section could not be made: {mistake(problem)}", strong=True),))
 
 
 __all__ = ["SECTIONS", "write_files", "write_report", "write_verdicts"]

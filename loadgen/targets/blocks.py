@@ -1,10 +1,11 @@
 """What the objects in the buckets hold, told from their keys and their own metadata.
 
-Key layouts: Loki schema v12/v13 chunks ``<tenant>/<fingerprint>/<from>:<through>:<checksum>``, all hex, times in ms;
+Key layouts: Loki schema v12/v13 chunks ``<tenant>/<fingerprint>/<from>:<through>:<checksum>``, all hex, times in ms,
+before that ``<tenant>/<fingerprint>:<from>:<through>:<checksum>``;
 Tempo ``<tenant>/<uuid>/meta.json`` beside ``data.parquet``; Mimir ``<tenant>/<ULID>/meta.json`` beside ``index``. Both
 meta.json are written after everything else of their block. When Tempo has compacted a block into another, it renames
-``meta.json`` to ``meta.compacted.json`` and leaves the data for a while. Blocks may lie under a prefix: Mimir
-needs one where blocks, rules and alerts share a bucket.
+``meta.json`` to ``meta.compacted.json`` and leaves the data for a while. All of it may lie under a prefix (Loki's
+object_prefix, Tempo's prefix, Mimir's storage_prefix), so keys are read from their end.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from loadgen.model import MS, NS
 Read = Callable[[int, int], bytes]
 """``read(offset, length)`` gives a part of an object, less at its end."""
 
-_LOKI_CHUNK = re.compile(r"[^/]+/([0-9a-f]{1,16})/([0-9a-f]{1,16}):([0-9a-f]{1,16}):[0-9a-f]{1,8}")
+_LOKI_CHUNK = re.compile(r"(.*[^/])/([0-9a-f]{1,16})[/:](([0-9a-f]{1,16}):([0-9a-f]{1,16}):[0-9a-f]{1,8})", re.DOTALL)
 TEMPO_BLOCK = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 """The name of a block of Tempo, a UUID."""
 MIMIR_BLOCK = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
@@ -73,7 +74,22 @@ def loki_chunk(key: str) -> Content | None:
     match = _LOKI_CHUNK.fullmatch(key)
     if match is None:
         return None
-    return Content(match[1].lstrip("0") or "0", int(match[2], 16) * MS, int(match[3], 16) * MS + MS - 1)
+    return Content(match[2].lstrip("0") or "0", int(match[4], 16) * MS, int(match[5], 16) * MS + MS - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkPlace:
+    """Where a chunk of Loki lies: its tenant with what comes before that, its stream, and the rest of its key."""
+
+    tenant: str
+    stream: str
+    rest: str
+
+
+def chunk_place(key: str) -> ChunkPlace | None:
+    """The parts of a chunk's key; None for other keys."""
+    match = _LOKI_CHUNK.fullmatch(key)
+    return None if match is None else ChunkPlace(match[1], match[2], match[3])
 
 
 def chunk_labels(head: bytes) -> dict[str, str] | int:

@@ -117,7 +117,7 @@ class SdkProbe:
             sent_ns = self._clock()
             try:
                 result = self._exporter.export(ended)
-            except Exception as problem:  # an exporter's own mistake must not end the run
+            except Exception as problem:  # noqa: BLE001 - an exporter's own mistake must not end the run
                 log.say(f"{type(problem).__name__}: {problem}")
                 result = SpanExportResult.FAILURE
             done_ns = self._clock()

@@ -8,6 +8,7 @@ from typing import Any
 
 from loadgen.config import ConfigError, Target
 from loadgen.model import NS, Component, Signal
+from loadgen.targets.failures import s3_errors
 from loadgen.targets.http import HttpClient, json_of, looks_like_html
 from loadgen.targets.push import (
     LOKI_PATH,
@@ -129,7 +130,7 @@ def _s3(target: Target, signals: Collection[Signal], timeout_s: float) -> list[s
             list_page(s3_client(target.s3, timeout_s), bucket, MaxKeys=1)
         except ConfigError:
             raise
-        except Exception as problem:  # botocore has no base class for everything that it raises
+        except s3_errors(ValueError) as problem:  # a ValueError: the endpoint is no URL
             problems.append(f"{component}'s bucket cannot be listed: {explain_s3(problem, target.s3, bucket)}")
             if not hasattr(problem, "response"):
                 break  # nobody answered as S3 does: the other buckets would only say the same again

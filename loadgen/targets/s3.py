@@ -2,10 +2,29 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from loadgen.config import S3Target
+from loadgen.model import NS
 from loadgen.targets.http import url_without_secrets
+from loadgen.units import duration_text
+
+# S3 takes requests that are up to 15 minutes old; a difference of clocks below this refuses none.
+_SKEWED_NS = 240 * NS
+_SKEW_CODES = frozenset({"RequestTimeTooSkewed", "RequestExpired", "RequestIsNotYetValid"})
+# Said of the credential or of the way to ask, with a status as if it were said of the object.
+_OF_THE_REQUEST = _SKEW_CODES | {
+    "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken", "TokenRefreshRequired",
+    "AuthorizationHeaderMalformed", "SecondLevelDomainForbidden", "NoSuchBucket", "BadDigest",
+}  # fmt: skip
+_NOT_IMPLEMENTED = frozenset(
+    {"NotImplemented", "XNotImplemented", "MethodNotAllowed", "NotSupported", "UnsupportedOperation", "Unsupported"}
+    | {"OperationNotSupported", "FeatureNotSupported", "501", "405"}
+)
 
 
 def s3_client(target: S3Target, timeout_s: float = 10.0, connections: int = 8) -> Any:
@@ -42,7 +61,13 @@ def list_page(client: Any, bucket: str, **more: Any) -> dict[str, Any]:
         NotAListing: a 2xx answer of something that is not S3; boto3 takes it for an empty bucket.
         ConfigError, botocore's errors: as `s3_client` and boto3 raise them.
     """
-    page: dict[str, Any] = client.list_objects_v2(Bucket=bucket, **more)
+    try:
+        page: dict[str, Any] = client.list_objects_v2(Bucket=bucket, **more)
+    except ValueError as problem:
+        if type(problem).__module__.startswith("botocore"):
+            raise
+        # botocore does not translate what it says of a time or a number that it cannot read.
+        raise NotAListing(f"the answer is no listing that can be read ({str(problem)[:120]})") from problem
     if not page.keys() & {"Name", "KeyCount", "IsTruncated", "Contents"}:
         kind = page.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("content-type", "no content type")
         raise NotAListing(f"the answer is no listing of a bucket ({kind})")
@@ -55,25 +80,79 @@ class NotAListing(Exception):
 
 def error_code(problem: BaseException) -> str:
     """S3's code of a failed request, or the kind of the error; the same for the same cause."""
-    response = getattr(problem, "response", None)
-    code = str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
-    return code or type(problem).__name__
+    return str(_error(problem).get("Code", "")) or type(problem).__name__
+
+
+def http_status(problem: BaseException) -> int:
+    """The status of S3's answer; 0 if there was none."""
+    return int(_metadata(problem).get("HTTPStatusCode", 0) or 0)
 
 
 def is_about_object(problem: BaseException) -> bool:
-    """Whether a failed request tells something of its object, and not that S3 is away or busy."""
+    """Whether a failed request tells something of its object, and not that S3 is away, busy or refuses us."""
+    status = http_status(problem)
+    return 400 <= status < 500 and status not in (408, 429) and error_code(problem) not in _OF_THE_REQUEST
+
+
+def is_about_clocks(problem: BaseException) -> bool:
+    """Whether S3 refused a request because of the time in it."""
+    said = str(_error(problem).get("Message", "")).lower()
+    return error_code(problem) in _SKEW_CODES or "date is too old" in said or "time too skewed" in said
+
+
+def is_not_implemented(problem: BaseException) -> bool:
+    """Whether this S3 does not know a request at all, as far as its answer tells."""
+    if error_code(problem) in _NOT_IMPLEMENTED or http_status(problem) in (405, 501):
+        return True
+    said = str(_error(problem).get("Message", "")).lower()
+    unknown = any(words in said for words in ("not implemented", "not supported", "unsupported operation"))
+    return http_status(problem) in (400, 404) and unknown and "header" not in said
+
+
+def clock_text(problem: BaseException, clock: Callable[[], int]) -> str:
+    """How the clock of the S3 server that answered differs from ours, if that can refuse requests; empty if not."""
+    server_ns, ours_ns = _moment(_error(problem).get("ServerTime")), clock()
+    if not server_ns:
+        server_ns = _moment(_metadata(problem).get("HTTPHeaders", {}).get("date"))
+    ahead_ns = ours_ns - server_ns
+    if not server_ns or abs(ahead_ns) < _SKEWED_NS:
+        return ""
+    how = "ahead of" if ahead_ns > 0 else "behind"
+    return f"this machine's clock is {duration_text(abs(ahead_ns) / NS)} {how} the S3 server's"
+
+
+def _error(problem: BaseException) -> dict[str, Any]:
     response = getattr(problem, "response", None)
-    if not isinstance(response, dict):
-        return False
-    status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    return 400 <= status < 500 and status not in (408, 429)
+    error = response.get("Error") if isinstance(response, dict) else None
+    return error if isinstance(error, dict) else {}
+
+
+def _metadata(problem: BaseException) -> dict[str, Any]:
+    response = getattr(problem, "response", None)
+    metadata = response.get("ResponseMetadata") if isinstance(response, dict) else None
+    return metadata if isinstance(metadata, dict) else {}
+
+
+def _moment(text: object) -> int:
+    """A time as HTTP or XML has it; 0 if it is none."""
+    for read in (parsedate_to_datetime, lambda said: datetime.fromisoformat(said.replace("Z", "+00:00"))):
+        try:
+            return int(read(str(text)).timestamp()) * NS
+        except (ValueError, TypeError, OverflowError):
+            continue
+    return 0
 
 
 MAY_NOT_READ = "this credential may not list or read here; give it List and Read on the bucket"
 
 
 def explain_s3(
-    problem: BaseException, target: S3Target, bucket: str, key: str = "", if_denied: str = MAY_NOT_READ
+    problem: BaseException,
+    target: S3Target,
+    bucket: str,
+    key: str = "",
+    if_denied: str = MAY_NOT_READ,
+    clock: Callable[[], int] = time.time_ns,
 ) -> str:
     """One sentence for a failed S3 request: where, what, and what to do. The secret key is never in it."""
     where = f"{url_without_secrets(target.endpoint) or 's3'}/{bucket}" + (f"/{key}" if key else "")
@@ -87,6 +166,12 @@ def explain_s3(
         "404": "not there",
     }.get(code)
     said = " ".join(str(problem).split())[:200]
+    differ = clock_text(problem, clock)
+    if is_about_clocks(problem):
+        differ = differ or "the clocks of this machine and of the S3 server differ"
+        hint = f"{differ}, and S3 refuses requests of another time; set both clocks by NTP"
+    elif differ and hint != "not there":
+        differ = f"; {differ}, which may be why"
     if hint is None:
         hint = {
             "EndpointConnectionError": "check the endpoint and that S3 runs",
@@ -100,4 +185,4 @@ def explain_s3(
             ),
             "NotAListing": "a proxy or another program answered, not S3; check the endpoint",
         }.get(code, "check endpoint, credentials and S3's log")
-    return f"{where}: {code}, {said!r}; {hint}"
+    return f"{where}: {code}, {said!r}; {hint}{'' if is_about_clocks(problem) else differ}"

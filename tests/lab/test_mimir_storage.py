@@ -221,7 +221,7 @@ def test_reads_during_flushes_see_every_sample(tmp_path: Path) -> None:
         try:
             while not stop.is_set():
                 store.flush()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - handed to the thread of the test
             failures.append(error)
 
     thread = threading.Thread(target=flush)

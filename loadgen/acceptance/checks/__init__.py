@@ -16,6 +16,7 @@ from loadgen.acceptance.checks import (
 )
 from loadgen.acceptance.checks.base import Check, Finding
 from loadgen.acceptance.facts import Deployment
+from loadgen.mistakes import REPORT_IT, mistake
 from loadgen.model import Result, Verdict
 
 CHECKS: tuple[Check, ...] = (
@@ -38,10 +39,8 @@ def judge(found: Deployment, checks: Sequence[Check] = CHECKS) -> tuple[Verdict,
 def _verdict(check: Check, found: Deployment) -> Verdict:
     try:
         finding = check.judge(found)
-    except Exception as problem:
-        # One promise that cannot be judged must not cost the others.
-        why = f"judging it failed: {type(problem).__name__}: {problem}"
-        finding = Finding(Result.UNKNOWN, "", 0, (why,), "this is a mistake in loadgen; please report it")
+    except Exception as problem:  # noqa: BLE001 - one promise that cannot be judged must not cost the others
+        finding = Finding(Result.UNKNOWN, "", 0, (f"judging it failed: {mistake(problem)}",), REPORT_IT)
     return Verdict(
         check=check.name,
         promise=check.promise,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from loadgen.acceptance.checks.base import Check, Finding, broken, not_told, ok, skipped, untold
-from loadgen.acceptance.facts import Deployment
+from loadgen.acceptance.facts import BucketFacts, Deployment
 from loadgen.model import Component
 
 _WAIT = {
@@ -30,6 +30,8 @@ def _judge(found: Deployment, component: Component) -> Finding:
     where = f"{bucket.bucket}/{bucket.tenant}/"
     if bucket.tenant_objects.value:
         return ok(f"{where} holds objects", bucket.tenant_objects.value)
+    if bucket.elsewhere:
+        return _elsewhere(bucket, where)
     others = ", ".join(bucket.prefixes) or "nothing at all"
     running_s = max((pod.running_s for pod in found.pods.value or () if pod.component is component), default=0.0)
     if running_s < _DUE_S[component]:
@@ -37,9 +39,23 @@ def _judge(found: Deployment, component: Component) -> Finding:
         return untold(why, f"wait: {_WAIT[component]}; then run loadgen check again", f"first level: {others}")
     remedy = (
         f"wait: {_WAIT[component]}; then look into the component's log. With tenants on, the directory is named after "
-        "the tenant: set tenant in the target"
+        f"the tenant: set tenant in the target; with a prefix before it, set {component}_prefix in [s3]"
     )
     return broken(f"{where} holds nothing", remedy, f"the bucket's first level: {others}")
+
+
+def _elsewhere(bucket: BucketFacts, where: str) -> Finding:
+    """The component's layout was recognised at another place than where the target says."""
+    places = ", ".join(f"{place}/" for place in bucket.elsewhere[:5])
+    said = f"{where} holds nothing; what {bucket.component} writes was found below {places}"
+    before, _, tenant = bucket.elsewhere[0].rpartition("/")
+    settings = f'{bucket.component}_prefix = "{before}" in [s3]'
+    named = bucket.tenant.rpartition("/")[2]
+    if len(bucket.elsewhere) == 1 and tenant == named:
+        return ok(f"{bucket.bucket}/{bucket.elsewhere[0]}/ holds objects", 1, f"{said}; set {settings} of the target")
+    if tenant != named:
+        settings += f' and tenant = "{tenant}" in [{bucket.component}]'
+    return untold(said, f"say which of these is this stack's, e.g. {settings} of the target")
 
 
 CHECKS = tuple(

@@ -24,6 +24,9 @@ def _versioning(found: Deployment) -> Finding:
     missing = not_told(bucket.versioning, _MAY_READ)
     if missing is not None:
         return missing
+    if "versioning" in bucket.lacks:
+        remedy = "keep Loki's chunks in an S3 that can keep versions, or judge without this promise: this S3 cannot"
+        return broken(f"{bucket.bucket}: this S3 does not know versioning (not implemented)", remedy)
     status = bucket.versioning.value or "never enabled"
     if status == "Enabled":
         return ok(f"enabled on {bucket.bucket}")
@@ -37,9 +40,10 @@ def _lifecycle(found: Deployment) -> Finding:
     return worst([_expires(found), _old_versions(found)], "no bucket was asked for", "")
 
 
-def _whole(rule: LifecycleRule) -> bool:
+def _whole(rule: LifecycleRule, bucket: BucketFacts) -> bool:
     """A rule for the whole bucket, or at least for its tenant's objects."""
-    return rule.enabled and rule.prefix.rstrip("/") in ("", "single-tenant", "fake")
+    known = rule.prefix.rstrip("/") in ("", "single-tenant", "fake")
+    return rule.enabled and (known or f"{bucket.tenant}/".startswith(rule.prefix))
 
 
 def _expires(found: Deployment) -> Finding:
@@ -49,7 +53,13 @@ def _expires(found: Deployment) -> Finding:
     missing = not_told(bucket.lifecycle, _MAY_READ)
     if missing is not None:
         return missing
-    days = [rule.days for rule in bucket.lifecycle.value or () if _whole(rule) and rule.days]
+    if "lifecycle" in bucket.lacks:
+        remedy = (
+            f"this S3 cannot delete by itself: let Tempo do it (compaction.block_retention ≤ {24 * MAX_DAYS}h), or use "
+            "an S3 that knows lifecycle rules"
+        )
+        return broken(f"{bucket.bucket}: this S3 does not know lifecycle rules (not implemented)", remedy)
+    days = [rule.days for rule in bucket.lifecycle.value or () if _whole(rule, bucket) and rule.days]
     if days and min(days) <= MAX_DAYS:
         return ok(f"{bucket.bucket}: deleted after {min(days)} days")
     remedy = f"add a lifecycle rule to {bucket.bucket} that expires all objects after {MAX_DAYS} days or fewer"
@@ -66,7 +76,12 @@ def _old_versions(found: Deployment) -> Finding:
         return missing
     if bucket.versioning.value != "Enabled":
         return ok(f"{bucket.bucket}: no versions to expire")
-    days = [rule.noncurrent_days for rule in bucket.lifecycle.value or () if _whole(rule) and rule.noncurrent_days]
+    if "lifecycle" in bucket.lacks:
+        remedy = f"delete old versions in {bucket.bucket} in another way, or turn versioning off: they fill the disk"
+        return broken(f"{bucket.bucket}: old versions are kept, and this S3 does not know lifecycle rules", remedy)
+    days = [
+        rule.noncurrent_days for rule in bucket.lifecycle.value or () if _whole(rule, bucket) and rule.noncurrent_days
+    ]
     if days:
         return ok(f"{bucket.bucket}: old versions deleted after {min(days)} days")
     remedy = (
@@ -83,6 +98,8 @@ def _object_lock(found: Deployment) -> Finding:
     missing = not_told(bucket.object_lock, _MAY_READ)
     if missing is not None:
         return missing
+    if "object_lock" in bucket.lacks:
+        return ok(f"off on {bucket.bucket}: this S3 does not know object lock")
     if not bucket.object_lock.value:
         return ok(f"off on {bucket.bucket}")
     remedy = (

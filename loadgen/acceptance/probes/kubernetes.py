@@ -13,6 +13,7 @@ from loadgen.acceptance.facts import Deployment, FluxObject, PodFacts, SecretFac
 from loadgen.config import ConfigError, KubernetesTarget
 from loadgen.model import Component
 from loadgen.targets.cluster import SELECTORS, TIMEOUT_S, api_client, explain, is_ready
+from loadgen.targets.failures import cluster_errors
 
 COMPONENTS = (Component.LOKI, Component.TEMPO, Component.MIMIR)
 PLACEHOLDER = "REPLACE_WITH"
@@ -60,7 +61,7 @@ def ask_cluster(found: Deployment, target: KubernetesTarget) -> Deployment:
 def _told(call: Callable[[], T], what: str) -> Told[T]:
     try:
         return Told(call())
-    except Exception as problem:  # the client raises urllib3's errors besides its own
+    except cluster_errors() as problem:
         return Told(error=explain(problem, what))
 
 
@@ -86,7 +87,7 @@ def _pod(api: Any, namespace: str, component: Component, pod: Any) -> PodFacts:
                 _request_timeout=TIMEOUT_S,
             )
             errors += refused_lines(str(log))
-        except Exception as problem:
+        except cluster_errors() as problem:
             log_error = explain(problem, f"log of {pod.metadata.name}")
     return PodFacts(
         component=component,
@@ -131,7 +132,7 @@ def _flux(objects: Any, namespace: str) -> list[FluxObject]:
                 listed = objects.list_namespaced_custom_object(
                     group, version, namespace, plural, _request_timeout=TIMEOUT_S
                 )
-            except Exception as problem:
+            except cluster_errors() as problem:
                 if getattr(problem, "status", None) == 404 and version != versions[-1]:
                     continue
                 if getattr(problem, "status", None) == 404:

@@ -6,26 +6,34 @@ Nothing is changed: the one write that is tried, to see that it is refused, has 
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 from loadgen.acceptance.facts import Access, BucketFacts, LifecycleRule, T, Told
+from loadgen.buckets.asking import Asking, ServerClock
+from loadgen.buckets.layout import DEFAULT_TENANTS
+from loadgen.buckets.tenants import Tenants
 from loadgen.config import ConfigError, S3Target, Target
+from loadgen.mistakes import REPORT_IT, mistake
 from loadgen.model import NS, Component
-from loadgen.targets.s3 import explain_s3, list_page, s3_client
+from loadgen.targets.blocks import BlockError
+from loadgen.targets.failures import s3_errors
+from loadgen.targets.s3 import error_code, explain_s3, is_not_implemented, list_page, s3_client
 
 COMPONENTS = (Component.LOKI, Component.TEMPO, Component.MIMIR)
-TENANTS = {Component.LOKI: "fake", Component.TEMPO: "single-tenant", Component.MIMIR: "anonymous"}
-"""The names that the servers give to the one tenant of a stack without tenants."""
-
 PROBE_KEY = "loadgen-check/write-probe"
 _ABSENT_KEY = "loadgen-check/absent"
 _TIMEOUT_S = 8.0
-_DENIED = frozenset({"AccessDenied", "403", "Forbidden", "AllAccessDisabled", "Unauthorized"})
+_DENIED = frozenset(
+    {"AccessDenied", "AccessForbidden", "AccessDeniedException", "403", "Forbidden", "AllAccessDisabled"}
+    | {"Unauthorized", "UnauthorizedAccess"}
+)
 _NO_CONFIGURATION = frozenset(
     {"NoSuchLifecycleConfiguration", "ObjectLockConfigurationNotFoundError", "NoSuchObjectLockConfiguration"}
 )
@@ -49,10 +57,27 @@ def _bucket(target: Target, component: Component) -> BucketFacts:
         first = told(call)
         return first if first.value is not None or own is None else _told(target.s3, bucket, call)
 
+    lacks: list[str] = []
+
+    def unless_lacking(name: str, call: Callable[[Any], T], otherwise: T) -> Callable[[Any], T]:
+        """What a bucket's setting is where this S3 does not know such settings."""
+
+        def asked(client: Any) -> T:
+            try:
+                return call(client)
+            except s3_errors() as problem:
+                if not is_not_implemented(problem):
+                    raise
+            lacks.append(name)
+            return otherwise
+
+        return asked
+
     page = told(lambda client: list_page(client, bucket, Delimiter="/"))
     found = page.value or {}
     prefixes = tuple(str(row["Prefix"]) for row in found.get("CommonPrefixes", ()))
     tenant = _tenant(target, component, prefixes)
+    objects = told(lambda client: _objects_below(client, bucket, tenant))
     return BucketFacts(
         component=component,
         bucket=bucket,
@@ -60,12 +85,17 @@ def _bucket(target: Target, component: Component) -> BucketFacts:
         listed=Told(len(found.get("Contents", ())) + len(prefixes))
         if page.value is not None
         else Told(error=page.error),
-        versioning=setting(lambda client: str(client.get_bucket_versioning(Bucket=bucket).get("Status", ""))),
-        lifecycle=setting(lambda client: _rules(client, bucket)),
-        object_lock=setting(lambda client: _object_lock(client, bucket)),
+        versioning=setting(unless_lacking("versioning", partial(_versioning, bucket=bucket), "")),
+        lifecycle=setting(unless_lacking("lifecycle", partial(_rules, bucket=bucket), ())),
+        # What there is not cannot be on.
+        object_lock=setting(unless_lacking("object_lock", partial(_object_lock, bucket=bucket), False)),
         prefixes=prefixes,
         tenant=tenant,
-        tenant_objects=told(lambda client: _objects_below(client, bucket, tenant)),
+        tenant_objects=objects,
+        elsewhere=told(lambda client: _places(client, bucket, target, component)).value or ()
+        if objects.value == 0
+        else (),
+        lacks=tuple(lacks),
     )
 
 
@@ -93,9 +123,9 @@ def _objects_below(client: Any, bucket: str, tenant: str) -> int:
 def _tenant(target: Target, component: Component, prefixes: tuple[str, ...]) -> str:
     """The tenant's directory: the configured one, else the server's own name, else (Cortex) what stands there."""
     login = {Component.LOKI: target.loki, Component.TEMPO: target.tempo, Component.MIMIR: target.mimir}[component]
-    default = TENANTS[component]
-    if component is Component.MIMIR and target.s3.mimir_prefix:
-        return f"{target.s3.mimir_prefix}/{login.tenant or default}"
+    default = DEFAULT_TENANTS[component]
+    if target.s3.prefix(component):
+        return f"{target.s3.prefix(component)}/{login.tenant or default}"
     if login.tenant:
         return login.tenant
     if component is Component.MIMIR and f"{default}/" not in prefixes and "fake/" in prefixes:
@@ -103,25 +133,46 @@ def _tenant(target: Target, component: Component, prefixes: tuple[str, ...]) -> 
     return default
 
 
+def _places(client: Any, bucket: str, target: Target, component: Component) -> tuple[str, ...]:
+    """Where else in the bucket data of the component lies, as its keys tell."""
+    login = {Component.LOKI: target.loki, Component.TEMPO: target.tempo, Component.MIMIR: target.mimir}[component]
+    asking = Asking(client, bucket, time.time_ns, ServerClock())
+    tenants = Tenants(asking, component, login.tenant, target.s3.prefix(component))
+    for _ in tenants.look(everywhere=True):
+        pass
+    return tenants.names
+
+
 def _told(s3: S3Target, bucket: str, call: Callable[[Any], T]) -> Told[T]:
     try:
-        return Told(call(s3_client(s3, _TIMEOUT_S)))
+        return Told(call(_client(s3)))
     except ConfigError as problem:
         return Told(error=str(problem))
-    except Exception as problem:  # botocore has no base class for everything that it raises
+    except s3_errors(BlockError) as problem:
         return Told(error=explain_s3(problem, s3, bucket))
+    except Exception as problem:  # noqa: BLE001 - one question that cannot be asked must not cost the others
+        return Told(error=f"{mistake(problem)}; {REPORT_IT}")
 
 
-def _code(problem: Exception) -> str:
-    response = getattr(problem, "response", None)
-    return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
+def _client(s3: S3Target) -> Any:
+    """A client; ConfigError, too, when the endpoint is no URL."""
+    try:
+        return s3_client(s3, _TIMEOUT_S)
+    except ConfigError:
+        raise
+    except ValueError as problem:
+        raise ConfigError(explain_s3(problem, s3, "")) from problem
+
+
+def _versioning(client: Any, bucket: str) -> str:
+    return str(client.get_bucket_versioning(Bucket=bucket).get("Status", ""))
 
 
 def _rules(client: Any, bucket: str) -> tuple[LifecycleRule, ...]:
     try:
         raw = client.get_bucket_lifecycle_configuration(Bucket=bucket)
-    except Exception as problem:
-        if _code(problem) in _NO_CONFIGURATION:
+    except s3_errors() as problem:
+        if error_code(problem) in _NO_CONFIGURATION:
             return ()
         raise
     return tuple(
@@ -138,8 +189,8 @@ def _rules(client: Any, bucket: str) -> tuple[LifecycleRule, ...]:
 def _object_lock(client: Any, bucket: str) -> bool:
     try:
         raw = client.get_object_lock_configuration(Bucket=bucket)
-    except Exception as problem:
-        if _code(problem) in _NO_CONFIGURATION:
+    except s3_errors() as problem:
+        if error_code(problem) in _NO_CONFIGURATION:
             return False
         raise
     return (raw.get("ObjectLockConfiguration") or {}).get("ObjectLockEnabled") == "Enabled"
@@ -153,45 +204,66 @@ def ask_isolation(target: Target) -> Told[tuple[Access, ...]]:
         sections = ", ".join(f"[s3.{name}]" for name in without)
         return Told(skipped=f"the target has no {sections}: the components' own credentials are needed for this")
     found: list[Access] = []
-    for component, login in logins.items():
-        for other in COMPONENTS:
+    for other, whose in logins.items():
+        bucket = target.s3.bucket(other)
+        # A key that is there: of one that is not, S3 tells only those who may list that it is not.
+        there = _told(whose or target.s3, bucket, partial(_some_key, bucket=bucket))
+        for component, login in logins.items():
             if login is not None and other is not component:
-                bucket = target.s3.bucket(other)
                 found += [
-                    Access(component, bucket, action, _allowed(login, bucket, partial(call, bucket=bucket)))
-                    for action, call in (("list", _list), ("read", _read), ("write", _write))
+                    Access(component, bucket, action, _allowed(login, bucket, call, there.value is not None))
+                    for action, call in (
+                        ("list", partial(_list, bucket=bucket)),
+                        ("read", partial(_read, bucket=bucket, key=there.value or _ABSENT_KEY)),
+                        ("write", partial(_write, bucket=bucket)),
+                    )
                 ]
-    return Told(tuple(found))
+    return Told(tuple(sorted(found, key=lambda one: COMPONENTS.index(one.component))))
 
 
-def _allowed(s3: S3Target, bucket: str, call: Callable[[Any], object]) -> Told[bool]:
+def _allowed(s3: S3Target, bucket: str, call: Callable[[Any], bool], is_there: bool) -> Told[bool]:
+    """Whether a credential is let; ``is_there``: the bucket's owner sees it."""
+    told = _told(s3, bucket, partial(_not_denied, call=call, hidden=is_there))
+    return told if told.value is None else Told(told.value)
+
+
+def _not_denied(client: Any, call: Callable[[Any], bool], hidden: bool) -> bool:
     try:
-        call(s3_client(s3, _TIMEOUT_S))
-    except ConfigError as problem:
-        return Told(error=str(problem))
-    except Exception as problem:
-        if _code(problem) in _DENIED:
-            return Told(False)
-        return Told(error=explain_s3(problem, s3, bucket))
-    return Told(True)
+        return call(client)
+    except s3_errors() as problem:
+        code = error_code(problem)
+        # Some servers do not show a bucket at all to those who have nothing to do with it.
+        if code in _DENIED or (hidden and code == "NoSuchBucket"):
+            return False
+        raise
 
 
-def _list(client: Any, bucket: str) -> None:
+def _some_key(client: Any, bucket: str) -> str:
+    """A key that is there; empty if the bucket is."""
+    return next((str(one["Key"]) for one in list_page(client, bucket, MaxKeys=1).get("Contents") or ()), "")
+
+
+def _list(client: Any, bucket: str) -> bool:
     list_page(client, bucket, MaxKeys=1)
+    return True
 
 
-def _read(client: Any, bucket: str) -> None:
-    """A read of a key that is not there: who may read gets 404, who may not gets 403 before anybody looks."""
+def _read(client: Any, bucket: str, key: str) -> bool:
+    """A read of one byte; who may not read gets 403 before anybody looks, who may also gets 404 or 416."""
     try:
-        client.get_object(Bucket=bucket, Key=_ABSENT_KEY)["Body"].close()
-    except Exception as problem:
-        if _code(problem) not in ("NoSuchKey", "404"):
+        client.get_object(Bucket=bucket, Key=key, Range="bytes=0-0")["Body"].close()
+    except s3_errors() as problem:
+        if error_code(problem) not in ("NoSuchKey", "404", "InvalidRange", "416"):
             raise
+    return True
 
 
-def _write(client: Any, bucket: str) -> None:
+def _write(client: Any, bucket: str) -> bool:
     client.put_object(Bucket=bucket, Key=PROBE_KEY, Body=b"loadgen check: this credential may write here")
-    client.delete_object(Bucket=bucket, Key=PROBE_KEY)
+    # It was let; that it may not delete as well does not make that good.
+    with contextlib.suppress(*s3_errors()):
+        client.delete_object(Bucket=bucket, Key=PROBE_KEY)
+    return True
 
 
 def ask_tls(s3: S3Target) -> Told[str]:
