@@ -1,7 +1,8 @@
 """The embedded Mimir: remote write 1.0 in, PromQL out, blocks in S3. ``python -m loadgen.lab.mimir CONFIG.json``.
 
-One tenant: whatever ``X-Scope-OrgID`` says, all data belongs to the tenant of the configuration (``anonymous`` by
-default, as Mimir's own gateway calls it).
+It answers as Mimir 3.0 does. One tenant: whatever ``X-Scope-OrgID`` says, all data belongs to the tenant of the
+configuration (``anonymous`` by default, as Mimir calls it where there are no tenants). With ``multitenancy`` the header
+is needed and judged as Mimir does, and must name that tenant.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ from starlette.routing import BaseRoute, Route
 from loadgen.lab.defects import STORE_KINDS, DefectKind, Defects
 from loadgen.lab.exposition import Metrics
 from loadgen.lab.mimir_ingest import Ingester, PushResult
-from loadgen.lab.mimir_query import QueryApi
+from loadgen.lab.mimir_query import QueryApi, server_timing
 from loadgen.lab.mimir_store import SampleStore
-from loadgen.lab.mimir_validate import Refusal, too_large
+from loadgen.lab.mimir_validate import Refusal, check_tenant, printable, too_large
 from loadgen.lab.objectstore import StoreError, open_store
 from loadgen.lab.serve import application, main, plain
 from loadgen.lab.settings import ServerSettings
@@ -36,6 +37,13 @@ _DEFAULT_TENANT = "anonymous"
 _RETRY_AFTER_S = 6
 _LONGEST_PAUSE_S = 5.0
 _OPERATIONS = {"S3.PutObject": "upload", "S3.GetObject": "get", "S3.List": "iter", "S3.DeleteObject": "delete"}
+
+_PUSH = "/api/v1/push"
+_WITHOUT_TENANT = ("/ready", "/metrics", "/ingester/flush", "/api/v1/status/buildinfo")
+_CARDINALITY = tuple(
+    f"/prometheus/api/v1/cardinality/{what}"
+    for what in ("label_names", "label_values", "active_series", "active_native_histogram_metrics")
+)
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -85,15 +93,38 @@ class MimirServer:
 
     def _routes(self) -> list[BaseRoute]:
         routes: list[BaseRoute] = [
-            Route("/api/v1/push", self._push, methods=["POST"]),
+            Route(_PUSH, self._push, methods=["POST"]),
             *self._api.routes(),
+            *(Route(path, self._no_cardinality, methods=["GET", "POST"]) for path in _CARDINALITY),
             Route("/ingester/flush", self._flush, methods=["GET", "POST"]),
             Route("/ready", _ready, methods=["GET"]),
             Route("/metrics", self._scrape, methods=["GET"]),
             Route("/api/v1/status/buildinfo", _unprefixed_buildinfo(self._api), methods=["GET"]),
             *self.defects.routes(),
         ]
-        return [self._timed(route) for route in routes]
+        return [self._timed(self._for_a_tenant(route)) for route in routes]
+
+    def _for_a_tenant(self, route: BaseRoute) -> BaseRoute:
+        """The route, which needs a tenant's name where there are tenants."""
+        assert isinstance(route, Route)
+        if not self._settings.multitenancy or route.path in _WITHOUT_TENANT or route.path.startswith("/lab/"):
+            return route
+        inner: Endpoint = route.endpoint
+
+        async def endpoint(request: Request) -> Response:
+            header = request.headers.get("x-scope-orgid")
+            refusal = check_tenant(header)
+            if refusal is None and header != self._tenant:
+                text = f"the embedded Mimir has the tenant '{self._tenant}' only, not '{header}'"
+                refusal = Refusal(400, text, "")
+            if refusal is None:
+                return await inner(request)
+            response = plain(refusal.status, refusal.text + "\n")
+            if route.path != _PUSH:
+                response.headers["Vary"] = "Accept-Encoding"
+            return response
+
+        return Route(route.path, endpoint, methods=sorted(route.methods or ()))
 
     def _timed(self, route: BaseRoute) -> BaseRoute:
         """The route with its requests observed in ``cortex_request_duration_seconds``."""
@@ -135,8 +166,8 @@ class MimirServer:
         self._count(result)
         if result.refusal is None:
             return Response(status_code=200)
-        response = plain(result.refusal.status, result.refusal.text + "\n")
-        if result.refusal.status == 429:
+        response = plain(result.refusal.status, printable(result.refusal.text) + "\n")
+        if result.refusal.status == 429 or result.refusal.status >= 500:
             # Mimir's shortest pause, with its jitter.
             response.headers["Retry-After"] = str(_RETRY_AFTER_S + random.randint(0, _RETRY_AFTER_S // 2))
         return response
@@ -156,7 +187,12 @@ class MimirServer:
             await run_in_threadpool(self._flush_now)
         else:
             self._wanted.set()
-        return Response(status_code=204)
+        return Response(status_code=204, headers={"Vary": "Accept-Encoding"})
+
+    async def _no_cardinality(self, _request: Request) -> Response:
+        response = plain(400, f"cardinality analysis is disabled for the tenant: {self._tenant}\n")
+        response.headers.update({"Vary": "Accept-Encoding", "Server-Timing": server_timing(0.0)})
+        return response
 
     async def _scrape(self, _request: Request) -> Response:
         return self._metrics.response()
@@ -226,8 +262,9 @@ def _unreadable(request: Request) -> Refusal | None:
             text = "remote write 2.0 is not supported by the embedded Mimir; send prometheus.WriteRequest"
             return Refusal(415, text, "")
         if name == "proto" and value != "prometheus.WriteRequest":
-            text = f"got {value} content type; expected prometheus.WriteRequest or io.prometheus.write.v2.Request"
-            return Refusal(415, text, "")
+            kind = request.headers["content-type"]
+            text = f"got {kind} content type; expected prometheus.WriteRequest or io.prometheus.write.v2.Request"
+            return Refusal(400, text, "")
     return None
 
 

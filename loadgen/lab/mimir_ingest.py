@@ -70,11 +70,11 @@ def uncompressed(body: bytes, limit_bytes: int) -> bytes | Refusal:
 
     The length that the block itself states is looked at first, so that a small body cannot ask for much memory.
     """
-    corrupt = Refusal(400, "snappy: corrupt input", "")
+    corrupt = Refusal(400, "decompress snappy: snappy: corrupt input", "")
     try:
         length, _ = varint(body, 0, len(body))
     except WriteRequestError:
-        return corrupt
+        return Refusal(400, "getting snappy decoded length: snappy: corrupt input", "")
     if length > limit_bytes:
         return refusals.too_large(length, limit_bytes, compressed=False)
     if length == 0:
@@ -106,6 +106,7 @@ class Ingester:
         self._known_slots = 0
         self._slot_refusals: dict[int, Refusal] = {}
         self._bucket = TokenBucket(limits.rate_samples_per_s, limits.burst_samples, clock_ns)
+        self._newest_ms = store.registry.newest_ms
 
     def push(self, body: bytes) -> PushResult:
         """Stores the samples of a snappy-compressed write request; they are on disk when this returns.
@@ -122,8 +123,8 @@ class Ingester:
             except WriteRequestError as error:
                 return PushResult(Refusal(400, str(error), ""))
             received = len(columns.slots)
-            if not self._bucket.take(received) or self._defects.claim("a push", DefectKind.REFUSE) is not None:
-                refusal = refusals.rate_limited(self._bucket.rate, self._bucket.burst)
+            if not self._bucket.take(columns.items) or self._defects.claim("a push", DefectKind.REFUSE) is not None:
+                refusal = refusals.rate_limited(self._bucket.rate, self._bucket.burst, columns.items)
                 return PushResult(refusal, received, 0, {refusal.reason: received})
             with self._store.lock:
                 self._learn()
@@ -172,9 +173,12 @@ class Ingester:
             good[place] = False
         for slot in columns.histogram_slots:
             found.add(refusals.native_histogram(self._parser.labels(slot)))
+        for _ in range(columns.nameless):
+            found.add(refusals.nameless_metadata())
         samples = SampleColumns(sids, columns.times_ms, columns.values)
         if not good.all():
             samples = samples.only(good)
+        samples = self._recent(samples, found)
         fresh, known = self._in_order(samples, found)
         written = self._write(fresh)
         stored = len(fresh) + known
@@ -191,28 +195,49 @@ class Ingester:
     def _labels(self, sid: int) -> Labels:
         return self._store.registry.labels(sid)
 
+    def _recent(self, samples: SampleColumns, found: _Findings) -> SampleColumns:
+        """The samples that do not lie too far behind the newest of all series."""
+        if not len(samples):
+            return samples
+        newest_ms = int(samples.times_ms[0]) if self._newest_ms is None else self._newest_ms
+        recent = samples.times_ms >= newest_ms - refusals.BEHIND_NEWEST_MS
+        for place in np.flatnonzero(~recent).tolist():
+            labels, time_ms = self._labels(int(samples.sids[place])), int(samples.times_ms[place])
+            found.add(refusals.too_old(self._tenant, labels, time_ms), decisive=True)
+        samples = samples if recent.all() else samples.only(recent)
+        if len(samples):
+            self._newest_ms = max(newest_ms, int(samples.times_ms.max()))
+        return samples
+
     def _in_order(self, samples: SampleColumns, found: _Findings) -> tuple[SampleColumns, int]:
-        """The samples that are newer than all of their series, and how many of the others were known already."""
+        """The samples that are newer than all of their series, and how many others count as stored.
+
+        Those are the ones that are stored already, and those that a request has out of order in itself, or twice for
+        one time: a real ingester judges a request by what was stored before it, and drops these without a word.
+        """
         if not len(samples):
             return samples, 0
         if bool((samples.sids[1:] < samples.sids[:-1]).any()):
             order = np.argsort(samples.sids, kind="stable")
             samples = SampleColumns(samples.sids[order], samples.times_ms[order], samples.values[order])
         registry = self._store.registry
-        last_ms, last_value = registry.last_ms[samples.sids], registry.last_value[samples.sids]
+        stored_ms, stored_value = registry.last_ms[samples.sids], registry.last_value[samples.sids]
+        last_ms = stored_ms.copy()
         again = samples.sids[1:] == samples.sids[:-1]
         if bool((again & (samples.times_ms[1:] <= samples.times_ms[:-1])).any()):
-            _newest_before(samples, last_ms, last_value)
+            _newest_before(samples, last_ms)
         newer = samples.times_ms > last_ms
         known = 0
         for place in np.flatnonzero(~newer).tolist():
             sid, time_ms = int(samples.sids[place]), int(samples.times_ms[place])
-            if time_ms < last_ms[place]:
+            if time_ms < stored_ms[place]:
                 found.add(refusals.out_of_order(self._tenant, self._labels(sid), time_ms), decisive=True)
-            elif _same(samples.values[place], last_value[place]):
+            elif time_ms > stored_ms[place] or _same(samples.values[place], stored_value[place]):
                 known += 1
             else:
-                found.add(refusals.duplicate_timestamp(self._tenant, self._labels(sid), time_ms), decisive=True)
+                there, new = float(stored_value[place]), float(samples.values[place])
+                refusal = refusals.duplicate_timestamp(self._tenant, self._labels(sid), time_ms, there, new)
+                found.add(refusal, decisive=True)
         return (samples if newer.all() else samples.only(newer)), known
 
     def _harmed(self, samples: SampleColumns) -> tuple[SampleColumns, list[Hidden], SampleColumns]:
@@ -252,14 +277,13 @@ class _Findings:
             self.refusal, self.decisive = refusal, decisive
 
 
-def _newest_before(samples: SampleColumns, last_ms: NDArray[np.int64], last_value: NDArray[np.float64]) -> None:
-    """Where a request itself is not in order: puts what each sample must be newer than into the two arrays."""
-    newest: dict[int, tuple[int, float]] = {}
+def _newest_before(samples: SampleColumns, last_ms: NDArray[np.int64]) -> None:
+    """Where a request itself is not in order: puts what each sample must be newer than into the array."""
+    newest: dict[int, int] = {}
     for place, (sid, time_ms) in enumerate(zip(samples.sids.tolist(), samples.times_ms.tolist(), strict=True)):
         if sid in newest:
-            last_ms[place], last_value[place] = newest[sid]
-        if time_ms > last_ms[place]:
-            newest[sid] = (time_ms, float(samples.values[place]))
+            last_ms[place] = newest[sid]
+        newest[sid] = max(time_ms, int(last_ms[place]))
 
 
 def _same(left: np.float64, right: np.float64) -> bool:

@@ -92,10 +92,8 @@ def _label(message: bytes) -> tuple[str, str]:
             length, position = varint(message, position, size)
             if position + length > size:
                 raise Truncated
-            try:
-                texts[(tag >> 3) - 1] = message[position : position + length].decode()
-            except UnicodeDecodeError as error:
-                raise WriteRequestError("proto: a label has bytes that are not UTF-8") from error
+            # What is not UTF-8 is refused by name, and the other series of the request are stored.
+            texts[(tag >> 3) - 1] = message[position : position + length].decode("utf-8", "surrogateescape")
             position += length
         else:
             position = skip_field(message, tag, position, size)

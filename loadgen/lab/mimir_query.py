@@ -32,8 +32,14 @@ _BUILD_INFO = {
     "revision": "loadgen",
     "branch": "",
     "goVersion": "",
-    "features": {"ruler_config_api": "false", "alertmanager_config_api": "false", "query_sharding": "false"},
+    "features": {
+        "ruler_config_api": "false",
+        "alertmanager_config_api": "false",
+        "query_sharding": "false",
+        "federated_rules": "false",
+    },
 }
+_TRUNCATED = "results truncated due to limit"
 
 
 class _Parameters:
@@ -59,12 +65,23 @@ class _Parameters:
             return default
         found = parse_time_ms(text)
         if found is None:
-            raise PromQLError(f'invalid parameter "{name}": cannot parse "{text}" to a valid timestamp')
+            # Mimir says it twice.
+            where = f'invalid parameter "{name}": '
+            raise PromQLError(f'{where}{where}cannot parse "{text}" to a valid timestamp')
         return found
+
+    def limit(self) -> int:
+        """Most names or series that are asked for; 0 without a limit."""
+        text = self.text("limit")
+        if not text.isascii() or not text.isdigit():
+            return 0
+        return int(text[:18])
 
     def step_ms(self) -> int:
         """The step of a range query."""
         text = self.text("step")
+        if not text:
+            raise PromQLError('missing required parameter "step"')
         found = parse_duration_ms(text)
         if found is None:
             raise PromQLError(f'invalid parameter "step": cannot parse "{text}" to a valid duration')
@@ -77,7 +94,16 @@ class _Parameters:
 
 
 Answer = Callable[[_Parameters], str]
-"""Takes the parameters, gives the ``data`` of the answer as JSON text."""
+"""Takes the parameters, gives the ``data`` of the answer as JSON text, and what follows it."""
+
+FRONTEND, QUERIER = "Accept-Encoding", "Origin"
+"""``Vary`` of what the query frontend answers itself, and of what it hands through."""
+
+
+def server_timing(seconds: float) -> str:
+    """What Mimir says of the work behind an answer; of the four figures only the time is measured here."""
+    took = f"dur={seconds * 1000:.6f}"
+    return f"querier_wall_time;{took}, response_time;{took}, bytes_processed;val=0, samples_processed;val=0"
 
 
 class QueryApi:
@@ -93,20 +119,20 @@ class QueryApi:
         return [
             Route(f"{prefix}/query", self._endpoint(self._query), methods=both),
             Route(f"{prefix}/query_range", self._endpoint(self._query_range), methods=both),
-            Route(f"{prefix}/labels", self._endpoint(self._labels), methods=both),
+            Route(f"{prefix}/labels", self._endpoint(self._labels, QUERIER), methods=both),
             Route(f"{prefix}/label/{{name}}/values", self._label_values, methods=["GET"]),
-            Route(f"{prefix}/series", self._endpoint(self._series), methods=both),
+            Route(f"{prefix}/series", self._endpoint(self._series, QUERIER), methods=both),
             Route(f"{prefix}/metadata", self._endpoint(lambda _parameters: "{}"), methods=["GET"]),
-            Route(f"{prefix}/status/buildinfo", self._endpoint(lambda _: _json(_BUILD_INFO)), methods=["GET"]),
+            Route(f"{prefix}/status/buildinfo", _buildinfo, methods=["GET"]),
         ]
 
-    def _endpoint(self, answer: Answer) -> Callable[[Request], object]:
+    def _endpoint(self, answer: Answer, vary: str = FRONTEND) -> Callable[[Request], object]:
         async def endpoint(request: Request) -> Response:
-            return await self._answer(request, answer)
+            return await self._answer(request, answer, vary)
 
         return endpoint
 
-    async def _answer(self, request: Request, answer: Answer) -> Response:
+    async def _answer(self, request: Request, answer: Answer, vary: str) -> Response:
         form = ""
         if request.method == "POST":
             kind = request.headers.get("content-type", "").partition(";")[0].strip()
@@ -115,13 +141,18 @@ class QueryApi:
         try:
             parameters = _Parameters(request.url.query, form)
         except ValueError as error:
-            return _error(400, ErrorKind.BAD_DATA.value, f"the parameters cannot be read: {error}")
+            return _error(400, ErrorKind.BAD_DATA.value, f"the parameters cannot be read: {error}", vary)
         # Computing takes long enough to hold up pushes if it ran here.
-        return await run_in_threadpool(_guarded, answer, parameters)
+        began = time.perf_counter()
+        response = await run_in_threadpool(_guarded, answer, parameters, vary)
+        # The frontend refuses by itself, before anything is timed; what it hands through is timed, refused or not.
+        if response.status_code == 200 or vary == QUERIER:
+            response.headers["Server-Timing"] = server_timing(time.perf_counter() - began)
+        return response
 
     def _query(self, parameters: _Parameters) -> str:
         at_ms = parameters.time_ms("time", self._clock_ns() // 1_000_000)
-        expression = promql.parse(parameters.text("query"))
+        expression = _expression(parameters)
         if expression.is_range_selector:
             return _matrix_of_samples(promql.raw_samples(expression, self._store, at_ms))
         value = promql.evaluate(expression, self._store, np.array([at_ms], dtype=np.int64))
@@ -134,12 +165,12 @@ class QueryApi:
         step_ms = parameters.step_ms()
         if (end_ms - start_ms) // step_ms > MAX_POINTS:
             raise PromQLError(_TOO_MANY_POINTS)
-        expression = promql.parse(parameters.text("query"))
+        expression = _expression(parameters)
         if expression.is_range_selector or expression.is_text:
             kind = "range vector" if expression.is_range_selector else "string"
             raise PromQLError(
-                f'invalid parameter "query": invalid expression type "{kind}" for range query, '
-                "must be Scalar or instant Vector"
+                f'invalid parameter "query": query expression produces a {kind}, but expression for range queries '
+                "must produce an instant vector or scalar"
             )
         steps = np.arange(start_ms, end_ms + 1, step_ms, dtype=np.int64)
         value = promql.evaluate(expression, self._store, steps, end_ms)
@@ -149,7 +180,7 @@ class QueryApi:
         return _matrix(value, [time_text(step) for step in steps.tolist()])
 
     def _found(self, parameters: _Parameters, needed: bool) -> list[Labels]:
-        selectors = [promql.parse_matchers(text) for text in parameters.texts("match[]")]
+        selectors = [_selector(text) for text in parameters.texts("match[]")]
         if not selectors and needed:
             raise PromQLError("no match[] parameter provided")
         everything: list[list[LabelMatcher]] = [[]]
@@ -157,41 +188,73 @@ class QueryApi:
         return self._store.series(selectors or everything, start_ms, end_ms)
 
     def _labels(self, parameters: _Parameters) -> str:
-        return _json(sorted({name for labels in self._found(parameters, False) for name, _ in labels}))
+        names = {name for labels in self._found(parameters, False) for name, _ in labels}
+        return _limited([_json(name) for name in sorted(names)], parameters)
 
     async def _label_values(self, request: Request) -> Response:
         name = str(request.path_params["name"])
 
         def answer(parameters: _Parameters) -> str:
-            if not name.isidentifier() or not name.isascii():
-                raise PromQLError(f'invalid label name: "{name}"')
             found = self._found(parameters, False)
-            return _json(sorted({value for labels in found for label, value in labels if label == name}))
+            values = {value for labels in found for label, value in labels if label == name}
+            return _limited([_json(value) for value in sorted(values)], parameters)
 
-        return await self._answer(request, answer)
+        return await self._answer(request, answer, QUERIER)
 
     def _series(self, parameters: _Parameters) -> str:
-        return "[" + ",".join(_labels_json(labels) for labels in self._found(parameters, True)) + "]"
+        return _limited([_labels_json(labels) for labels in self._found(parameters, True)], parameters)
 
 
-def _guarded(answer: Answer, parameters: _Parameters) -> Response:
+async def _buildinfo(_request: Request) -> Response:
+    return _respond(200, '{"status":"success","data":' + _json(_BUILD_INFO) + "}", FRONTEND)
+
+
+def _expression(parameters: _Parameters) -> promql.Expression:
+    if parameters.text("stats") == "all":
+        raise PromQLError('invalid parameter "query": per-step stats are not supported by Mimir query engine')
+    try:
+        return promql.parse(parameters.text("query"))
+    except PromQLError as error:
+        raise PromQLError(f'invalid parameter "query": {error}', error.kind) from error
+
+
+def _selector(text: str) -> list[LabelMatcher]:
+    try:
+        return promql.parse_matchers(text)
+    except PromQLError as error:
+        reason = str(error)
+        if reason.endswith(promql.NO_MATCHER):
+            reason = "match[] must contain at least one non-empty matcher"
+        raise PromQLError(f'invalid parameter "match[]": {reason}', error.kind) from error
+
+
+def _limited(found: list[str], parameters: _Parameters) -> str:
+    """As many as were asked for, and a warning if that is not all."""
+    limit = parameters.limit()
+    if not limit or len(found) <= limit:
+        return "[" + ",".join(found) + "]"
+    return "[" + ",".join(found[:limit]) + f'],"warnings":["{_TRUNCATED}"]'
+
+
+def _guarded(answer: Answer, parameters: _Parameters, vary: str) -> Response:
     try:
         data = answer(parameters)
     except PromQLError as error:
-        return _error(_STATUS[error.kind], error.kind.value, str(error))
+        return _error(_STATUS[error.kind], error.kind.value, str(error), vary)
     except StoreError as error:
-        return _error(500, "internal", f"blocks cannot be read from S3: {error}")
+        return _error(500, "internal", f"blocks cannot be read from S3: {error}", vary)
     except MemoryError:
-        return _error(422, "execution", "the query needs more memory than there is; ask for fewer series or steps")
-    return _respond(200, '{"status":"success","data":' + data + "}")
+        text = "the query needs more memory than there is; ask for fewer series or steps"
+        return _error(422, "execution", text, vary)
+    return _respond(200, '{"status":"success","data":' + data + "}", vary)
 
 
-def _error(status: int, kind: str, text: str) -> Response:
-    return _respond(status, _json({"status": "error", "errorType": kind, "error": text}))
+def _error(status: int, kind: str, text: str, vary: str) -> Response:
+    return _respond(status, _json({"status": "error", "errorType": kind, "error": text}), vary)
 
 
-def _respond(status: int, body: str) -> Response:
-    return Response(body.encode("utf-8", "replace"), status, {"Content-Type": "application/json", "Vary": "Origin"})
+def _respond(status: int, body: str, vary: str) -> Response:
+    return Response(body.encode("utf-8", "replace"), status, {"Content-Type": "application/json", "Vary": vary})
 
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))

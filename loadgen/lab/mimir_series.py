@@ -41,6 +41,12 @@ class SeriesRegistry:
         """Number of series."""
         return len(self._labels)
 
+    @property
+    def newest_ms(self) -> int | None:
+        """Time of the newest sample of all; None if there is none."""
+        newest = int(self.last_ms[: self.count].max()) if self.count else NEVER_MS
+        return None if newest == NEVER_MS else newest
+
     def labels(self, sid: int) -> Labels:
         """The labels of a series."""
         return self._labels[sid]

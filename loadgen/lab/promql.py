@@ -52,6 +52,8 @@ _MAX_NODES = 400
 _MAX_CELLS = 20_000_000
 _DEFAULT_SUBQUERY_STEP_MS = 60_000
 _QUOTED = re.compile(r""""(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|`[^`]*`|\{[^{}]*\}""", re.DOTALL)
+_UNKNOWN_FUNCTION = re.compile(r"^(unknown function with name )'(.*)'$", re.DOTALL)
+NO_MATCHER = "vector selector must contain at least one non-empty matcher"
 _NODE = re.compile(r"[-+*/%^<>=(]|\b(?:and|or|unless|atan2)\b", re.IGNORECASE)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _KINDS = {"Equal": "=", "NotEqual": "!=", "Re": "=~", "NotRe": "!~"}
@@ -89,10 +91,12 @@ def parse(text: str) -> Expression:
     try:
         return Expression(text, ast.parse(text))
     except ValueError as error:
-        reason = str(error)
+        reason = _UNKNOWN_FUNCTION.sub(r'\1"\2"', str(error))
         # The parser gives no position. Unclosed things are noticed where the text ends.
-        position = len(text) + 1 if reason.startswith(("unclosed", "unexpected end", "no expression")) else 1
-        raise PromQLError(f"1:{position}: parse error: {reason}") from error
+        place = f"1:{len(text) + 1 if reason.startswith(('unclosed', 'unexpected end')) else 1}"
+        if reason.startswith("no expression"):
+            place = "unknown position"
+        raise PromQLError(f"{place}: parse error: {reason}") from error
 
 
 def parse_matchers(text: str) -> list[LabelMatcher]:

@@ -5,7 +5,8 @@ into *slots* (one for each distinct spelling of a label set) with times and valu
 the very bytes of its last one but for the samples: then the places of all samples are known, and are read at once.
 
 Message layout by field number: ``WriteRequest{timeseries=1, metadata=3}``, ``TimeSeries{labels=1, samples=2,
-exemplars=3, histograms=4}``, ``Label{name=1, value=2}``, ``Sample{value=1 double, timestamp=2 int64 ms}``.
+exemplars=3, histograms=4}``, ``Label{name=1, value=2}``, ``Sample{value=1 double, timestamp=2 int64 ms}``,
+``MetricMetadata{metric_family_name=2}``. Fields 4 and 5 of a request are those of remote write 2.0.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ _DOUBLE = struct.Struct("<d")
 _TEMPLATE_BYTES = 64 << 20
 _TEMPLATE_LEAST = 16
 _MAX_SLOTS = 2_000_000
+_SECOND_VERSION = {4: "Symbols", 5: "Timeseries"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,7 @@ class WriteColumns:
         values: the numbers.
         histogram_slots: label sets that came with native histograms.
         metadata: number of metric metadata entries.
+        nameless: number of those that name no metric.
         exemplars: number of exemplars.
     """
 
@@ -45,6 +48,12 @@ class WriteColumns:
     histogram_slots: tuple[int, ...] = ()
     metadata: int = 0
     exemplars: int = 0
+    nameless: int = 0
+
+    @property
+    def items(self) -> int:
+        """What a rate limit counts."""
+        return len(self.slots) + len(self.histogram_slots) + self.metadata + self.exemplars
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +83,7 @@ class _Rows:
     histograms: list[int] = field(default_factory=list)
     metadata: int = 0
     exemplars: int = 0
+    nameless: int = 0
     plain: bool = True
 
 
@@ -133,6 +143,7 @@ class WriteParser:
             tuple(rows.histograms),
             rows.metadata,
             rows.exemplars,
+            rows.nameless,
         )
         self._remember(key, data, rows, columns)
         return columns
@@ -150,10 +161,14 @@ class WriteParser:
                 position = end
             elif tag == 0x1A:
                 length, position = varint(data, position, size)
-                position += length
-                if position > size:
+                if position + length > size:
                     raise Truncated
                 rows.metadata += 1
+                rows.nameless += not _names_a_metric(data[position : position + length])
+                position += length
+            elif tag >> 3 in _SECOND_VERSION:
+                name = _SECOND_VERSION[tag >> 3]
+                raise WriteRequestError(f"proto: Remote Write 2.0 field {name} in non-Remote Write 2.0 message")
             elif tag >> 3 in (1, 3):
                 raise _wrong_type(tag, "Timeseries" if tag >> 3 == 1 else "Metadata")
             else:
@@ -290,6 +305,21 @@ def _from_template(template: _Template, data: bytes) -> WriteColumns | None:
         times |= (digits[:, place].astype(np.int64) & 0x7F) << (7 * place)
     values = raw[value_places].reshape(-1).view("<f8").astype(np.float64, copy=False)
     return WriteColumns(template.slots, times, values)
+
+
+def _names_a_metric(metadata: bytes) -> bool:
+    """Whether a ``MetricMetadata`` message has a name (field 2)."""
+    position, size, named = 0, len(metadata), False
+    while position < size:
+        tag, position = varint(metadata, position, size)
+        if tag == 0x12:
+            length, position = varint(metadata, position, size)
+            named, position = length > 0, position + length
+            if position > size:
+                raise Truncated
+        else:
+            position = skip_field(metadata, tag, position, size)
+    return named
 
 
 def _wrong_type(tag: int, name: str) -> WriteRequestError:

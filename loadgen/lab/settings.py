@@ -93,6 +93,7 @@ class ServerSettings:
         data_dir: the write-ahead log and whatever must survive a restart.
         s3_endpoint: URL; ``file:///directory`` keeps objects as files; empty keeps all data in the write-ahead log.
         tenant: name of the tenant in keys; empty means the real server's name for "no tenants".
+        multitenancy: requests must name the tenant (Mimir).
         flush_age_s: data that arrived longer ago goes to S3.
         flush_check_s: how often that is looked at.
     """
@@ -108,6 +109,7 @@ class ServerSettings:
     s3_access_key: str = ""
     s3_secret_key: str = field(default="", repr=False)
     tenant: str = ""
+    multitenancy: bool = False
     flush_age_s: float = 5.0
     flush_check_s: float = 1.0
     limits: Limits = field(default_factory=Limits)

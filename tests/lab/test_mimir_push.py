@@ -53,8 +53,8 @@ def test_the_last_sample_again_followed_by_a_newer_one_is_accepted(client: Clien
     [
         (named("good_total", (NOW_MS, 5.0), job="x"), "err-mimir-sample-duplicate-timestamp"),
         (named("good_total", (NOW_MS - 1, 1.0), job="x"), "err-mimir-sample-out-of-order"),
-        (named("new", (NOW_MS, 1.0), (NOW_MS - 5, 1.0)), "err-mimir-sample-out-of-order"),
-        (named("new", (NOW_MS, 1.0), (NOW_MS, 2.0)), "err-mimir-sample-duplicate-timestamp"),
+        (named("good_total", (NOW_MS + 1, 5.0), (NOW_MS - 1, 1.0), job="x"), "err-mimir-sample-out-of-order"),
+        (named("new", (NOW_MS - 3_600_001, 1.0)), "its timestamp is too old (err-mimir-sample-timestamp-too-old)"),
         (named("new", (NOW_MS + 3_600_000, 1.0)), "err-mimir-too-far-in-future"),
         (named("1 x", (NOW_MS, 1.0)), "received a series with invalid metric name: '1 x'"),
         (named("", (NOW_MS, 1.0), job="x"), "received series has no metric name (err-mimir-missing-metric-name)"),
@@ -72,6 +72,48 @@ def test_a_bad_sample_is_refused_and_the_rest_of_its_push_is_stored(client: Clie
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert client.only("beside", NOW_MS) == [(NOW_MS, 7.0)]
+    assert client.only("good_total", NOW_MS) == [(NOW_MS, 1.0)]
+
+
+def test_a_request_that_is_not_in_order_in_itself_is_accepted_and_the_later_ones_dropped(client: Client) -> None:
+    answer = client.push(named("mixed", (NOW_MS - 9, 1.0), (NOW_MS, 2.0), (NOW_MS - 5, 3.0), (NOW_MS, 4.0)))
+    assert answer.status_code == 200
+    assert client.only("mixed", NOW_MS) == [(NOW_MS - 9, 1.0), (NOW_MS, 2.0)]
+
+
+def test_an_ingester_names_itself_the_tenant_the_values_and_the_whole_series(client: Client) -> None:
+    client.push(GOOD)
+    answer = client.push(named("good_total", (NOW_MS, 0.5), job="x"))
+    assert answer.text.startswith(
+        "send data to ingesters: failed pushing to ingester embedded: user=anonymous: duplicate sample for timestamp "
+        f"{NOW_MS}; overrides not allowed: existing 1, new value 0.5 (err-mimir-sample-duplicate-timestamp). "
+    )
+    assert answer.text.endswith(' and is from series good_total{job="x"} (sampled 1/10)\n')
+
+
+def test_how_far_a_sample_may_lie_behind_is_counted_from_the_newest_of_all(client: Client) -> None:
+    hour_ms = 3_600_000
+    assert client.push(named("old", (NOW_MS - 5 * hour_ms, 1.0))).status_code == 200
+    assert client.push(named("newer", (NOW_MS - 3 * hour_ms, 1.0))).status_code == 200
+    assert client.push(named("old", (NOW_MS - 4 * hour_ms, 1.0))).status_code == 200
+    assert client.push(named("old", (NOW_MS - 4 * hour_ms + 1, 1.0), (NOW_MS, 1.0))).status_code == 200
+    assert client.push(named("other", (NOW_MS - hour_ms, 1.0))).status_code == 200
+    assert client.push(named("another", (NOW_MS - hour_ms - 1, 1.0))).status_code == 400
+
+
+def test_bytes_that_are_not_utf8_refuse_their_series_only(client: Client) -> None:
+    body = message(named("odd", (NOW_MS, 1.0), a="XY"), named("beside", (NOW_MS, 1.0))).replace(b"XY", b"\xff\xfe")
+    answer = client.push_body(packed(body))
+    text = "received a series with invalid value in label 'a': '\ufffd' metric: 'odd' (err-mimir-label-value-invalid)\n"
+    assert (answer.status_code, answer.content.decode()) == (400, text)
+    assert client.only("beside", NOW_MS) == [(NOW_MS, 1.0)]
+
+
+def test_metadata_that_names_no_metric_is_refused(client: Client) -> None:
+    request = WriteRequest.FromString(message(GOOD))
+    request.metadata.add(help="of nothing")
+    answer = client.push_body(packed(request.SerializeToString()))
+    assert (answer.status_code, "err-mimir-metadata-missing-metric-name" in answer.text) == (400, True)
     assert client.only("good_total", NOW_MS) == [(NOW_MS, 1.0)]
 
 
@@ -114,10 +156,10 @@ def test_metadata_and_exemplars_do_not_disturb(client: Client) -> None:
 @pytest.mark.parametrize(
     ("body", "status", "text"),
     [
-        (b"nope", 400, "snappy: corrupt input\n"),
-        (b"", 400, "snappy: corrupt input\n"),
+        (b"nope", 400, "decompress snappy: snappy: corrupt input\n"),
+        (b"", 400, "getting snappy decoded length: snappy: corrupt input\n"),
         (packed(b"\xff\xff\xff"), 400, "unexpected EOF\n"),
-        (b"\xff\xff\xff\xff\x0f" + b"x" * 50, 413, ""),
+        (b"\xff\xff\xff\xff\x0f" + b"x" * 50, 400, "err-mimir-distributor-max-write-message-size"),
     ],
 )
 def test_a_body_that_cannot_be_read_is_refused(client: Client, body: bytes, status: int, text: str) -> None:
@@ -131,6 +173,7 @@ def test_remote_write_2_is_answered_415(client: Client) -> None:
     kind = "application/x-protobuf;proto=io.prometheus.write.v2.Request"
     assert client.push_body(body, kind).status_code == 415
     assert client.push_body(body, "application/x-protobuf;proto=prometheus.WriteRequest").status_code == 200
+    assert client.push_body(body, "application/x-protobuf;proto=io.prometheus.write.v3.Request").status_code == 400
 
 
 def test_a_rate_limit_refuses_the_whole_push_and_says_when_to_retry(tmp_path: Path) -> None:
@@ -140,7 +183,49 @@ def test_a_rate_limit_refuses_the_whole_push_and_says_when_to_retry(tmp_path: Pa
         assert answer.status_code == 429
         assert "err-mimir-tenant-max-ingestion-rate" in answer.text
         assert int(answer.headers["Retry-After"]) >= 6
+        assert "rate limit, set to 1 items/s with a maximum allowed burst of 2." in answer.text
         assert client.samples('{__name__=~"c|d"}', NOW_MS) == {}
+        answer = client.push(*(named(name, (NOW_MS, 1.0)) for name in "cde"))
+        assert (answer.status_code, "burst size limit, set to 2, with 3 items." in answer.text) == (429, True)
+
+
+def test_exemplars_and_metadata_count_against_the_rate(tmp_path: Path) -> None:
+    with served(tmp_path, limits=limits(rate_samples_per_s=1.0, burst_samples=2)) as client:
+        request = WriteRequest.FromString(message(GOOD))
+        request.metadata.add(metric_family_name="good_total")
+        request.timeseries[0].exemplars.add(value=1, timestamp=NOW_MS)
+        answer = client.push_body(packed(request.SerializeToString()))
+        assert (answer.status_code, "with 3 items" in answer.text) == (429, True)
+
+
+@pytest.mark.parametrize(
+    ("header", "status", "text"),
+    [
+        (None, 401, "no org id\n"),
+        ("", 401, "no org id\n"),
+        ("a/b", 401, "tenant ID 'a/b' contains unsupported character '/'\n"),
+        ("t" * 151, 401, "tenant ID is too long: max 150 characters\n"),
+        ("home|other", 422, "too many tenant IDs present in the request. max: 1 actual: 2\n"),
+        ("other", 400, "the embedded Mimir has the tenant 'home' only, not 'other'\n"),
+    ],
+)
+def test_with_tenants_each_request_must_name_the_one(
+    tmp_path: Path, header: str | None, status: int, text: str
+) -> None:
+    with served(tmp_path, multitenancy=True, tenant="home") as client:
+        headers = {"X-Scope-OrgID": header} if header is not None else {}
+        for path in ("/api/v1/push", "/prometheus/api/v1/query?query=1"):
+            answer = client.post(path, data=packed(message(GOOD)), headers=headers)
+            assert (answer.status_code, answer.text) == (status, text)
+        good = client.post("/api/v1/push", data=packed(message(GOOD)), headers={"X-Scope-OrgID": "home"})
+        assert good.status_code == 200
+        assert client.get("/ready").status_code == 200
+
+
+def test_without_tenants_the_header_means_nothing(client: Client) -> None:
+    answer = client.post("/api/v1/push", data=packed(message(GOOD)), headers={"X-Scope-OrgID": "a/b|c"})
+    assert answer.status_code == 200
+    assert client.only("good_total", NOW_MS) == [(NOW_MS, 1.0)]
 
 
 def test_a_series_limit_refuses_new_series_only(tmp_path: Path) -> None:
@@ -151,11 +236,11 @@ def test_a_series_limit_refuses_new_series_only(tmp_path: Path) -> None:
         assert len(client.only("good_total", NOW_MS + 1)) == 2
 
 
-def test_a_body_beyond_the_limit_is_413(tmp_path: Path) -> None:
+def test_a_body_beyond_the_limit_is_400_as_what_no_retry_helps(tmp_path: Path) -> None:
     with served(tmp_path, limits=limits(max_body_bytes=1000)) as client:
         answer = client.push_body(b"x" * 2000)
-        assert (answer.status_code, "err-mimir-distributor-max-write-message-size" in answer.text) == (413, True)
-        assert client.push(named("big", (NOW_MS, 1.0), label="x" * 1990)).status_code == 413
+        assert (answer.status_code, "err-mimir-distributor-max-write-message-size" in answer.text) == (400, True)
+        assert client.push(named("big", (NOW_MS, 1.0), label="x" * 1990)).status_code == 400
 
 
 def test_metrics_count_what_came_and_what_was_refused(client: Client) -> None:

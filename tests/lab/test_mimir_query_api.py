@@ -103,7 +103,8 @@ def test_a_parse_error_says_where(client: Client) -> None:
     answer = client.get(f"{API}/query", query="sum(")
     assert answer.status_code == 400
     assert answer.text == (
-        '{"status":"error","errorType":"bad_data","error":"1:5: parse error: unclosed left parenthesis"}'
+        r'{"status":"error","errorType":"bad_data","error":"invalid parameter \"query\": '
+        '1:5: parse error: unclosed left parenthesis"}'
     )
 
 
@@ -165,7 +166,45 @@ def test_labels_values_and_series(client: Client) -> None:
     assert data("metadata") == {}
     assert client.get(f"{API}/series").status_code == 400
     assert client.get(f"{API}/series", **{"match[]": "rate(x[5m])"}).status_code == 400
-    assert client.get(f"{API}/label/0bad/values").status_code == 400
+    assert data("label/0bad/values") == []
+
+
+@pytest.mark.parametrize("path", ["labels", "label/__name__/values", "series"])
+def test_a_limit_cuts_names_and_series_and_says_so(client: Client, path: str) -> None:
+    def answer(limit: str) -> dict[str, object]:
+        parameters = {"match[]": '{run="cap1"}', "limit": limit}
+        found: dict[str, object] = client.get(f"{API}/{path}", **parameters).json()
+        return found
+
+    everything = answer("0")["data"]
+    assert isinstance(everything, list) and everything
+    cut = answer("1")
+    assert cut["data"] == everything[:1]
+    assert cut.get("warnings", []) == (["results truncated due to limit"] if len(everything) > 1 else [])
+    assert answer(str(len(everything))) == {"status": "success", "data": everything}
+    assert answer("soon") == {"status": "success", "data": everything}
+
+
+def test_what_the_querier_answers_varies_by_origin_and_is_timed_and_the_frontends_refusals_are_not(
+    client: Client,
+) -> None:
+    def headers(path: str, **parameters: str) -> tuple[str, bool]:
+        answer = client.get(f"{API}/{path}", **parameters)
+        return answer.headers["Vary"], "querier_wall_time;dur=" in answer.headers.get("Server-Timing", "")
+
+    assert headers("query", query="1") == ("Accept-Encoding", True)
+    assert headers("query", query="sum(") == ("Accept-Encoding", False)
+    assert headers("labels") == ("Origin", True)
+    assert headers("series") == ("Origin", True)
+    assert headers("status/buildinfo") == ("Accept-Encoding", False)
+
+
+@pytest.mark.parametrize(
+    "query", ["", "{}", '{job=~".*"}', "nope(up)", "up{"], ids=["nothing", "empty", "matches empty", "unknown", "open"]
+)
+def test_an_error_of_a_query_names_the_parameter(client: Client, query: str) -> None:
+    error = client.get(f"{API}/query", query=query).json()["error"]
+    assert error.startswith('invalid parameter "query": ') and ": parse error: " in error
 
 
 def test_status_pages(client: Client) -> None:
