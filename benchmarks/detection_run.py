@@ -193,7 +193,7 @@ class Bench:
         try:
             self._wait(lambda: (path / "faults.json").exists(), "loadgen did not inject its fault")
             time.sleep(1.0)
-            load = [child for child in psutil.Process(process.pid).children() if "locust" in child.cmdline()]
+            load = [child for child in psutil.Process(process.pid).children() if "--run-dir" in child.cmdline()]
         finally:
             process.kill()
             process.wait()

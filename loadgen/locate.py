@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from loadgen.config import ConfigError, Target, load_target
@@ -19,6 +20,11 @@ def profile_folder() -> Path:
 def locustfile() -> Path:
     """The scenario that Locust runs."""
     return profile_folder() / "lgtm.py"
+
+
+def locust_command() -> list[str]:
+    """How Locust is started as a child: its scenario alone, whatever lies in the current folder."""
+    return [sys.executable, "-P", str(Path(__file__).parent / "users" / "child.py")]
 
 
 def find_profile(name: str) -> Path:

@@ -10,7 +10,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from dataclasses import dataclass, replace
@@ -26,7 +25,7 @@ from loadgen.faults.timeline import Timeline
 from loadgen.flush import flush_components
 from loadgen.interrupt import Interrupt
 from loadgen.joining import Joiner
-from loadgen.locate import locustfile
+from loadgen.locate import locust_command
 from loadgen.model import NS, FaultWindow, Result, RunKey, Signal, Verdict
 from loadgen.own import look_back
 from loadgen.plan import Plan, plan_of
@@ -36,6 +35,7 @@ from loadgen.rundir import RunDir, RunDirError
 from loadgen.runs import new_info
 from loadgen.s3watch import S3Watcher
 from loadgen.scrape import Scraper
+from loadgen.surroundings import child_environment, current_folder
 from loadgen.targets.readers import open_readers, ping
 from loadgen.verify import verify
 from loadgen.workers import RemoteWorkers, read_waiting
@@ -157,7 +157,7 @@ def _load(
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **environment},
+            env={**child_environment(os.environ, current_folder()), **environment},
             start_new_session=True,  # a Ctrl-C in the terminal is for us; the child is ended in order
         )
         try:
@@ -211,7 +211,7 @@ def _load(
 def _locust_command(profile: Profile, run: RunDir, workers: RemoteWorkers | None = None) -> list[str]:
     users = profile.logs.users + profile.metrics.users + profile.traces.users + profile.dashboards.users
     command = [
-        *(sys.executable, "-m", "locust", "-f", str(locustfile()), "--headless", "--only-summary"),
+        *(*locust_command(), "--headless", "--only-summary"),
         *("-u", str(users), "-r", str(max(1, min(100, users)))),
         # The load ends itself, after its duration from its first due time; this is for when it does not.
         *("-t", f"{round(profile.run.duration) + OVERTIME_S}s", "--run-dir", str(run.path.resolve())),

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from loadgen.config import Target, parse_target
-from loadgen.locate import LAB, locustfile, resolve_target
+from loadgen.locate import LAB, locust_command, resolve_target
 from loadgen.rundir import write_atomically
+from loadgen.surroundings import child_environment, current_folder
 from loadgen.units import duration_text
 
 MASTER_PORT = 5557
@@ -133,13 +134,10 @@ def wait_for_master(
 
 def become_worker(host: str, port: int, target: str, processes: int) -> NoReturn:
     """Turn this process into a Locust worker; it ends when its master does."""
-    command = [
-        *(sys.executable, "-m", "locust", "-f", str(locustfile()), "--worker"),
-        *("--master-host", host, "--master-port", str(port)),
-    ]
+    command = [*locust_command(), "--worker", "--master-host", host, "--master-port", str(port)]
     if target:
         command += ["--load-target", target]
     if processes > 1:
         command += ["--processes", str(processes)]
     sys.stdout.flush()
-    os.execv(command[0], command)
+    os.execve(command[0], command, child_environment(os.environ, current_folder()))

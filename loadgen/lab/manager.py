@@ -290,7 +290,7 @@ class Lab:
             settings = plan.server_settings(state, name)
             Path(settings.data_dir).mkdir(parents=True, exist_ok=True)
             settings.save(config)
-            argv, engine = (sys.executable, "-m", f"loadgen.lab.{name}", str(config)), "embedded"
+            argv, engine = (sys.executable, "-P", "-m", f"loadgen.lab.{name}", str(config)), "embedded"
         pid = self._children.start(self.directory, name, argv, log, extra)
         state = state.with_process(ProcessState(name, pid, argv, str(log), state.url(name), engine))
         state.save()

@@ -24,6 +24,7 @@ from pathlib import Path
 import psutil
 
 from loadgen.lab.state import LabError
+from loadgen.surroundings import child_environment, current_folder
 
 MARK = "LOADGEN_LAB"
 PART = "LOADGEN_LAB_PART"
@@ -54,10 +55,11 @@ class Children:
         Raises:
             LabError: the program cannot be run.
         """
-        environment = {**os.environ, **extra, MARK: str(directory), PART: name}
+        own = child_environment(os.environ, current_folder(), lab=True)
+        environment = {**own, **extra, MARK: str(directory), PART: name}
         # The parts must find this very package, also from another working directory.
         root = str(Path(__file__).resolve().parents[2])
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH", ""))))
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (root, own.get("PYTHONPATH", ""))))
         environment["PYTHONUNBUFFERED"] = "1"
         # Several threads and memory arenas for numeric work would only cost memory.
         environment.update(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1", MALLOC_ARENA_MAX="2")
