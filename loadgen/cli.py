@@ -30,12 +30,14 @@ from loadgen.faults import Disruptor, DisruptorError
 from loadgen.interrupt import Interrupt
 from loadgen.locate import DEFAULT_PROFILE, LAB, find_profile, resolve_target
 from loadgen.model import Result, Signal
-from loadgen.orchestrate import Judgement, RunError, conclude, execute, verify_again
+from loadgen.orchestrate import Judgement, RunError, compare_clocks, conclude, execute, verify_again
 from loadgen.publish import publish
 from loadgen.report.terminal import print_verdicts
 from loadgen.rundir import RunDir, RunDirError
 from loadgen.runs import new_run_name
+from loadgen.skew import refusal, weigh
 from loadgen.steady import steady_output
+from loadgen.targets.clocks import read_clocks
 from loadgen.targets.preflight import check_reachable
 from loadgen.units import seconds
 from loadgen.workers import MASTER_PORT, RemoteWorkers, become_worker, wait_for_master
@@ -321,8 +323,11 @@ def _run(
     if target.s3.reports_url:
         place_of(target.s3.reports_url)  # a mistake in it shall not wait for the end of the run
     _preflight(target, profile, display)
+    clocks = compare_clocks(target, profile, display)
     folder = out or Path("reports") / name
-    judgement = execute(profile, target, source, folder, name, display, interrupt, disruptor, workers=workers)
+    judgement = execute(
+        profile, target, source, folder, name, display, interrupt, disruptor, workers=workers, clocks=clocks
+    )
     _publish(judgement, profile, target, display)
     return judgement
 
@@ -333,6 +338,10 @@ def _preflight(target: Target, profile: Profile, display: TerminalDisplay) -> No
     asked = {query.component for query in profile.queries}
     problems = check_reachable(target, sent, asked=[signal for signal in Signal if signal.component.value in asked])
     if problems:
+        # A clock that is wrong can be the reason: S3 refuses it, and a certificate is not valid yet by it.
+        skew = weigh(read_clocks(target, sent))
+        wrong = refusal(skew, sent, time.time_ns())
+        problems = (*((wrong,) if wrong else skew.texts()), *problems)
         raise RunError("the target cannot be used:\n" + "\n".join(f"  - {problem}" for problem in problems))
 
 

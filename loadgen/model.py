@@ -376,6 +376,35 @@ class FaultWindow:
 
 
 @dataclass(frozen=True, slots=True)
+class ClockReading:
+    """By how much a server's clock is ahead of this machine's: at least ``low_ns``, at most ``high_ns``."""
+
+    name: str
+    low_ns: int
+    high_ns: int
+
+    @property
+    def ahead_ns(self) -> int:
+        """The likely difference; 0 as long as equal clocks explain all answers."""
+        return 0 if self.low_ns <= 0 <= self.high_ns else (self.low_ns + self.high_ns) // 2
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerGap:
+    """A time in which nothing was heard of a Locust worker.
+
+    Attributes:
+        worker: its number.
+        heard_ns: when it was heard last.
+        back_ns: when it was heard again; 0: never.
+    """
+
+    worker: int
+    heard_ns: int
+    back_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Objective:
     """A bound that a measured value must keep: ``text`` is how a person reads it, e.g. ``p99 ≤ 3 s``."""
 

@@ -12,13 +12,14 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from loadgen.checks import judge, outcome
 from loadgen.checks.s3_match import s3_coverage
-from loadgen.clock import Clock, steady_clock
+from loadgen.clock import ANCHOR, Clock, ClockWatch, anchored, steady_clock, step_text
 from loadgen.config import Profile, Target, parse_profile
 from loadgen.faults import Disruptor
 from loadgen.faults.timeline import Timeline
@@ -26,7 +27,7 @@ from loadgen.flush import flush_components
 from loadgen.interrupt import Interrupt
 from loadgen.joining import Joiner
 from loadgen.locate import locust_command
-from loadgen.model import NS, FaultWindow, Result, RunKey, Signal, Verdict
+from loadgen.model import NS, ClockReading, FaultWindow, Result, RunKey, Signal, Verdict
 from loadgen.own import look_back
 from loadgen.plan import Plan, plan_of
 from loadgen.recorder import Progress, read_progress
@@ -35,7 +36,9 @@ from loadgen.rundir import RunDir, RunDirError
 from loadgen.runs import new_info
 from loadgen.s3watch import S3Watcher
 from loadgen.scrape import Scraper
+from loadgen.skew import refusal, weigh
 from loadgen.surroundings import child_environment, current_folder
+from loadgen.targets.clocks import read_clocks
 from loadgen.targets.readers import open_readers, ping
 from loadgen.verify import verify
 from loadgen.workers import RemoteWorkers, read_waiting
@@ -74,6 +77,19 @@ class Judgement:
     files: tuple[Path, ...]
 
 
+def compare_clocks(target: Target, profile: Profile, display: Display) -> tuple[ClockReading, ...]:
+    """The servers' clocks beside ours; RunError when they refuse what is sent by ours, a note when they differ."""
+    sent = [signal for signal in Signal if profile.users(signal)]
+    clocks = read_clocks(target, sent)
+    skew = weigh(clocks)
+    wrong = refusal(skew, sent, time.time_ns())
+    if wrong:
+        raise RunError(wrong)
+    for text in skew.texts():
+        display.note(text)
+    return clocks
+
+
 def execute(
     profile: Profile,
     target: Target,
@@ -86,15 +102,18 @@ def execute(
     environment: dict[str, str] | None = None,
     workers: RemoteWorkers | None = None,
     series_of: str = "",
+    clocks: Sequence[ClockReading] = (),
 ) -> Judgement:
     """Run a profile against a target and judge it; with ``workers``, the load is theirs and begins when they are there.
 
-    Samples go on with the series of the run ``series_of``, if one is named.
+    Samples go on with the series of the run ``series_of``, if one is named. ``clocks`` are the servers', as they were
+    found before the run.
 
     Raises RunError when the load could not begin, RunDirError when nothing can be stored.
     """
     clock = steady_clock()
     info = new_info(RunKey(run_name, profile.run.seed, 0, series_of), profile, target, target_source)
+    info = replace(info, clocks=tuple(clocks), notes=weigh(clocks).texts())
     interrupt.next_phase()
     run = RunDir.create(out, info)
     watcher = S3Watcher(target.s3, run, clock, clock())
@@ -140,6 +159,7 @@ def _load(
 ) -> list[FaultWindow]:
     """The load phase: Locust as a child, the faults in a thread, progress to the display."""
     windows: list[FaultWindow] = []
+    watch, steps = ClockWatch(clock), list[str]()
 
     def keep(window: FaultWindow) -> None:
         if windows and windows[-1].unfinished:
@@ -157,7 +177,7 @@ def _load(
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env={**child_environment(os.environ, current_folder()), **environment},
+            env={**child_environment(os.environ, current_folder()), ANCHOR: anchored(clock), **environment},
             start_new_session=True,  # a Ctrl-C in the terminal is for us; the child is ended in order
         )
         try:
@@ -183,6 +203,11 @@ def _load(
             if began_ns:
                 faults.start()
             while child.poll() is None and not interrupt.end_phase():
+                step_ns = watch.step_ns()
+                if step_ns:
+                    text = step_text("this machine", step_ns, (clock() - began_ns) / NS)
+                    steps.append(text)
+                    display.note(text)
                 progress = read_progress(run.path)
                 if progress is not None:
                     display.load(progress, (clock() - began_ns) / NS, profile.run.duration)
@@ -205,6 +230,7 @@ def _load(
     if child.returncode not in (0, 2) and not interrupt.requested:
         display.note(f"the load ended with exit code {child.returncode}; see {run.path / 'locust.log'}")
     run.compact()
+    _add_notes(run, steps)
     return windows
 
 
@@ -317,6 +343,10 @@ def _note(run: RunDir, watcher: S3Watcher) -> None:
     notes += watcher.notes
     if abs(watcher.clock_difference_ns) >= NS:
         notes.append(f"the clock of the S3 server differs by {watcher.clock_difference_ns / NS:+.1f} s; corrected")
+    _add_notes(run, notes)
+
+
+def _add_notes(run: RunDir, notes: Sequence[str]) -> None:
     info = run.info()
     run.write_info(replace(info, notes=(*info.notes, *(note for note in notes if note not in info.notes))))
 

@@ -32,6 +32,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from loadgen.model import (
+    ClockReading,
     FaultWindow,
     GoneObject,
     Outcome,
@@ -44,6 +45,7 @@ from loadgen.model import (
     StackSample,
     StoredObject,
     Verdict,
+    WorkerGap,
 )
 
 Row = Receipt | QueryTiming | Sighting | StoredObject | GoneObject | StackSample
@@ -89,6 +91,8 @@ class RunInfo:
         notes: things that a reader of the report should know.
         users: virtual users that really ran of each signal; empty: as many as the profile says.
         workers: Locust workers when the load began; numbers of users are spread over them, and may have gaps then.
+        clocks: the servers' clocks beside ours, before the load.
+        gaps: times in which a Locust worker was not heard of.
     """
 
     key: RunKey
@@ -104,6 +108,8 @@ class RunInfo:
     notes: tuple[str, ...] = ()
     users: Mapping[str, int] = field(default_factory=dict)
     workers: int = 1
+    clocks: tuple[ClockReading, ...] = ()
+    gaps: tuple[WorkerGap, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +228,8 @@ class RunDir:
                 notes=tuple(raw["notes"]),
                 workers=int(raw.get("workers", 1)),
                 users={str(signal): int(count) for signal, count in dict(raw.get("users", {})).items()},
+                clocks=tuple(ClockReading(**one) for one in raw.get("clocks", ())),
+                gaps=tuple(WorkerGap(**one) for one in raw.get("gaps", ())),
             )
         except OSError as problem:
             raise RunDirError(f"{path}: cannot be read ({problem.strerror})") from problem

@@ -14,14 +14,16 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 _BASE = {"model", "units", "clock", "pacing", "mistakes", "__init__"}
 _WIRE = _BASE | {"wire"}
 _SIGNALS = _WIRE | {"signals"}
-_TARGETS = _SIGNALS | {"config", "targets"}
-_PURE = _SIGNALS | {"config", "plan", "rundir", "sampling"}
+_TARGETS = _SIGNALS | {"config", "targets", "skew"}
+_PURE = _SIGNALS | {"config", "plan", "rundir", "sampling", "skew"}
 ALLOWED = {
     "model": set(),
     "units": set(),
     "clock": set(),
     "pacing": {"model"},
     "sampling": {"model"},
+    "skew": {"model", "units"},
+    "surroundings": set(),
     "wire": _WIRE,
     "signals": _SIGNALS,
     "config": _BASE,
@@ -90,7 +92,7 @@ def test_only_the_users_import_locust():
 @pytest.mark.parametrize(
     "part",
     [
-        *("model", "pacing", "sampling", "units", "wire", "signals", "plan", "checks", "report", "audit"),
+        *("model", "pacing", "sampling", "skew", "units", "wire", "signals", "plan", "checks", "report", "audit"),
         *("requirements", "discards", "scrape_names", "counters"),
     ],
 )

@@ -31,12 +31,13 @@ from loadgen.display import TerminalDisplay
 from loadgen.flush import flush_components
 from loadgen.interrupt import Stop
 from loadgen.model import NS, Component, Signal
-from loadgen.orchestrate import RunError, execute
+from loadgen.orchestrate import RunError, compare_clocks, execute
 from loadgen.plan import Plan, plan_of
 from loadgen.recorder import Progress
 from loadgen.rundir import RunDir, RunDirError
 from loadgen.runs import new_run_name
 from loadgen.s3watch import S3Watcher
+from loadgen.targets.clocks import read_clocks
 from loadgen.targets.readers import open_readers
 from loadgen.units import bytes_text, duration_text
 
@@ -124,6 +125,7 @@ class Session:
         if problems:
             texts = "\n".join(f"  - {problem}" for problem in problems)
             raise RunError(f"the stack is failing already, so it is not loaded:\n{texts}")
+        compare_clocks(self.target, self.profile, self.display)
 
     def measure_own(self, capacity: Capacity) -> Capacity:
         """With the load that the stack carries for its user, as it is before the first step."""
@@ -170,6 +172,7 @@ class Session:
                 _StepDisplay(self.display, what),
                 self.stop,
                 series_of=self.name,
+                clocks=read_clocks(self.target, signals_of(planned)),
             )
         except RunError as problem:
             if self.stop.requested:

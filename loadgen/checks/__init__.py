@@ -24,6 +24,7 @@ from loadgen.checks import (
     throughput,
 )
 from loadgen.checks.case import Case, Check, Finding
+from loadgen.checks.surroundings import with_surroundings
 from loadgen.config import parse_profile
 from loadgen.mistakes import mistake
 from loadgen.model import Component, Objective, Result, Verdict
@@ -71,6 +72,7 @@ def outcome(verdicts: Sequence[Verdict]) -> Result:
 def _verdict(check: Check, case: Case) -> Verdict:
     try:
         finding = _with_open_faults(check, case, _with_damage(check, case, check.judge(case)))
+        finding = with_surroundings(check, case, finding)
     except Exception as problem:  # noqa: BLE001 - one promise that cannot be judged must not cost the others
         # What is stored may have been edited by hand.
         finding = Finding(

@@ -25,6 +25,7 @@ from loadgen.checks.case import (
     unknown,
 )
 from loadgen.checks.health import own_drops, own_lag_ns
+from loadgen.checks.surroundings import CLOCK_REFUSED, about_time
 from loadgen.model import NS, Component, Objective, Outcome, Result, Signal, status_text
 from loadgen.plan import push_bytes_of, rate_of
 from loadgen.units import bytes_text, duration_text
@@ -274,6 +275,10 @@ def _judge(case: Case, signal: Signal) -> Finding:
     if kept(took.in_time_bytes + excused, took.not_accepted - took.own_dropped - took.behind_restart):
         evidence.insert(0, "the load ended before what had queued up during a restart was sent")
         return finding(Result.UNKNOWN, f"{RUN_LONGER}, or restart earlier (faults.at)")
+    untimely = int(about_time(_not_accepted(case, signal, window)).sum())
+    if untimely and kept(took.in_time_bytes + untimely * took.push_bytes, not_accepted - untimely):
+        evidence.insert(0, f"{counted(untimely, 'pushes')} were refused for the times in them: the clocks differ")
+        return finding(Result.UNKNOWN, CLOCK_REFUSED)
     planned_per_s = took.planned_bytes / window.length_s
     if asked is not None and planned_per_s < (1 - RATE_TOLERANCE) * asked and kept_by_plan(case, signal, took):
         evidence.insert(0, f"only {bytes_text(planned_per_s)}/s were asked for, so the objective was never tried")
@@ -285,6 +290,11 @@ def kept_by_plan(case: Case, signal: Signal, took: Intake) -> bool:
     """Everything that was planned was taken, whatever the rate."""
     few = 100 * took.not_accepted <= case.bounds(signal).not_accepted_percent * took.planned
     return few and took.in_time_bytes >= (1 - PLAN_TOLERANCE) * took.planned_bytes
+
+
+def _not_accepted(case: Case, signal: Signal, window: Window) -> pd.DataFrame:
+    inside = due_in(case, signal, window)
+    return inside[inside["outcome"] != Outcome.ACCEPTED.value]
 
 
 def _evidence(case: Case, signal: Signal, window: Window, took: Intake) -> list[str]:
@@ -304,7 +314,7 @@ def _evidence(case: Case, signal: Signal, window: Window, took: Intake) -> list[
     if took.cut_off:
         pushes = counted(took.cut_off, "pushes")
         texts.append(f"{pushes} not counted: the load ended while the one before, sent on time, was on its way")
-    refused = inside[inside["outcome"] != Outcome.ACCEPTED.value]
+    refused = _not_accepted(case, signal, window)
     for (outcome, status), rows in refused.groupby(["outcome", "status"]):
         first = next((text for text in rows["detail"] if text), "")
         code = f", {status_text(int(str(status)))}" if status else ""

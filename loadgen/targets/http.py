@@ -78,6 +78,7 @@ class Answer:
         sent_ns, done_ns: before the request, and after the last byte of the answer.
         delivered: the request may have reached the server; False when no connection came about.
         retry_after_s: what a ``Retry-After`` header asks for, in seconds; 0 without one.
+        date_ns: what a ``Date`` header says, which has whole seconds; 0 without one.
     """
 
     status: int
@@ -88,6 +89,7 @@ class Answer:
     done_ns: int
     delivered: bool = True
     retry_after_s: float = 0.0
+    date_ns: int = 0
 
     @property
     def ok(self) -> bool:
@@ -233,11 +235,12 @@ class HttpClient:
         done_ns = self._clock()
         status = response.status
         content_type = (response.headers.get("Content-Type") or "").partition(";")[0].strip().lower()
+        date_ns = date_of(response.headers.get("Date") or "")
         if 200 <= status < 300:
-            return Answer(status, content, content_type, "", sent_ns, done_ns)
+            return Answer(status, content, content_type, "", sent_ns, done_ns, date_ns=date_ns)
         error = self._refusal(path, status, content_type, content, response.headers.get("Location"))
         retry_after_s = _retry_after_s(response.headers.get("Retry-After"), done_ns)
-        return Answer(status, content, content_type, error, sent_ns, done_ns, True, retry_after_s)
+        return Answer(status, content, content_type, error, sent_ns, done_ns, True, retry_after_s, date_ns)
 
     def _read(self, response: urllib3.BaseHTTPResponse, limit_s: float) -> bytes:
         """The whole body. The time limit holds for all of it, so that a server that drips cannot hold us for ever."""
@@ -380,6 +383,14 @@ def _secrets_of(login: Login | None) -> tuple[str, ...]:
         return ()
     # A secret of a few characters occurs in texts by chance; to replace it would make them unreadable.
     return tuple(secret for secret in (login.secret_password(), login.secret_token()) if len(secret) >= 4)
+
+
+def date_of(value: str) -> int:
+    """The moment that a Date header names, in ns; 0 when it names none."""
+    try:
+        return round(email.utils.parsedate_to_datetime(value).timestamp()) * 1_000_000_000
+    except (ValueError, TypeError, OverflowError):
+        return 0
 
 
 def _retry_after_s(value: str | None, now_ns: int) -> float:

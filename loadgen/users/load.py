@@ -51,9 +51,16 @@ class Load:
     """What the users of one process share. Lives on ``environment.loadgen`` from the start of a test to its end."""
 
     def __init__(
-        self, key: RunKey, profile: Profile, target: Target, recorder: Recorder, worker: int, workers: int
+        self,
+        key: RunKey,
+        profile: Profile,
+        target: Target,
+        recorder: Recorder,
+        worker: int,
+        workers: int,
+        clock: Clock | None = None,
     ) -> None:
-        self.clock: Clock = steady_clock()
+        self.clock: Clock = clock or steady_clock()
         self.plan: Plan = plan_of(key, profile)
         self.profile = profile
         self.recorder = recorder

@@ -1,0 +1,112 @@
+"""What surrounds the generator is not the stack's fault: a clock that is wrong, a worker that was lost. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from loadgen.checks.case import Case, Check, Finding
+from loadgen.model import NS, Component, Result, Signal
+from loadgen.skew import SET_IT, weigh
+
+# The servers' words for a time that they do not take: Loki, Mimir and Cortex, and S3.
+_OF_TIME = re.compile(
+    r"too new|too far in the (?:future|past)|too-far-in-(?:future|past)|timestamp(?: is|-)? ?too[ -]old|out of bounds"
+    r"|RequestTimeTooSkewed"
+)
+# The shortest range that people look at by panels: a clock that is wrong by as much shows them something else.
+_SHORTEST_RANGE_S = 300.0
+_PLACES = {"Loki": Component.LOKI, "Tempo": Component.TEMPO, "Mimir": Component.MIMIR}
+
+CLOCK_REFUSED = (
+    "what was refused was refused for its time, so this is about clocks, not rates: compare the clocks of this "
+    f"machine, its workers and the component ({SET_IT}); if they agree, see the component's creation_grace_period and "
+    "reject_old_samples_max_age (Loki), creation_grace_period and out_of_order_time_window (Mimir)"
+)
+_CLOCK_REMEDY = f"{SET_IT}, on this machine or on the one that is named above; then run again"
+_LOST_REMEDY = (
+    "see why it ended: its own output, its memory limit, its node (in a cluster: kubectl describe pod); then run again"
+)
+
+
+def about_time(receipts: pd.DataFrame) -> NDArray[np.bool_]:
+    """Which pushes were refused for the times in them."""
+    details = receipts["detail"].astype(str)
+    return np.asarray(details.str.contains(_OF_TIME, regex=True), dtype=np.bool_)
+
+
+def with_surroundings(check: Check, case: Case, finding: Finding) -> Finding:
+    """The finding, unless a wrong clock makes it worthless; lost workers become the reason of what is unknown."""
+    return _with_gaps(check, case, _with_clocks(check, case, finding))
+
+
+# -- clocks --------------------------------------------------------------------------------------------------------
+
+
+def _with_clocks(check: Check, case: Case, finding: Finding) -> Finding:
+    if finding.result not in (Result.PASS, Result.FAIL) or not case.history.info.clocks:
+        return finding
+    for off_s, text in _wrong_clocks(check, case):
+        if _is_worthless(check.name, finding, off_s):
+            return replace(
+                finding, result=Result.UNKNOWN, evidence=(text, *finding.evidence), remedy=_CLOCK_REMEDY, value=None
+            )
+    return finding
+
+
+def _wrong_clocks(check: Check, case: Case) -> Iterator[tuple[float, str]]:
+    """By how many seconds clocks differ that a check's times come from, and a sentence for each."""
+    skew = weigh(case.history.info.clocks)
+    texts = list(skew.texts())
+    if skew.ours_ns:
+        yield abs(skew.ours_s), texts.pop(0)
+    mine = {component.value for component in check.disturbed_by} | {signal.component.value for signal in _of(check)}
+    for one, text in zip(skew.odd, texts, strict=True):
+        place = _PLACES.get(one.name)
+        if place is None or place.value in mine:
+            yield abs(one.ahead_ns + skew.ours_ns) / NS, text
+
+
+def _of(check: Check) -> list[Signal]:
+    return [signal for signal in Signal if check.name.startswith(f"{signal}.")]
+
+
+def _is_worthless(name: str, finding: Finding, off_s: float) -> bool:
+    """Whether so wrong a clock leaves nothing of a finding. Latencies and counts do not depend on the time of day."""
+    kind, failed = name.rpartition(".")[2], finding.result is Result.FAIL
+    limit, value = finding.objective.limit, finding.value
+    if kind in ("freshness", "s3_delay"):
+        # What is too late by more than the clocks differ is too late.
+        return off_s > limit or (failed and (value is None or value - off_s <= limit))
+    if kind == "query":
+        return off_s > _SHORTEST_RANGE_S or (failed and (value is None or value <= limit))
+    return kind == "recovery" and failed
+
+
+# -- workers -------------------------------------------------------------------------------------------------------
+
+
+def gap_texts(case: Case) -> tuple[str, ...]:
+    """Who was lost or away, and when, a sentence each."""
+    texts = []
+    for gap in case.history.info.gaps:
+        if gap.back_ns:
+            texts.append(f"worker {gap.worker} was not heard from {case.at(gap.heard_ns)} to {case.at(gap.back_ns)}")
+        else:
+            texts.append(f"worker {gap.worker} was lost at {case.at(gap.heard_ns)}: nothing was heard of it afterwards")
+    return tuple(texts)
+
+
+def _with_gaps(check: Check, case: Case, finding: Finding) -> Finding:
+    lost = gap_texts(case)
+    own = check.name == "loadgen.health"
+    if not lost or not set(check.reads) & {"receipts", "queries", "sightings"}:
+        return finding
+    if finding.result is Result.UNKNOWN or (own and finding.result is Result.PASS):
+        return replace(finding, result=Result.UNKNOWN, evidence=(*lost, *finding.evidence), remedy=_LOST_REMEDY)
+    return finding
