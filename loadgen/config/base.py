@@ -20,7 +20,8 @@ class ConfigError(Exception):
 class Section(BaseModel):
     """A table of a configuration file."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    # pydantic's own messages would quote what was given, which may be a secret in the wrong place.
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, hide_input_in_errors=True)
 
 
 def from_file(path: str) -> str:

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import BaseModel, Field, SecretStr, model_validator
 
+from loadgen.config.access import Access, Proxied, Url, login_moved
 from loadgen.config.base import Seconds, Section, from_file
 from loadgen.model import Component
 
 
-class _Login(Section):
+class _Login(Access):
     """How to log in and whom to trust. TLS certificates are verified unless that is turned off by name."""
 
-    user: str = ""
+    user: str = Field("", description="with password; a login in a URL of the section is moved here")
     password: SecretStr = SecretStr("")
     password_file: str = ""
     bearer_token: SecretStr = SecretStr("")
     bearer_token_file: str = ""
     tenant: str = Field("", description="sent as X-Scope-OrgID when set")
-    ca_file: str = ""
-    verify_tls: bool = True
+
+    urls: ClassVar[tuple[str, ...]] = ("url", "query_url", "otlp_http", "otlp_grpc")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _login_of_urls(cls, raw: Any) -> Any:
+        return login_moved(raw, cls.urls, "user", "password")
 
     @model_validator(mode="after")
     def _one_way(self) -> _Login:
@@ -36,12 +43,20 @@ class _Login(Section):
         """The bearer token, from its file if one is named."""
         return from_file(self.bearer_token_file) if self.bearer_token_file else self.bearer_token.get_secret_value()
 
+    def secrets(self) -> tuple[str, ...]:
+        """Everything that must not be shown; ConfigError when a file cannot be read."""
+        return (*super().secrets(), self.secret_password(), self.secret_token())
+
+    def has_login(self) -> bool:
+        """Whether this section makes an Authorization header of its own."""
+        return bool(self.user or self.bearer_token_file or self.bearer_token.get_secret_value())
+
 
 class LokiTarget(_Login):
     """``[loki]``: ``url`` is the base that ``/loki/api/v1/push`` hangs under."""
 
-    url: str = ""
-    query_url: str = Field("", description="for reading without Grafana; not set: the same as url")
+    url: Url = ""
+    query_url: Url = Field("", description="for reading without Grafana; not set: the same as url")
     datasource: str = "loki"
     engine: str = "deployed"
 
@@ -49,9 +64,9 @@ class LokiTarget(_Login):
 class TempoTarget(_Login):
     """``[tempo]``: where OTLP goes, and where queries go without a Grafana."""
 
-    otlp_http: str = Field("", description="base that /v1/traces hangs under, e.g. http://tempo:4318")
-    otlp_grpc: str = Field("", description="host:port, e.g. tempo:4317; https:// in front for TLS")
-    query_url: str = ""
+    otlp_http: Url = Field("", description="base that /v1/traces hangs under, e.g. http://tempo:4318")
+    otlp_grpc: Url = Field("", description="host:port, e.g. tempo:4317; https:// in front for TLS")
+    query_url: Url = ""
     datasource: str = "tempo"
     engine: str = "deployed"
 
@@ -59,8 +74,8 @@ class TempoTarget(_Login):
 class MimirTarget(_Login):
     """``[mimir]``: ``url`` is the base that ``/api/v1/push`` and ``/prometheus`` hang under."""
 
-    url: str = ""
-    query_url: str = Field("", description="base of the Prometheus API; not set: <url>/prometheus")
+    url: Url = ""
+    query_url: Url = Field("", description="base of the Prometheus API; not set: <url>/prometheus")
     datasource: str = "mimir"
     engine: str = "deployed"
 
@@ -68,7 +83,8 @@ class MimirTarget(_Login):
 class GrafanaTarget(_Login):
     """``[grafana]``."""
 
-    url: str = ""
+    url: Url = ""
+    org_id: int = Field(0, ge=0, description="sent as X-Grafana-Org-Id when set; not set: the login's own organisation")
     engine: str = "deployed"
 
 
@@ -78,6 +94,8 @@ class S3Login(Section):
     access_key_id: str = ""
     secret_access_key: SecretStr = SecretStr("")
     secret_access_key_file: str = ""
+    session_token: SecretStr = Field(SecretStr(""), description="of a temporary credential (STS)")
+    session_token_file: str = ""
 
     def secret_key(self) -> str:
         """The secret key, from its file if one is named."""
@@ -85,34 +103,48 @@ class S3Login(Section):
             return from_file(self.secret_access_key_file)
         return self.secret_access_key.get_secret_value()
 
+    def secret_session_token(self) -> str:
+        """The session token, from its file if one is named."""
+        return from_file(self.session_token_file) if self.session_token_file else self.session_token.get_secret_value()
 
-class S3Target(S3Login):
+
+class S3Target(S3Login, Access):
     """``[s3]``: a credential that may list and read is enough."""
 
-    endpoint: str = ""
-    region: str = "us-east-1"
+    endpoint: Url = ""
+    region: str = Field("", description="not set: us-east-1, or the one that S3 names when it refuses that")
+    addressing_style: Literal["auto", "path", "virtual"] = Field(
+        "auto", description="path: host/bucket; virtual: bucket.host; auto: path, but where it is known to be refused"
+    )
     loki_bucket: str = "loki-chunks"
     tempo_bucket: str = "tempo-traces"
     mimir_bucket: str = "mimir-blocks"
     loki_prefix: str = Field("", description="Loki's storage_config.object_prefix, when it has one")
     tempo_prefix: str = Field("", description="Tempo's storage.trace.s3.prefix, when it has one")
     mimir_prefix: str = Field("", description="Mimir's blocks_storage.storage_prefix, when it has one")
-    ca_file: str = ""
-    verify_tls: bool = True
     poll: Seconds = Field(2.0, gt=0, description="time between two listings")
-    reports_url: str = Field("", description="s3://bucket/prefix that runs are kept under; needs Write there")
+    reports_url: Url = Field("", description="s3://bucket/prefix that runs are kept under; needs Write there")
     loki: S3Login = S3Login()
     tempo: S3Login = S3Login()
     mimir: S3Login = S3Login()
     engine: str = "deployed"
+
+    reserved_headers: ClassVar[Mapping[str, str]] = {
+        **Access.reserved_headers,
+        "authorization": "use access_key_id and secret_access_key",
+        "x-amz-security-token": "use session_token",
+    }
+
+    def secrets(self) -> tuple[str, ...]:
+        """Everything that must not be shown; ConfigError when a file cannot be read."""
+        return (*super().secrets(), self.secret_key(), self.secret_session_token())
 
     def of(self, component: Component) -> S3Target | None:
         """The same S3 with the component's own credential; None when the target does not have it."""
         login = {Component.LOKI: self.loki, Component.TEMPO: self.tempo, Component.MIMIR: self.mimir}[component]
         if not login.access_key_id:
             return None
-        names = ("access_key_id", "secret_access_key", "secret_access_key_file")
-        return self.model_copy(update={name: getattr(login, name) for name in names})
+        return self.model_copy(update={name: getattr(login, name) for name in S3Login.model_fields})
 
     def bucket(self, component: Component) -> str:
         """The bucket of a component."""
@@ -135,10 +167,10 @@ class S3Target(S3Login):
 class PrometheusTarget(_Login):
     """``[prometheus]``: the Prometheus that scrapes the cluster and writes to Mimir, for `loadgen check`."""
 
-    url: str = ""
+    url: Url = ""
 
 
-class KubernetesTarget(Section):
+class KubernetesTarget(Proxied):
     """``[kubernetes]``: where the pods of the stack are. In a pod its service account is used, else the kubeconfig."""
 
     namespace: str = Field("", description="the only one that is ever looked into or touched; not set: no cluster")
@@ -174,9 +206,16 @@ class Target(Section):
 
     def without_secrets(self) -> dict[str, Any]:
         """What may be stored of it; reading it back gives a target whose secrets come from the environment."""
-        dumped = self.model_dump(mode="json")
-        sections = [section for section in dumped.values() if isinstance(section, dict)]
-        for section in (*sections, *(dumped["s3"][name] for name in ("loki", "tempo", "mimir"))):
-            for name in ("password", "bearer_token", "secret_access_key"):
-                section.pop(name, None)
-        return dumped
+        return _shown(self)
+
+
+def _shown(section: BaseModel) -> dict[str, Any]:
+    """A section without anything that is a secret by its type, whatever its name is."""
+    shown = section.model_dump(mode="json")
+    for name in list(shown):
+        value = getattr(section, name)
+        if isinstance(value, BaseModel):
+            shown[name] = _shown(value)
+        elif isinstance(value, (SecretStr, Mapping)):
+            del shown[name]
+    return shown
