@@ -12,7 +12,7 @@ from loadgen.config.base import Seconds, Section, from_file
 from loadgen.model import Component
 
 
-class _Login(Access):
+class Login(Access):
     """How to log in and whom to trust. TLS certificates are verified unless that is turned off by name."""
 
     user: str = Field("", description="with password; a login in a URL of the section is moved here")
@@ -30,7 +30,7 @@ class _Login(Access):
         return login_moved(raw, cls.urls, "user", "password")
 
     @model_validator(mode="after")
-    def _one_way(self) -> _Login:
+    def _one_way(self) -> Login:
         if self.user and (self.bearer_token.get_secret_value() or self.bearer_token_file):
             raise ValueError("both user and bearer_token are given; choose one")
         return self
@@ -52,7 +52,7 @@ class _Login(Access):
         return bool(self.user or self.bearer_token_file or self.bearer_token.get_secret_value())
 
 
-class LokiTarget(_Login):
+class LokiTarget(Login):
     """``[loki]``: ``url`` is the base that ``/loki/api/v1/push`` hangs under."""
 
     url: Url = ""
@@ -61,7 +61,7 @@ class LokiTarget(_Login):
     engine: str = "deployed"
 
 
-class TempoTarget(_Login):
+class TempoTarget(Login):
     """``[tempo]``: where OTLP goes, and where queries go without a Grafana."""
 
     otlp_http: Url = Field("", description="base that /v1/traces hangs under, e.g. http://tempo:4318")
@@ -71,7 +71,7 @@ class TempoTarget(_Login):
     engine: str = "deployed"
 
 
-class MimirTarget(_Login):
+class MimirTarget(Login):
     """``[mimir]``: ``url`` is the base that ``/api/v1/push`` and ``/prometheus`` hang under."""
 
     url: Url = ""
@@ -80,7 +80,7 @@ class MimirTarget(_Login):
     engine: str = "deployed"
 
 
-class GrafanaTarget(_Login):
+class GrafanaTarget(Login):
     """``[grafana]``."""
 
     url: Url = ""
@@ -164,7 +164,7 @@ class S3Target(S3Login, Access):
         return prefixes[component].strip("/")
 
 
-class PrometheusTarget(_Login):
+class PrometheusTarget(Login):
     """``[prometheus]``: the Prometheus that scrapes the cluster and writes to Mimir, for `loadgen check`."""
 
     url: Url = ""

@@ -12,8 +12,10 @@ from typing import Any
 import grpc
 
 from loadgen.config import ConfigError
+from loadgen.config.target import Login
 from loadgen.model import GRPC_STATUS
-from loadgen.targets.http import USER_AGENT, Login, login_headers, url_without_secrets
+from loadgen.targets.hiding import url_without_secrets
+from loadgen.targets.http import USER_AGENT, login_headers
 from loadgen.targets.retry import Attempt, PushPolicy, PushResult, Step, partial_success_of, push_with_retries
 
 EXPORT_METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"

@@ -1,69 +1,37 @@
 """One HTTP client for pushing and for reading: answers are values, and trouble is a sentence.
 
-Built on urllib3 (keep-alive, TLS), with its retries and redirects turned off: a retry that nobody sees would falsify
-latencies, counts and outcomes. Safe for threads, and for greenlets once gevent has patched the standard library.
+Nothing is retried and no redirect is followed: a retry that nobody sees would falsify latencies, counts and outcomes.
+The one exception is a query on a kept connection that was closed meanwhile, which is asked again at once, in the same
+time. Safe for threads, and for greenlets once gevent has patched the standard library.
 """
 
 from __future__ import annotations
 
 import base64
 import email.utils
-import http.client
 import json
 import re
-import ssl
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any
 from urllib.parse import unquote, urlencode
 
 import urllib3
-from urllib3.exceptions import (
-    ConnectTimeoutError,
-    HTTPError,
-    InsecureRequestWarning,
-    LocationParseError,
-    NameResolutionError,
-    NewConnectionError,
-    ReadTimeoutError,
-    SSLError,
-)
+from urllib3.exceptions import LocationParseError
 
 from loadgen import __version__
+from loadgen.config import ConfigError
+from loadgen.config.access import Access, split_login, value_problem
+from loadgen.config.target import GrafanaTarget, Login
+from loadgen.targets.connection import Kind, Server, Transport, Trouble
+from loadgen.targets.hiding import hiding_of, url_without_secrets
+from loadgen.targets.proxies import proxy_of
+from loadgen.targets.tls import tls_context
 
 USER_AGENT = f"loadgen/{__version__}"
-_CHUNK_BYTES = 1 << 18
-_MAX_BODY_BYTES = 512 << 20  # an answer larger than this is a mistake of the query, and would fill the memory
 _PROTOBUF = frozenset(("application/x-protobuf", "application/protobuf"))
 _EXCERPT_CHARS = 200
-
-
-class Login(Protocol):
-    """How to log in and whom to trust; every section of a target is one."""
-
-    @property
-    def user(self) -> str:
-        """Name for basic authentication; empty for none."""
-
-    @property
-    def tenant(self) -> str:
-        """Sent as ``X-Scope-OrgID`` unless empty."""
-
-    @property
-    def ca_file(self) -> str:
-        """PEM file of the authorities to trust; empty: the system's."""
-
-    @property
-    def verify_tls(self) -> bool:
-        """Whether certificates are verified."""
-
-    def secret_password(self) -> str:
-        """Password for basic authentication."""
-
-    def secret_token(self) -> str:
-        """Bearer token; empty for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,27 +66,44 @@ class Answer:
 
 
 def login_headers(login: Login | None) -> dict[str, str]:
-    """The headers that authenticate, and the tenant's. ConfigError when a file with a secret cannot be read."""
+    """The headers that authenticate, the tenant's, and what the target adds.
+
+    ConfigError when a file with a secret cannot be read, or when it holds what no header can.
+    """
     if login is None:
         return {}
-    headers: dict[str, str] = {}
-    token = login.secret_token()
-    if token:
+    headers = login.secret_headers()
+    if token := login.secret_token():
         headers["Authorization"] = f"Bearer {token}"
     elif login.user:
         pair = f"{login.user}:{login.secret_password()}".encode()
         headers["Authorization"] = "Basic " + base64.b64encode(pair).decode()
     if login.tenant:
         headers["X-Scope-OrgID"] = login.tenant
+    if isinstance(login, GrafanaTarget) and login.org_id:
+        headers["X-Grafana-Org-Id"] = str(login.org_id)
+    for name, value in headers.items():
+        if problem := value_problem("bearer_token" if name == "Authorization" else name, value):
+            raise ConfigError(problem)
     return headers
 
 
-def url_without_secrets(url: str) -> str:
-    """A URL for messages: without user, password and query."""
-    bare = url.split("?", 1)[0].split("#", 1)[0]
-    scheme, separator, rest = bare.rpartition("://")
-    authority, slash, path = rest.partition("/")
-    return f"{scheme}{separator}{authority.rpartition('@')[2]}{slash}{path}"
+def server_of(base_url: str, access: Access | None) -> tuple[Server, str]:
+    """The server of a base URL, by the way that its section names, and the URL's path.
+
+    Raises:
+        ValueError: it is no URL.
+        ConfigError: a file or a proxy cannot be used.
+    """
+    if not base_url:
+        raise ValueError("it is empty")
+    url = urllib3.util.parse_url(base_url)
+    if url.scheme not in ("http", "https") or not url.host:
+        raise ValueError("http:// or https:// and a host are needed")
+    host = unquote(url.host.strip("[]"))
+    port = url.port or (443 if url.scheme == "https" else 80)
+    context = tls_context(access) if url.scheme == "https" else None
+    return Server(host, port, context, proxy_of(url.scheme, host, port, access)), (url.path or "").rstrip("/")
 
 
 class HttpClient:
@@ -127,7 +112,7 @@ class HttpClient:
     Args:
         base_url: what all paths hang under, e.g. ``http://loki:3100``; a path prefix is kept.
         login: whom to authenticate as and whom to trust; None for nobody and the system's authorities.
-        timeout_s: limit for a whole request, from connecting to the last byte.
+        timeout_s: limit for a whole request, from looking up the name to the last byte.
         clock: gives epoch nanoseconds for ``sent_ns`` and ``done_ns``.
         connections: idle connections that are kept.
     """
@@ -144,18 +129,22 @@ class HttpClient:
         self._timeout_s = timeout_s
         self._where = url_without_secrets(base_url).rstrip("/")
         self._ca_file = login.ca_file if login is not None else ""
-        self._secure = False
         self._prefix = ""
-        self._pool: urllib3.HTTPConnectionPool | None = None
+        self._server: Server | None = None
+        self._transport: Transport | None = None
         self._problem = ""
         self._headers = {"User-Agent": USER_AGENT, **login_headers(login)}
-        self._secrets = _secrets_of(login)
+        bare_url, given = split_login(base_url)
+        if given and "Authorization" not in self._headers:
+            self._headers["Authorization"] = "Basic " + base64.b64encode(unquote(given).encode()).decode()
+        self.hide = hiding_of(login, also=(unquote(given.partition(":")[2]), given.partition(":")[2]))
         try:
-            self._open(base_url, login, connections)
+            self._server, self._prefix = server_of(bare_url, login)
+            self._transport = Transport(self._server, connections)
+        except ConfigError as problem:
+            self._problem = f"{self._where}: {problem}"
         except (LocationParseError, ValueError) as problem:
             self._problem = f"{self._where or 'a URL'}: not a URL ({problem}); write it like http://host:3100"
-        except (OSError, ssl.SSLError) as problem:
-            self._problem = f"{self._where}: the ca_file {self._ca_file} cannot be used ({problem}); name a PEM file"
 
     @property
     def where(self) -> str:
@@ -173,35 +162,16 @@ class HttpClient:
         """A POST of ``body``, which is sent as it is."""
         return self._request("POST", path, body, headers, timeout_s)
 
+    def post_query(self, path: str, body: bytes, headers: Mapping[str, str], timeout_s: float | None = None) -> Answer:
+        """A POST that only asks: it may be sent twice, as a GET may."""
+        return self._request("POST", path, body, headers, timeout_s, repeatable=True)
+
     def close(self) -> None:
         """Close the idle connections; the client can still be used."""
-        if self._pool is not None:
-            self._pool.close()
+        if self._transport is not None:
+            self._transport.close()
 
     # -- inside ----------------------------------------------------------------------------------------------------
-
-    def _open(self, base_url: str, login: Login | None, connections: int) -> None:
-        if not base_url:
-            raise ValueError("it is empty")
-        url = urllib3.util.parse_url(base_url)
-        if url.scheme not in ("http", "https") or not url.host:
-            raise ValueError("http:// or https:// and a host are needed")
-        if url.auth and "Authorization" not in self._headers:
-            self._headers["Authorization"] = "Basic " + base64.b64encode(unquote(url.auth).encode()).decode()
-            self._secrets += tuple(part for part in url.auth.split(":", 1)[1:] if part)
-        self._prefix = (url.path or "").rstrip("/")
-        if url.scheme == "http":
-            self._pool = urllib3.HTTPConnectionPool(url.host, url.port, maxsize=connections)
-            return
-        self._secure = True
-        verify = login.verify_tls if login is not None else True
-        context = ssl.create_default_context(cafile=self._ca_file or None)
-        if not verify:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-            # The configuration asks for it by name; urllib3 would repeat its warning for every request.
-            warnings.simplefilter("ignore", InsecureRequestWarning)
-        self._pool = urllib3.HTTPSConnectionPool(url.host, url.port, maxsize=connections, ssl_context=context)
 
     def _request(
         self,
@@ -210,30 +180,26 @@ class HttpClient:
         body: bytes | memoryview | None,
         headers: Mapping[str, str],
         timeout_s: float | None,
+        repeatable: bool = False,
     ) -> Answer:
         sent_ns = self._clock()
-        if self._pool is None:
+        if self._transport is None:
             return Answer(0, b"", "", self._problem, sent_ns, sent_ns, delivered=False)
         limit_s = self._timeout_s if timeout_s is None else timeout_s
         try:
-            response = self._pool.urlopen(
+            response = self._transport.ask(
                 method,
                 self._prefix + path or "/",
-                body=cast(Any, body),  # a memoryview is taken as it is, which the annotation does not say
-                headers={**self._headers, **headers},
-                retries=False,
-                redirect=False,
-                assert_same_host=False,
-                timeout=limit_s,
-                preload_content=False,
+                {**self._headers, **headers},
+                body,
+                limit_s,
+                repeatable=repeatable or method == "GET",
             )
-            content = self._read(response, limit_s)
-        except (HTTPError, OSError, http.client.HTTPException, ValueError) as problem:
-            done_ns = self._clock()
-            text, delivered = self._explain(problem, path, limit_s)
-            return Answer(0, b"", "", text, sent_ns, done_ns, delivered)
+        except Trouble as trouble:
+            text = self._explain(trouble, path, limit_s)
+            return Answer(0, b"", "", text, sent_ns, self._clock(), trouble.delivered)
         done_ns = self._clock()
-        status = response.status
+        status, content = response.status, response.body
         content_type = (response.headers.get("Content-Type") or "").partition(";")[0].strip().lower()
         date_ns = date_of(response.headers.get("Date") or "")
         if 200 <= status < 300:
@@ -242,53 +208,38 @@ class HttpClient:
         retry_after_s = _retry_after_s(response.headers.get("Retry-After"), done_ns)
         return Answer(status, content, content_type, error, sent_ns, done_ns, True, retry_after_s, date_ns)
 
-    def _read(self, response: urllib3.BaseHTTPResponse, limit_s: float) -> bytes:
-        """The whole body. The time limit holds for all of it, so that a server that drips cannot hold us for ever."""
-        deadline_s = time.monotonic() + limit_s
-        parts: list[bytes] = []
-        size_bytes = 0
-        try:
-            while part := response.read1(_CHUNK_BYTES):
-                parts.append(part)
-                size_bytes += len(part)
-                if size_bytes > _MAX_BODY_BYTES:
-                    raise ValueError(f"the answer is larger than {_MAX_BODY_BYTES >> 20} MiB; ask for less at a time")
-                if time.monotonic() > deadline_s:
-                    raise TimeoutError
-            response.release_conn()
-            return parts[0] if len(parts) == 1 else b"".join(parts)
-        except BaseException:
-            # Also when a greenlet is killed here: a connection in the middle of an answer must not be used again.
-            response.close()
-            raise
+    def _place(self, path: str) -> str:
+        """Where a request went, and by which way."""
+        proxy = self._server.proxy if self._server is not None else None
+        return self._where + path.split("?", 1)[0] + (f" (by way of {proxy.told})" if proxy is not None else "")
 
-    def _explain(self, problem: Exception, path: str, limit_s: float) -> tuple[str, bool]:
-        """A sentence for a failed request, and whether the server may have received it."""
-        where = self._where + path.split("?", 1)[0]
-        cause = problem.__cause__ or problem.__context__
-        if isinstance(problem, NameResolutionError):
-            return f"{where}: the host name cannot be resolved; check the URL and the DNS", False
-        if isinstance(problem, NewConnectionError):
-            if isinstance(cause, ConnectionRefusedError):
-                return f"{where}: connection refused; check that the server runs and that the port is right", False
-            return f"{where}: no connection ({self._brief(cause or problem)}); check address and network", False
-        if isinstance(problem, ConnectTimeoutError):
-            return f"{where}: no connection within {limit_s:g} s; check the address, firewalls, and that it runs", False
-        if isinstance(problem, (SSLError, ssl.SSLError)):
-            return self._explain_tls(where, problem), False
-        if isinstance(problem, (ReadTimeoutError, TimeoutError)):
-            return (
-                f"{where}: no complete answer within {limit_s:g} s; the server is slow or stuck, or set more time",
-                True,
-            )
-        if isinstance(problem, ValueError) and not isinstance(problem, HTTPError):
-            return f"{where}: {self._brief(problem)}", True
-        what = self._brief(problem)
-        hint = "; perhaps it speaks https, not http" if "BadStatusLine" in what and not self._secure else ""
-        return f"{where}: the connection broke before the answer was complete ({what}){hint}; ask again", True
+    def _explain(self, trouble: Trouble, path: str, limit_s: float) -> str:
+        """A sentence for a request without an answer."""
+        where, said = self._place(path), self.hide.brief(trouble.said) if trouble.said else ""
+        if trouble.at_proxy:
+            return f"{where}: {proxy_trouble(trouble, said, limit_s)}"
+        match trouble.kind:
+            case Kind.NAME:
+                return f"{where}: the host name cannot be resolved; check the URL and the DNS"
+            case Kind.REFUSED:
+                return f"{where}: connection refused; check that the server runs and that the port is right"
+            case Kind.CONNECT_TIMEOUT:
+                return f"{where}: no connection within {limit_s:g} s; check the address, firewalls, and that it runs"
+            case Kind.TLS:
+                return self._explain_tls(where, said)
+            case Kind.TIMEOUT:
+                return (
+                    f"{where}: no complete answer within {limit_s:g} s; the server is slow or stuck, or set more time"
+                )
+            case Kind.ANSWER:
+                return f"{where}: {said}"
+            case Kind.BROKEN:
+                secure = self._server is not None and self._server.context is not None
+                hint = "; perhaps it speaks https, not http" if "BadStatusLine" in said and not secure else ""
+                return f"{where}: the connection broke before the answer was complete ({said}){hint}; ask again"
+        return f"{where}: no connection ({said}); check address and network"
 
-    def _explain_tls(self, where: str, problem: Exception) -> str:
-        text = self._brief(problem)
+    def _explain_tls(self, where: str, text: str) -> str:
         if "CERTIFICATE_VERIFY_FAILED" in text or "certificate verify failed" in text:
             trusted = f"the ca_file {self._ca_file}" if self._ca_file else "the system's authorities (no ca_file set)"
             reason = text.rpartition("certificate verify failed: ")[2].partition(" (_ssl")[0]
@@ -296,13 +247,17 @@ class HttpClient:
                 f"{where}: the TLS certificate cannot be verified against {trusted}: {reason}; "
                 "set ca_file to the authority's PEM file, and use the host name that the certificate is for"
             )
+        if "CERTIFICATE_REQUIRED" in text or "HANDSHAKE_FAILURE" in text or "BAD_CERTIFICATE" in text:
+            return (
+                f"{where}: the server refuses us by TLS ({text}); if it wants a certificate, set cert_file and key_file"
+            )
         if "WRONG_VERSION_NUMBER" in text or "record layer failure" in text:
             return f"{where}: the server does not speak TLS here ({text}); perhaps the URL must begin with http://"
         return f"{where}: TLS failed ({text}); check the certificate and the protocol versions"
 
     def _refusal(self, path: str, status: int, content_type: str, content: bytes, location: str | None) -> str:
         """A sentence for an answer that is not 2xx."""
-        where = self._where + path.split("?", 1)[0]
+        where = self._place(path)
         said = self._said(content_type, content)
         if 300 <= status < 400:
             to = url_without_secrets(location) if location else "nowhere"
@@ -312,7 +267,7 @@ class HttpClient:
             403: "the login is known but not allowed to do this; check its role, or the proxy's rules",
             404: "nothing here; check the base URL, its path prefix and the port",
             405: "this path does not take the method; check the base URL",
-            407: "a proxy wants a login; check HTTP proxies on the way",
+            407: "the proxy wants a login; set proxy_user and proxy_password",
             413: "too large for the server or a proxy before it; push less at a time, or raise the limit",
             414: "the query is too long for the server or a proxy before it",
             415: "this server does not take the format; check that the URL belongs to the right component",
@@ -328,20 +283,10 @@ class HttpClient:
             return ""
         if looks_like_html(content_type, content):
             title = re.search(rb"<title[^>]*>([^<]{1,200})", content[:20_000], re.IGNORECASE)
-            named = f" titled {self._brief(title[1].decode(errors='replace'))!r}" if title else ""
+            named = f" titled {self.hide.brief(title[1].decode(errors='replace'))!r}" if title else ""
             return f", an HTML page{named}, so from a proxy or another program"
         text = _status_message(content) if content_type in _PROTOBUF else ""
-        return f", {self._brief(text or content[:2000].decode(errors='replace'))!r}"
-
-    def _brief(self, problem: object) -> str:
-        """One line of at most 200 characters, without the login's secrets."""
-        text = " ".join(str(problem).split()) or type(problem).__name__
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        text = re.sub(r"//[^/@\s]+@", "//", text)
-        # Python's name of the connection object says nothing to a reader.
-        text = re.sub(r"<?(?:urllib3\.)?[\w.]*HTTPS?Connection(?:Pool)?[^:>]*(?:> ?)?: ", "", text)
-        return text if len(text) <= _EXCERPT_CHARS else text[: _EXCERPT_CHARS - 1] + "…"
+        return f", {self.hide.brief(text or content[:2000].decode(errors='replace'))!r}"
 
 
 def _status_message(content: bytes) -> str:
@@ -378,11 +323,18 @@ def json_of(answer: Answer, where: str) -> tuple[Any, str]:
         )
 
 
-def _secrets_of(login: Login | None) -> tuple[str, ...]:
-    if login is None:
-        return ()
-    # A secret of a few characters occurs in texts by chance; to replace it would make them unreadable.
-    return tuple(secret for secret in (login.secret_password(), login.secret_token()) if len(secret) >= 4)
+def proxy_trouble(trouble: Trouble, said: str, limit_s: float) -> str:
+    """What is wrong with the way to a proxy, or with what it answers."""
+    what = {
+        Kind.NAME: "the proxy's name cannot be resolved",
+        Kind.REFUSED: "the proxy does not take connections",
+        Kind.CONNECT_TIMEOUT: f"the proxy does not answer within {limit_s:g} s",
+        Kind.PROXY: f"the proxy does not let us through ({said})",
+    }.get(trouble.kind, f"no connection to the proxy ({said})")
+    remedy = 'correct it, except this server with NO_PROXY, or set proxy = "none" in its section of the target'
+    if trouble.kind is Kind.PROXY and "407" in said:
+        remedy = "it wants a login; set proxy_user and proxy_password"
+    return f"{what}; {remedy}"
 
 
 def date_of(value: str) -> int:

@@ -31,7 +31,8 @@ from opentelemetry.trace import (
 from loadgen.config import ConfigError, Target, TempoTarget
 from loadgen.model import GRPC_STATUS, Outcome
 from loadgen.targets.grpc_push import channel_credentials, split_address
-from loadgen.targets.http import login_headers, url_without_secrets
+from loadgen.targets.hiding import url_without_secrets
+from loadgen.targets.http import login_headers
 from loadgen.targets.push import OTLP_PATH, PushPolicy, PushResult
 
 Transport = Literal["http", "grpc"]

@@ -1,8 +1,9 @@
 """Which proxy a request goes by: one rule for HTTP, gRPC, the SDK, S3 and the cluster's API.
 
 A section's own ``proxy`` wins. Without it the variables count that curl reads: ``http_proxy``, ``https_proxy`` and
-``all_proxy``, in either case (curl leaves ``HTTP_PROXY`` out, Go does not; people set it and mean it), but never for this
-machine itself, nor for what ``no_proxy`` names: hosts and their subdomains, with or without a port, addresses, networks.
+``all_proxy``, in either case (curl leaves ``HTTP_PROXY`` out, Go does not; people set it and mean it). They never count
+for this machine itself, nor for what ``no_proxy`` names: hosts and their subdomains, with or without a port, addresses,
+networks.
 """
 
 from __future__ import annotations
@@ -112,8 +113,8 @@ def _parse(value: str, source: str, login: str = "") -> Proxy:
     host, port = _host_and_port(rest.partition("/")[0])
     if scheme.lower() != "http" or not host:
         raise ConfigError(
-            f"{source}: only proxies that are spoken to by http can be used, not {scheme}; set another one, except this "
-            'server with NO_PROXY, or set proxy = "none" in its section of the target'
+            f"{source}: only proxies that are spoken to by http can be used, not {scheme}; set another one, except this"
+            ' server with NO_PROXY, or set proxy = "none" in its section of the target'
         )
     return Proxy(host, port or _DEFAULT_PORT["http"], source, login or unquote(given))
 

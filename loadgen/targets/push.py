@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable, Mapping
 
 from loadgen.config import Target
+from loadgen.config.target import Login
 from loadgen.targets.grpc_push import GrpcPusher
-from loadgen.targets.http import Answer, HttpClient, Login, looks_like_html
+from loadgen.targets.http import Answer, HttpClient, looks_like_html
 from loadgen.targets.retry import Attempt, PushPolicy, PushResult, Step, partial_success_of, push_with_retries
 
 LOKI_HEADERS: Mapping[str, str] = {"Content-Type": "application/x-protobuf"}

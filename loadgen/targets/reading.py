@@ -128,7 +128,7 @@ class Asker:
     ) -> Reply[T]:
         """Ask by POST of a JSON body."""
         headers = {"Content-Type": "application/json", "Accept-Encoding": "gzip"}
-        answer = self._client.post(self._prefix + path, json.dumps(body).encode(), headers)
+        answer = self._client.post_query(self._prefix + path, json.dumps(body).encode(), headers)
         return self._reply(kind, self._prefix + path, range_s, parse, due_ns, absence, answer)
 
     def _reply(

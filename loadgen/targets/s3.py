@@ -10,7 +10,7 @@ from typing import Any
 
 from loadgen.config import S3Target
 from loadgen.model import NS
-from loadgen.targets.http import url_without_secrets
+from loadgen.targets.hiding import url_without_secrets
 from loadgen.units import duration_text
 
 # S3 takes requests that are up to 15 minutes old; a difference of clocks below this refuses none.

@@ -1,16 +1,18 @@
 """TLS for all transports: whom to trust, how strictly, and which certificate to show.
 
 As strict as curl and Go are: chain, dates and host name are verified; that an authority carries a key usage, as Python
-asks from 3.13 on, is not demanded, because ordinary authorities of one's own have none. Without a ``ca_file`` the
-system's authorities are trusted, by every transport the same, and ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` name others, as
-for curl and Go.
+asks from 3.13 on, is not demanded, because ordinary authorities of one's own have none. Without a ``ca_file`` every
+transport trusts the system's authorities; ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` name others, as for curl and Go.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from loadgen.config import ConfigError
@@ -23,7 +25,8 @@ _BUNDLES = (
     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
     "/etc/ssl/cert.pem",  # Alpine, macOS
 )
-_BEGIN = b"-----BEGIN CERTIFICATE-----"
+_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+_LARGEST_BYTES = 4 << 20
 
 
 def tls_context(access: Access | None = None, verify: bool | None = None) -> ssl.SSLContext:
@@ -43,12 +46,7 @@ def tls_context(access: Access | None = None, verify: bool | None = None) -> ssl
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     context.set_alpn_protocols(["http/1.1"])
     if access.verify_tls if verify is None else verify:
-        pem = authorities(access)
-        try:
-            if pem:
-                context.load_verify_locations(cadata=pem.decode("latin-1"))
-        except (ssl.SSLError, ValueError) as problem:
-            raise ConfigError(f"{_origin(access)} cannot be used ({problem}); name a PEM file") from problem
+        _trust(context, access)
     else:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -62,17 +60,14 @@ def tls_context(access: Access | None = None, verify: bool | None = None) -> ssl
 
 def authorities(access: Access, env: Mapping[str, str] | None = None) -> bytes:
     """The PEM certificates of the authorities to trust; ConfigError when the file that is named has none."""
-    if access.ca_file:
-        try:
-            pem = Path(access.ca_file).read_bytes()
-        except OSError as problem:
-            raise ConfigError(
-                f"the ca_file {access.ca_file} cannot be used ({problem.strerror}); name a PEM file"
-            ) from problem
-        if _BEGIN not in pem and b"-----BEGIN TRUSTED CERTIFICATE-----" not in pem:
-            raise ConfigError(f"the ca_file {access.ca_file} cannot be used (no certificate in it); name a PEM file")
-        return pem
-    return system_authorities(os.environ if env is None else env)
+    store = Store(access.ca_file, "") if access.ca_file else system_store(os.environ if env is None else env)
+    try:
+        pem = _certificates(Path(store.file).read_bytes()) if store.file else b""
+    except OSError as problem:
+        raise _unusable(access, store, problem) from problem
+    if store.file and not pem:
+        raise _unusable(access, store, "no certificate in it")
+    return pem + _in_folders(store.folders)
 
 
 def client_certificate(access: Access) -> tuple[bytes, bytes] | None:
@@ -85,51 +80,67 @@ def client_certificate(access: Access) -> tuple[bytes, bytes] | None:
         raise ConfigError(f"{_shown_certificate(access)} cannot be used ({_said(problem)})") from problem
 
 
-def system_authorities(env: Mapping[str, str]) -> bytes:
-    """The PEM certificates that this system trusts, found as Go finds them; those of certifi where there is no store.
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Where authorities are: a bundle, folders of files (divided as in a path), or both."""
 
-    ConfigError when ``SSL_CERT_FILE`` names a file that cannot be read.
-    """
-    if named := env.get("SSL_CERT_FILE", ""):
-        try:
-            return Path(named).read_bytes() + b"\n".join(_in_folders(env.get("SSL_CERT_DIR", "")))
-        except OSError as problem:
-            raise ConfigError(
-                f"SSL_CERT_FILE: the authorities in {named} cannot be read ({problem.strerror}); unset it, or set ca_file"
-            ) from problem
-    if folders := env.get("SSL_CERT_DIR", ""):
-        return b"\n".join(_in_folders(folders))
+    file: str
+    folders: str
+
+
+def system_store(env: Mapping[str, str]) -> Store:
+    """What this system trusts, found as Go finds it; certifi's bundle where there is nothing."""
+    file, folders = env.get("SSL_CERT_FILE", ""), env.get("SSL_CERT_DIR", "")
+    if file or folders:
+        return Store(file, folders)
     paths = ssl.get_default_verify_paths()
-    for path in (paths.openssl_cafile, *_BUNDLES):
-        try:
-            return Path(path).read_bytes()
-        except OSError:
-            continue
-    if found := b"\n".join(_in_folders(paths.openssl_capath)):
-        return found
+    for bundle in (paths.openssl_cafile, *_BUNDLES):
+        if os.access(bundle, os.R_OK):
+            return Store(bundle, "")
+    if _in_folders(paths.openssl_capath):
+        return Store("", paths.openssl_capath)
     import certifi  # comes with requests
 
-    return Path(certifi.where()).read_bytes()
+    return Store(certifi.where(), "")
 
 
-def _in_folders(folders: str) -> Iterator[bytes]:
+def _trust(context: ssl.SSLContext, access: Access) -> None:
+    store = Store(access.ca_file, "") if access.ca_file else system_store(os.environ)
+    try:
+        if store.file:
+            context.load_verify_locations(cafile=store.file)
+        if pem := _in_folders(store.folders):
+            context.load_verify_locations(cadata=pem.decode("ascii"))
+    except ssl.SSLError as problem:
+        raise _unusable(access, store, "no certificate in it") from problem
+    except OSError as problem:
+        raise _unusable(access, store, problem) from problem
+
+
+def _unusable(access: Access, store: Store, why: OSError | str) -> ConfigError:
+    what = "the ca_file" if access.ca_file else "the system's store of authorities (see SSL_CERT_FILE)"
+    said = why if isinstance(why, str) else why.strerror or type(why).__name__
+    return ConfigError(f"{what} {store.file} cannot be used ({said}); name a PEM file")
+
+
+def _certificates(text: bytes) -> bytes:
+    """The certificates in a text, without what stands between them, which may be in any language."""
+    return b"".join(one + b"\n" for one in _CERTIFICATE.findall(text))
+
+
+def _in_folders(folders: str) -> bytes:
+    found: list[bytes] = []
     for folder in filter(None, folders.split(os.pathsep)):
         for path in sorted(Path(folder).glob("*")):
-            try:
-                pem = path.read_bytes() if path.is_file() else b""
-            except OSError:
-                continue
-            if _BEGIN in pem:
-                yield pem
+            with contextlib.suppress(OSError):
+                if path.is_file() and path.stat().st_size < _LARGEST_BYTES:
+                    found += _CERTIFICATE.findall(path.read_bytes())
+    return b"".join(one + b"\n" for one in dict.fromkeys(found))
 
 
 def _no_passphrase() -> str:
     """Without this OpenSSL asks on the terminal, in the midst of a run."""
     return ""
-
-
-def _origin(access: Access) -> str:
-    return f"the ca_file {access.ca_file}" if access.ca_file else "the system's store of authorities"
 
 
 def _shown_certificate(access: Access) -> str:

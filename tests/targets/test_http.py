@@ -14,7 +14,8 @@ import pytest
 from scripted import Reply, free_port, scripted
 
 from loadgen.config import ConfigError, GrafanaTarget
-from loadgen.targets.http import HttpClient, json_of, url_without_secrets
+from loadgen.targets.hiding import url_without_secrets
+from loadgen.targets.http import HttpClient, json_of
 
 
 def login(**values: object) -> GrafanaTarget:
