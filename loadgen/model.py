@@ -95,6 +95,20 @@ class Outcome(StrEnum):
     """Never sent: overdue beyond the bound."""
 
 
+class QueryEnd(StrEnum):
+    """How a planned query came to its end."""
+
+    ASKED = "asked"
+    """It was asked, and answered or failed by itself; ``ok`` says which."""
+    MISSED = "missed"
+    """Never asked, because earlier ones still had no answer. It waited until the one that was asked in its place ended,
+    and that long it counts: who had planned it saw nothing sooner."""
+    CUT = "cut"
+    """The load ended before it was asked (``sent_ns`` is 0) or answered; it would have taken at least so long."""
+    UNABLE = "unable"
+    """loadgen itself could not ask; ``detail`` says why. It says nothing of the stack."""
+
+
 class Result(StrEnum):
     """The outcome of a check."""
 
@@ -211,7 +225,8 @@ class Sighting:
         acked_ns: when the push was acknowledged.
         last_absent_ns: last look at which something accepted was still missing (0: complete at the first look).
         first_seen_ns: first look at which all was there (0: never seen complete).
-        looked: number of looks.
+        looked: number of looks; 0: a probe that was planned and not made, ``detail`` says why. It is ``unreadable`` if
+            something else than the end of the load kept it from being made.
         expected: items that were sent.
         found: distinct expected items that were found.
         missing: accepted items that were not found (0 if the outcome of the push is unknown).
@@ -258,11 +273,12 @@ class QueryTiming:
         source: ``viewer`` (planned load), ``probe``, ``verify`` or ``own`` (a query of the user's configuration).
         range_s: width of the time range asked for, 0 for none.
         due_ns: planned time; latency is ``done_ns - due_ns``.
-        sent_ns, done_ns: as they happened.
+        sent_ns, done_ns: as they happened; ``sent_ns`` is 0 if it was never asked.
         ok: a well-formed success.
         status: HTTP status, 0 without an answer.
         items: lines, samples or traces returned.
-        detail: short text of the error.
+        detail: short text of the error, or why it was not asked.
+        end: a `QueryEnd`; every planned query leaves a row, also one that nobody came to ask.
     """
 
     component: str
@@ -277,6 +293,7 @@ class QueryTiming:
     status: int
     items: int
     detail: str
+    end: str = QueryEnd.ASKED.value
 
 
 NOTHING_CERTAIN_NS = 1

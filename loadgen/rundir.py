@@ -36,6 +36,7 @@ from loadgen.model import (
     FaultWindow,
     GoneObject,
     Outcome,
+    QueryEnd,
     QueryTiming,
     Receipt,
     Result,
@@ -65,7 +66,7 @@ _LEVELS = (".arrow", ".minute.parquet", ".hour.parquet")
 GROUP_ROWS = 131_072
 """Rows of a row group: enough that a footer is small against its data, few enough that one fits into memory."""
 _TRIES = 5
-_WORDS = {"signal": frozenset(Signal), "outcome": frozenset(Outcome)}
+_WORDS = {"signal": frozenset(Signal), "outcome": frozenset(Outcome), "end": frozenset(QueryEnd)}
 _ARROW = {int: pa.int64(), float: pa.float64(), bool: pa.bool_(), bytes: pa.binary(), str: pa.string()}
 
 
@@ -266,11 +267,10 @@ class RunDir:
                     self._join_level(table, level, above)
 
     def _join_level(self, table: str, level: str, above: str) -> None:
-        schema = schema_of(ROWS[table])
         waiting = [path for path in self._parts(table) if path.name.endswith(level)]
         while len(waiting) >= JOIN_AT:
             taken, waiting = waiting[:JOIN_AT], waiting[JOIN_AT:]
-            good = [(path, read) for path in taken if (read := _read(path, schema)) is not None]
+            good = [(path, read) for path in taken if (read := _read(path, ROWS[table])) is not None]
             if len(good) > 1:
                 first = good[0][0].name.removesuffix(level)
                 whole = pa.concat_tables([read for _, read in good])
@@ -284,20 +284,19 @@ class RunDir:
         with self._turn():
             for table in tables:
                 whole, parts = self.path / f"{table}.parquet", self._parts(table)
-                if not parts or (whole.exists() and not _is_whole(whole, schema_of(ROWS[table]))):
+                if not parts or (whole.exists() and not _is_whole(whole, ROWS[table])):
                     continue
                 joined: list[Path] = []
                 self._write(whole, table, self._contents(table, whole, parts, joined), joined)
 
     def _contents(self, table: str, whole: Path, parts: Sequence[Path], joined: list[Path]) -> Iterator[pa.Table]:
         """What is to be joined, a piece at a time; the parts that could be read are added to ``joined``."""
-        schema = schema_of(ROWS[table])
         if whole.exists():
             with pq.ParquetFile(whole, page_checksum_verification=True) as file:
                 for number in range(file.num_row_groups):
-                    yield file.read_row_group(number, columns=schema.names).cast(schema)
+                    yield _fitted(file.read_row_group(number), ROWS[table])
         for path in parts:
-            read = _read(path, schema)
+            read = _read(path, ROWS[table])
             if read is not None:
                 joined.append(path)
                 yield read
@@ -368,14 +367,13 @@ class RunDir:
         return frame, tuple(damaged)
 
     def _read_all(self, table: str) -> tuple[list[pa.Table], list[str], bool]:
-        schema = schema_of(ROWS[table])
         good: list[pa.Table] = []
         damaged: list[str] = []
         whole = self.path / f"{table}.parquet"
         parts = self._parts(table)
         before = _names_of(whole)
         for path in [whole, *parts] if whole.exists() else parts:
-            read = _read(path, schema)
+            read = _read(path, ROWS[table])
             if read is None:
                 damaged.append(str(path.relative_to(self.path)))
             else:
@@ -448,23 +446,33 @@ def _from_stream(path: Path) -> pa.Table:
         return reader.read_all()
 
 
-def _read(path: Path, schema: pa.Schema) -> pa.Table | None:
+def _fitted(read: pa.Table, row: type[Row]) -> pa.Table:
+    """A stored table with the columns of its row type; one that an earlier version did not know has its default."""
+    schema = schema_of(row)
+    for one in dataclasses.fields(row):
+        if one.name not in read.column_names and one.default is not dataclasses.MISSING:
+            same = pa.array([one.default] * len(read), type=schema.field(one.name).type)
+            read = read.append_column(one.name, same)
+    return read.select(schema.names).cast(schema)
+
+
+def _read(path: Path, row: type[Row]) -> pa.Table | None:
     """A table's file with the expected columns, or None when it is damaged."""
     try:
         is_part = path.suffix == _LEVELS[0]
         read = _from_stream(path) if is_part else pq.read_table(path, page_checksum_verification=True)
-        read = read.select(schema.names).cast(schema)
+        read = _fitted(read, row)
     except (OSError, pa.ArrowException, KeyError, ValueError):
         return None
-    return read if all(_is_sound(name, read.column(name)) for name in schema.names) else None
+    return read if all(_is_sound(name, read.column(name)) for name in read.column_names) else None
 
 
-def _is_whole(path: Path, schema: pa.Schema) -> bool:
+def _is_whole(path: Path, row: type[Row]) -> bool:
     """Whether every row group of a file can be read; one at a time, so that memory stays flat."""
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             for number in range(file.num_row_groups):
-                file.read_row_group(number, columns=schema.names).cast(schema)
+                _fitted(file.read_row_group(number), row)
     except (OSError, pa.ArrowException, KeyError):
         return False
     return True

@@ -2,13 +2,14 @@ import json
 import os
 import threading
 from collections import Counter
+from dataclasses import replace
 
 import pyarrow.parquet as pq
 import pytest
 
 from loadgen.joining import Joiner
-from loadgen.model import FaultWindow, Objective, Result, RunKey, StackSample, Verdict
-from loadgen.rundir import GROUP_ROWS, JOIN_AT, RunDir, RunDirError, RunInfo
+from loadgen.model import FaultWindow, Objective, QueryEnd, QueryTiming, Result, RunKey, StackSample, Verdict
+from loadgen.rundir import GROUP_ROWS, JOIN_AT, RunDir, RunDirError, RunInfo, table_of
 
 
 def info(name: str = "r1", series_of: str = "") -> RunInfo:
@@ -70,6 +71,23 @@ def test_a_damaged_part_is_left_out_and_named(run):
     history = run.history()
     assert list(history.stack.at_ns) == [2]
     assert history.damaged == (f"parts/{victim.name}",)
+
+
+def test_rows_of_a_version_that_did_not_know_a_column_have_its_default(run):
+    query = QueryTiming("loki", "range", "grafana", "viewer", 60.0, 1, 2, 3, True, 200, 5, "")
+    run.append_table("queries", table_of([query], QueryTiming).drop_columns(["end"]))
+    run.append([replace(query, end=QueryEnd.MISSED.value)])
+    for _ in range(2):
+        frame, damaged = run.rows("queries")
+        assert (sorted(frame.end), damaged) == (["asked", "missed"], ())
+        run.compact()
+
+
+def test_a_query_with_an_end_that_nobody_knows_is_damage(run):
+    query = QueryTiming("loki", "range", "grafana", "viewer", 60.0, 1, 2, 3, True, 200, 5, "", end="gone")
+    run.append([query])
+    frame, damaged = run.rows("queries")
+    assert len(frame) == 0 and len(damaged) == 1
 
 
 def test_a_damaged_part_survives_compaction_and_is_still_named(run):

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 from typing import ClassVar
 
 import gevent
-from gevent.lock import RLock
 from gevent.pool import Group
 from locust import User, task
 from locust.env import Environment
 
-from loadgen.model import NS, Component, Outcome, QueryTiming, Receipt, Signal
+from loadgen.model import NS, Outcome, QueryTiming, Receipt, Signal
 from loadgen.panels import Panel, panels
 from loadgen.pushing import Sender, Stream
 from loadgen.signals.traces import SDK_USER
 from loadgen.users.load import Load
-
-MAX_OPEN = 2
-"""Panels of one component that a viewer has open at a time: one that loads, one that waits for it."""
+from loadgen.users.looking import Looks
 
 STOP_WITHIN_S = 3.0
 
@@ -108,23 +104,24 @@ class TracedService(_Pusher):
 
 
 class DashboardViewer(User):  # type: ignore[misc]
-    """A person who looks at panels through Grafana.
-
-    Panels load side by side, as in a browser: one that waits for Loki must not make Mimir's look slow. Panels of the
-    same component wait for each other, and their latency counts from the planned time.
-    """
+    """A person who looks at panels through Grafana, one at each planned time, whatever became of those before."""
 
     def on_start(self) -> None:
         load = self._load = _load(self.environment)
         self._n = load.next_viewer()
         self._due_ns = load.clock()
-        self._asking = Group()
-        self._open: Counter[Component] = Counter()
-        self._turns = {component: RLock() for component in Component}
+        self._refresh_ns = round(load.profile.dashboards.refresh * NS)
+        self._looks = Looks(self._ask, self._record, load.clock, Group(), load.readers.via)
 
     def on_stop(self) -> None:
-        self._asking.join(timeout=STOP_WITHIN_S)
-        self._asking.kill(timeout=1)
+        # What has fallen due by now was planned, though nobody comes to it any more.
+        self._looks.close()
+        now_ns = self._load.clock()
+        try:
+            while self._due_ns <= now_ns:
+                self.look()
+        finally:
+            self._looks.end(STOP_WITHIN_S)
 
     def wait_time(self) -> float:
         return max(0, self._due_ns - self._load.clock()) / NS
@@ -133,24 +130,23 @@ class DashboardViewer(User):  # type: ignore[misc]
     def look(self) -> None:
         load = self._load
         due_ns, self._n = self._due_ns, self._n + 1
-        self._due_ns = max(self._due_ns + round(load.profile.dashboards.refresh * NS), load.clock())
-        choice = panels(load.plan, load.readers, load.clock(), *load.known_trace())
-        if not choice:
-            return
-        panel = choice[self._n % len(choice)]
-        # A person does not open more and more of what does not load; what waits is counted whole, from its due time.
-        if self._open[panel.component] < MAX_OPEN:
-            self._open[panel.component] += 1
-            self._asking.spawn(self._ask, panel, due_ns)
-
-    def _ask(self, panel: Panel, due_ns: int) -> None:
-        load = self._load
+        self._due_ns += self._refresh_ns
         try:
-            with self._turns[panel.component]:
-                timing: QueryTiming = load.shown.judged(panel, panel.ask(load.readers, due_ns))
-        finally:
-            self._open[panel.component] -= 1
-        load.recorder.add(replace(timing, source="viewer"))
+            choice = panels(load.plan, load.readers, load.clock(), *load.known_trace())
+        except Exception as problem:
+            # A mistake of ours, and it goes up; but what was planned must not vanish with it.
+            self._looks.unable(due_ns, f"loadgen could not plan a panel: {type(problem).__name__}: {problem}"[:300])
+            raise
+        if choice:
+            self._looks.plan(choice[self._n % len(choice)], due_ns)
+        else:
+            self._looks.unable(due_ns, "there was no panel to look at")
+
+    def _ask(self, panel: Panel, due_ns: int) -> QueryTiming:
+        return replace(self._load.shown.judged(panel, panel.ask(self._load.readers, due_ns)), source="viewer")
+
+    def _record(self, timing: QueryTiming) -> None:
+        self._load.recorder.add(timing)
         tell_of_query(self.environment, timing)
 
 

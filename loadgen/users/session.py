@@ -305,6 +305,8 @@ class _Session:
 
 def configure() -> None:
     """Hang loadgen on Locust's events; called once, by the locustfile."""
+    # gRPC's own threads would block the event loop that Locust runs on.
+    grpc_gevent.init_gevent()
 
     @events.init_command_line_parser.add_listener
     def _arguments(parser: Any, **_: Any) -> None:
@@ -351,7 +353,3 @@ def _guard(session: _Session, start: Any) -> None:
         start()
     except (ConfigError, RunDirError) as problem:
         session.cannot_start(problem)
-
-
-# gRPC's own threads would block the event loop that Locust runs on.
-grpc_gevent.init_gevent()
