@@ -14,7 +14,7 @@ from typing import Any
 
 from loadgen.clock import Clock
 from loadgen.config import OwnQuery
-from loadgen.model import HELD_DATA, NS, Component, QueryTiming, StackSample
+from loadgen.model import HELD_DATA, NS, Component, QueryEnd, QueryTiming, StackSample
 from loadgen.pacing import Pace, pace_of
 from loadgen.panels import step_s
 from loadgen.rundir import RunDir
@@ -96,19 +96,48 @@ class Asking:
         sleep: Callable[[float], None],
         stop: Callable[[], bool],
     ) -> None:
-        """Ask again and again. What an answer cost that was slow is counted whole; of the times that it took from
-        others the last is made up for, and its waiting counts too.
+        """Ask again and again, until ``stop()``; every planned time leaves a row.
+
+        What an answer cost that was slow is counted whole. Of the times that passed meanwhile the last is made up for,
+        and its waiting counts too; those before it are never asked, and count until that one has ended.
         """
         pace = self.pace(number, query)
         n = pace.first_at(self._clock())
-        while not stop():
-            wait_s = (pace.due(n) - self._clock()) / NS
-            if wait_s > 0:
-                # In small steps, so that the end of the load is noticed.
-                sleep(min(wait_s, _STEP_S))
-                continue
-            record(ask(self._readers, query, self._clock(), pace.due(n)))
-            n = max(n + 1, pace.last_at(self._clock()))
+        try:
+            while not stop():
+                now_ns = self._clock()
+                wait_s = (pace.due(n) - now_ns) / NS
+                if wait_s > 0:
+                    # In small steps, so that the end of the load is noticed.
+                    sleep(min(wait_s, _STEP_S))
+                    continue
+                newest = max(n, pace.last_at(now_ns))
+                timing = self._ask(query, pace.due(newest))
+                end, why = QueryEnd.MISSED, "never asked: the one before had no answer yet"
+                for missed in range(n, newest):
+                    record(self._unasked(query, pace.due(missed), timing.done_ns, end, why))
+                record(timing)
+                n = newest + 1
+        finally:
+            # Also when this is ended in the middle of a question: then what it was and what waited for it are left.
+            now_ns = self._clock()
+            for cut in range(n, pace.last_at(now_ns - 1) + 1):
+                record(self._unasked(query, pace.due(cut), now_ns, QueryEnd.CUT, "the load ended before its answer"))
+
+    def _ask(self, query: OwnQuery, due_ns: int) -> QueryTiming:
+        try:
+            return ask(self._readers, query, self._clock(), due_ns)
+        except Exception as problem:
+            # Whatever it is, it is a mistake of ours: the row says so, and the times that follow must have theirs.
+            why = f"loadgen could not ask: {type(problem).__name__}: {problem}"[:300]
+            return self._unasked(query, due_ns, self._clock(), QueryEnd.UNABLE, why)
+
+    def _unasked(self, query: OwnQuery, due_ns: int, until_ns: int, end: QueryEnd, why: str) -> QueryTiming:
+        times = (due_ns, 0, max(due_ns, until_ns))
+        via = self._readers.via
+        return QueryTiming(
+            query.component, query.title, via, SOURCE, query.range, *times, False, 0, 0, why, end=end.value
+        )
 
 
 # -- how far back there was data -----------------------------------------------------------------------------------
@@ -161,7 +190,7 @@ def look_back(
     What was never asked, or cannot be told, is left out.
     """
     asked, _ = run.rows("queries")
-    own = asked[asked["source"] == SOURCE]
+    own = asked[(asked["source"] == SOURCE) & (asked["end"] == QueryEnd.ASKED.value)]
     last_ns = own.groupby("kind")["due_ns"].max().to_dict()
     returned = own.groupby("kind")["items"].max().to_dict()
     stored, _ = run.rows("stack")

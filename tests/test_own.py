@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -117,7 +119,66 @@ def test_queries_of_one_pace_do_not_fall_due_together(monkeypatch: pytest.Monkey
 
 def test_a_slow_answer_does_not_hide_that_the_next_one_had_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     # Due at 10 s it takes until 45 s; those due at 20 and 30 s are never asked, that of 40 s waits until 45 s.
-    assert asked_in(monkeypatch, [0.0, 35.0])[:4] == [(0.0, 0.0), (10.0, 35.0), (40.0, 5.0), (50.0, 0.0)]
+    expected = [(0.0, 0.0), (10.0, 35.0), (20.0, 25.0), (30.0, 15.0), (40.0, 5.0), (50.0, 0.0)]
+    assert asked_in(monkeypatch, [0.0, 35.0])[:6] == expected
+
+
+@given(answers_s=st.lists(st.floats(0, 45), max_size=12), number=st.integers(0, 5))
+@settings(max_examples=60, deadline=None)
+def test_rows_are_those_planned_however_long_answers_take(answers_s: list[float], number: int) -> None:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        came = asked_in(monkeypatch, answers_s, number)
+    first = came[0][0]
+    assert [due for due, _ in came] == pytest.approx([first + 10 * n for n in range(len(came))])
+    assert first + 10 * len(came) >= 100 and all(took >= 0 for _, took in came)
+
+
+def rows_of(
+    monkeypatch: pytest.MonkeyPatch, answer: Callable[[_Day, OwnQuery], None], length_s: float = 100
+) -> list[QueryTiming]:
+    """The rows of a query due every ten seconds, whose ``answer`` may move the clock, or raise."""
+    day = _Day(NOW_NS, length_s)
+    rows: list[QueryTiming] = []
+
+    def ask(_readers: Readers, one: OwnQuery, now_ns: int, due_ns: int) -> QueryTiming:
+        answer(day, one)
+        return QueryTiming(one.component, one.title, "grafana", "own", 1, due_ns, now_ns, day.now_ns, True, 200, 1, "")
+
+    monkeypatch.setattr(own, "ask", ask)
+    with suppress(SystemExit):
+        asking = Asking(nobody(), day.clock, NOW_NS)
+        asking.ask_forever(0, query("mimir", "up", every=10), rows.append, day.sleep, day.over)
+    return rows
+
+
+def test_one_that_was_never_asked_says_so_and_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = rows_of(monkeypatch, lambda day, _: day.sleep(35.0))
+    missed = [row for row in rows if row.end == "missed"]
+    assert missed and all(row.sent_ns == 0 and row.status == 0 and "never asked" in row.detail for row in missed)
+    assert all((row.kind, row.component, row.source) == ("up", "mimir", "own") for row in missed)
+
+
+def test_one_that_is_ended_with_the_load_while_it_waits_leaves_a_row_and_so_do_those_behind_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def hangs(day: _Day, _: OwnQuery) -> None:
+        if day.now_ns >= NOW_NS + 60 * NS:
+            day.now_ns += 35 * NS
+            raise SystemExit  # as a greenlet is ended
+
+    rows = rows_of(monkeypatch, hangs)
+    cut = [((row.due_ns - NOW_NS) / NS, (row.done_ns - row.due_ns) / NS) for row in rows if row.end == "cut"]
+    assert cut == [(60.0, 35.0), (70.0, 25.0), (80.0, 15.0), (90.0, 5.0)]
+
+
+def test_one_that_could_not_be_asked_leaves_a_row_and_the_next_one_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    def raises_once(day: _Day, _: OwnQuery) -> None:
+        if day.now_ns < NOW_NS + 10 * NS:
+            raise IndexError("list index out of range")
+
+    rows = rows_of(monkeypatch, raises_once)
+    assert [row.end for row in rows] == ["unable", *["asked"] * 9]
+    assert "IndexError" in rows[0].detail and not rows[0].ok
 
 
 # -- how far back there was data -----------------------------------------------------------------------------------
