@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from loadgen.config import Freshness
 from loadgen.model import NS, Batch, Receipt, Sighting, Signal
@@ -51,26 +51,28 @@ class Prober:
         successful look showed. Ended by ``stop()`` a sighting says so, and counts nothing as missing; if every look
         failed it is unreadable.
         """
-        signal = Signal(receipt.signal)
-        batch = self._plan.source(signal).batch(receipt.user, receipt.n)
-        watches = [_Watch(where, look) for where, look in self._looks(batch)]
+        watching = self.watching(receipt)
+        watching.look(stop)
+        return watching.sightings()
+
+    def watching(self, receipt: Receipt) -> Watching:
+        """The same in two steps, so that what was seen can be told also of a probe that is ended in the middle."""
+        batch = self._plan.source(Signal(receipt.signal)).batch(receipt.user, receipt.n)
+        watches = tuple(_Watch(where, look) for where, look in self._looks(batch))
         give_up_ns = receipt.done_ns + round(self._settings.give_up * NS)
-        stopped = False
-        while True:
-            began_ns = self._clock()
-            for watch in watches:
-                if not watch.seen:
-                    watch.look_again(batch.items)
-            if all(watch.seen for watch in watches) or self._clock() >= give_up_ns:
-                break
-            if stop():
-                stopped = True
-                break
-            self._sleep(max(0.0, self._settings.poll - (self._clock() - began_ns) / NS))
-            if stop():
-                stopped = True
-                break
-        return tuple(watch.sighting(receipt, batch, stopped) for watch in watches)
+        return Watching(receipt, batch, watches, give_up_ns, self._settings.poll, self._clock, self._sleep)
+
+    def not_made(self, receipt: Receipt, why: str, ended: bool = False) -> tuple[Sighting, ...]:
+        """The sightings of a planned probe that nobody makes, so that it is not forgotten.
+
+        ``ended``: because the load is over, which says nothing of the stack.
+        """
+        batch = self._plan.source(Signal(receipt.signal)).batch(receipt.user, receipt.n)
+        detail = f"not made: {why}"
+        return tuple(
+            replace(_Watch(where, look).sighting(receipt, batch, True), unreadable=not ended, detail=detail)
+            for where, look in self._looks(batch)
+        )
 
     def _looks(self, batch: Batch) -> Sequence[tuple[str, Look]]:
         via = self._readers.via
@@ -136,6 +138,40 @@ class Prober:
 
 
 @dataclass(slots=True)
+class Watching:
+    """One probe: the looks at a batch by all ways. ``sightings`` may be asked for at any time."""
+
+    receipt: Receipt
+    batch: Batch
+    watches: Sequence[_Watch]
+    give_up_ns: int
+    poll_s: float
+    clock: Callable[[], int]
+    sleep: Callable[[float], None]
+    over: bool = False
+
+    def look(self, stop: Callable[[], bool]) -> None:
+        """Look until all is visible, or the time for it is over, or ``stop()``."""
+        while True:
+            began_ns = self.clock()
+            for watch in self.watches:
+                if not watch.seen:
+                    watch.look_again(self.batch.items)
+            if all(watch.seen for watch in self.watches) or self.clock() >= self.give_up_ns:
+                self.over = True
+                return
+            if stop():
+                return
+            self.sleep(max(0.0, self.poll_s - (self.clock() - began_ns) / NS))
+            if stop():
+                return
+
+    def sightings(self) -> tuple[Sighting, ...]:
+        """What was seen so far."""
+        return tuple(watch.sighting(self.receipt, self.batch, stopped=not self.over) for watch in self.watches)
+
+
+@dataclass(slots=True)
 class _Watch:
     """The looks at one batch by one way."""
 
@@ -153,8 +189,8 @@ class _Watch:
         return self.first_seen_ns > 0
 
     def look_again(self, expected: int) -> None:
+        self.looked += 1  # also one that is ended in the middle was made
         reply = self.look()
-        self.looked += 1
         if reply.value is None:
             self.error = reply.error
             return

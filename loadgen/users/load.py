@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import gevent
 import gevent.pool
@@ -14,15 +15,19 @@ from loadgen import own
 from loadgen.clock import Clock, steady_clock
 from loadgen.config import Profile, Target
 from loadgen.freshness import SEARCH, Prober
-from loadgen.model import MS, NS, Component, Outcome, QueryTiming, Receipt, RunKey, Signal
+from loadgen.model import MS, NS, Component, Outcome, QueryTiming, Receipt, RunKey, Sighting, Signal
 from loadgen.plan import Plan, plan_of
 from loadgen.recorder import Recorder
 from loadgen.senders import Senders
 from loadgen.shown import Shown
 from loadgen.targets.readers import Readers, open_readers
 
-# Probes of one process that may wait for visibility at the same time; further ones are left out, never queued.
+# Probes of one signal and process that may wait for visibility at the same time; further ones are not made, never
+# queued, and say so.
 MAX_PROBES = 64
+# What is under way when the load ends is given a moment, then it is ended and leaves what it knows.
+JOIN_WITHIN_S = 5.0
+KILL_WITHIN_S = 2.0
 # A viewer looks at the oldest of so many acknowledged batches, so that not the very last one is asked for.
 KNOWN_TRACES = 4
 # Between the start of a test and its first due time, beside what laying out bodies takes.
@@ -66,12 +71,14 @@ class Load:
         self.recorder = recorder
         self.worker, self._workers = worker, workers
         self.stopping = False
+        self._stopped_ns = 0
         self.senders = Senders(self.plan, target, self.clock)
         self.readers: Readers = open_readers(
             target, self.clock, lambda timing: recorder.add(timing), profile.dashboards.timeout, source="probe"
         )
         self.prober = Prober(self.plan, self.readers, profile.freshness, self.clock, gevent.sleep)
-        self.probes = gevent.pool.Pool(MAX_PROBES)
+        # A component whose probes wait must not keep those of the others from being made.
+        self.probes = {signal: gevent.pool.Pool(MAX_PROBES) for signal in Signal}
         self._counters = {signal: itertools.count() for signal in Signal}
         self._viewers = itertools.count()
         self._traced: collections.deque[tuple[int, int]] = collections.deque(maxlen=KNOWN_TRACES)
@@ -86,6 +93,8 @@ class Load:
         asking = own.Asking(self.readers, self.clock, self.plan.key.began_ns)
 
         def record(timing: QueryTiming) -> None:
+            if self._stopped_ns and timing.due_ns > self._stopped_ns:
+                return  # it would have been due after the end, so it was never planned
             self.recorder.add(timing)
             tell(timing)
 
@@ -117,24 +126,45 @@ class Load:
         return bytes(self.plan.traces.trace_ids(batch)[0].tobytes()), known is self._seen
 
     def probe(self, receipt: Receipt) -> None:
-        """Watch an acknowledged batch become visible, beside the load."""
-        if receipt.outcome == Outcome.ACCEPTED and not self.stopping and self.probes.free_count() > 0:
-            self.probes.spawn(self._probe, receipt)
+        """Watch an acknowledged batch become visible, beside the load. One that cannot be made leaves a row as well."""
+        if receipt.outcome != Outcome.ACCEPTED:
+            return
+        pool = self.probes[Signal(receipt.signal)]
+        if self.stopping:
+            self._tell_of_probe(self.prober.not_made(receipt, "the load was over", ended=True))
+        elif pool.free_count() > 0:
+            pool.spawn(self._probe, receipt)
+        else:
+            why = f"{MAX_PROBES} probes of {receipt.signal} waited already"
+            self._tell_of_probe(self.prober.not_made(receipt, why))
 
     def _probe(self, receipt: Receipt) -> None:
-        for sighting in self.prober.probe(receipt, lambda: self.stopping):
+        watching = self.prober.watching(receipt)
+        try:
+            watching.look(lambda: self.stopping)
+        finally:
+            # Also what is ended in the middle has seen something, or has waited in vain.
+            self._tell_of_probe(watching.sightings())
+
+    def _tell_of_probe(self, sightings: Sequence[Sighting]) -> None:
+        for sighting in sightings:
             self.recorder.add(sighting)
             if sighting.first_seen_ns:
                 self.shown.seen(Signal(sighting.signal).component, sighting.where, sighting.first_seen_ns)
                 if sighting.signal == Signal.TRACES and sighting.where != SEARCH:
                     self._seen.append((sighting.user, sighting.n))
 
-    def close(self) -> None:
-        """End the probes; what they saw so far is recorded."""
+    def stop(self) -> None:
+        """The load is over: nothing begins any more, and nothing later was planned."""
         self.stopping = True
-        # Those that wait for their time have nothing to tell; one under way is given a moment.
-        self._own.join(timeout=3)
-        self._own.kill(timeout=1)
-        self.probes.join(timeout=5)
-        self.probes.kill(timeout=2)
+        self._stopped_ns = self._stopped_ns or self.clock()
+
+    def close(self) -> None:
+        """End own queries and probes; what they saw so far is recorded."""
+        self.stop()
+        # Those that wait for their time have nothing to tell; what is under way is given a moment, all of it the same.
+        under_way = [*self._own, *itertools.chain.from_iterable(self.probes.values())]
+        gevent.joinall(under_way, timeout=JOIN_WITHIN_S)
+        with contextlib.suppress(gevent.Timeout):
+            gevent.killall(under_way, timeout=KILL_WITHIN_S)
         self.senders.close()

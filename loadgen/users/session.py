@@ -206,7 +206,7 @@ class _Session:
         """Before users are stopped: probes end, and a master collects what its workers have."""
         load: Load | None = getattr(self.environment, "loadgen", None)
         if load is not None:
-            load.stopping = True
+            load.stop()
         runner = self.environment.runner
         if isinstance(runner, MasterRunner) and self.run is not None:
             runner.send_message("loadgen_finish")
@@ -283,7 +283,7 @@ class _Session:
         """A worker is asked to end: users stop gracefully, then everything recorded goes to the master."""
         load: Load | None = getattr(self.environment, "loadgen", None)
         if load is not None:
-            load.stopping = True
+            load.stop()
         self.environment.runner.stop()
         self.environment.runner.send_message("loadgen_finished", {})
 
