@@ -12,6 +12,7 @@ from loadgen.capacity.limits import limit_of, limit_of_reason
 from loadgen.capacity.model import Broken, Ending, Flow, Kind, Refusal, Step, Usage
 from loadgen.capacity.search import ESSENTIAL
 from loadgen.checks.case import Case, counted, nearest_rank, share_text
+from loadgen.checks.planned import is_failed, tells
 from loadgen.checks.query import in_outage, latency_ns, people
 from loadgen.checks.throughput import Window, due_in, intake_of, steady_window
 from loadgen.model import NS, Component, Outcome, Result, Signal, Verdict
@@ -81,7 +82,7 @@ def step_of(tried: Tried, case: Case, verdicts: Sequence[Verdict], usage_of: Usa
         untold=tuple(untold),
         flows=flows,
         queries_per_s=float(inside["ok"].sum()) / longest if longest else 0.0,
-        failed_queries=int((~inside["ok"].astype(bool)).sum()),
+        failed_queries=int(is_failed(inside).sum()),
         usage=usage,
         refusals=refusals,
         crashed=crashed,
@@ -191,7 +192,8 @@ def _flow(case: Case, signal: Signal, window: Window, judged: dict[str, Verdict]
     accepted = sent[sent["outcome"] == Outcome.ACCEPTED.value]
     took_s = (accepted["done_ns"].to_numpy(np.int64) - accepted["due_ns"].to_numpy(np.int64)) / NS
     asked = _within(people(case, signal.component), [window])
-    answered = asked[asked["ok"].astype(bool) & ~in_outage(case, signal.component, asked)]
+    told = tells(asked, case.bounds(signal).query_p99) & ~is_failed(asked)
+    answered = asked[told & ~in_outage(case, signal.component, asked)]
     users = case.users(signal)
     return Flow(
         signal=str(signal),

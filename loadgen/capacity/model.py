@@ -135,7 +135,8 @@ class Flow:
         not_accepted_share: of the planned pushes.
         lost_items: accepted and not found afterwards; None if that could not be told.
         push_p99_s: push latency from the planned time; None without a push.
-        query_p99_s: latency of the panels' queries of this signal's component; None without a query.
+        query_p99_s: latency of the panels' queries of this signal's component, planned ones that were never asked as
+            well; None without a query.
         freshness_p99_s: from acknowledgement to visible; None without a probe.
     """
 

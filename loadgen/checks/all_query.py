@@ -7,6 +7,7 @@ import pandas as pd
 
 from loadgen.checks.case import RUN_LONGER, Case, Check, Finding, counted, skipped, unknown
 from loadgen.checks.own import is_refused, proves_nothing
+from loadgen.checks.planned import is_asked, is_failed, planned_texts, tells
 from loadgen.checks.query import (
     MIN_QUERIES,
     in_outage,
@@ -40,32 +41,32 @@ def _judge(case: Case) -> Finding:
     outside = pd.concat(parts)
     short = outside[outside["range_s"] <= DAY_S]
     took_s = latency_ns(short) / NS
-    ok = short["ok"].to_numpy(bool)
-    evidence = []
+    ok = tells(short, limit_s) & ~is_failed(short)
+    evidence = planned_texts(short, limit_s)
     if during:
         evidence.append(f"{counted(during, 'queries')} during restarts are not counted")
     evidence += own_delay_texts(delayed)
     if len(short) < len(outside):
         evidence.append(f"{counted(len(outside) - len(short), 'queries')} over more than 24 h are not counted here")
     # A failure is judged by the component's own promise; here it counts only when it also took too long.
-    judged = (ok | (took_s > limit_s)) & ~is_refused(short) & ~proves_nothing(short, limit_s)
+    judged = (ok | (is_failed(short) & (took_s > limit_s))) & ~is_refused(short) & ~proves_nothing(short, limit_s)
     if int(judged.sum()) < MIN_QUERIES:
         why = f"{counted(int(judged.sum()), 'queries')} answered, at least {MIN_QUERIES} are needed"
         return unknown(objective, why, f"{RUN_LONGER}, or set dashboards.refresh shorter", int(judged.sum()), evidence)
-    failed = int((~ok).sum())
+    failed = int(is_failed(short).sum())
     if failed:
         evidence.append(f"{counted(failed, 'queries')} failed; see logs.query, traces.query and metrics.query")
-    counting = short[judged]
+    counting, asked = short[judged], short[judged & is_asked(short)]
     worst_s = float(np.max(took_s[judged]))
-    longest = range_text(float(counting["range_s"].max()))
+    longest = range_text(float(asked["range_s"].max() if len(asked) else 0.0))
     evidence = [
-        f"asked: {counted(len(counting), 'queries')} over up to {longest}",
+        f"asked: {counted(len(asked), 'queries')} over up to {longest}",
         *slowest_texts(case, counting, 3),
         *evidence,
     ]
     over = int((took_s[judged] > limit_s).sum())
     measured = f"slowest {duration_text(worst_s)}, {over:,} of {len(counting):,} over the bound"
-    by_component = {one: held(case, one, counting[counting["component"] == one.value], DAY_S) for one in COMPONENTS}
+    by_component = {one: held(case, one, asked[asked["component"] == one.value], DAY_S) for one in COMPONENTS}
     full = {one: found for one, found in by_component.items() if found is not None}
     if full:
         least = min(full, key=lambda one: full[one].held_s)

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from loadgen.checks.case import Case, nearest_rank
+from loadgen.checks.planned import is_asked, is_failed, waited_s
 from loadgen.checks.ranges import amount_text, own_shares, range_text
 from loadgen.config import OwnQuery
 from loadgen.model import NS
@@ -27,10 +28,11 @@ class OwnFacts:
         asked: how often, outside of restarts.
         refused: how often the server refused it as a mistake.
         failed: how often it failed otherwise.
-        took_s: latencies of the answers.
+        took_s: latencies of the answers, and how long those waited that were never asked or never answered.
         items: the most lines, points or traces of an answer.
         share: which share of its range held data; None when that is not known.
         words: why it was refused or failed first, in the server's own words.
+        unasked: how often it was planned beside that, and never asked or never answered.
     """
 
     query: OwnQuery
@@ -41,6 +43,7 @@ class OwnFacts:
     items: int
     share: float | None
     words: str
+    unasked: int = 0
 
     def quantile_s(self, share: float) -> float | None:
         """Nearest-rank over the answers and failures, a failure being later than any answer; None without any."""
@@ -59,19 +62,28 @@ class OwnFacts:
         return f"{most}{amount_text(self.share * self.query.range)} of {ranged}"
 
     @property
+    def answered(self) -> int:
+        """How often it was answered."""
+        return self.asked - self.refused - self.failed
+
+    @property
+    def _beside(self) -> tuple[tuple[int, str], ...]:
+        return (self.refused, "refused"), (self.failed, "failed"), (self.unasked, "planned and never asked")
+
+    @property
     def text(self) -> str:
         """All of it in one sentence."""
         name, ranged = f"own query {self.query.title}", range_text(self.query.range)
         filled = f"{self.held_text} held data" if self.held_text else f"how much of {ranged} held data is not known"
-        if not self.asked:
+        if not self.asked and not self.unasked:
             return f"{name}: was not asked; {filled}"
         parts = [f"asked {self.asked:,} ×"]
         slowest_s, p99_s = (float(self.took_s.max()) if len(self.took_s) else None), self.quantile_s(0.99)
         if p99_s is not None and slowest_s is not None:
             p99 = duration_text(p99_s) if np.isfinite(p99_s) else "never"
             parts.append(f"p99 {p99}, slowest {duration_text(slowest_s)}")
-        parts += [f"{count:,} {what}" for count, what in ((self.refused, "refused"), (self.failed, "failed")) if count]
-        if len(self.took_s):
+        parts += [f"{count:,} {what}" for count, what in self._beside if count]
+        if self.answered:
             parts.append(f"returned up to {self.items:,} items" if self.items else "returned nothing")
         return f"{name}: {', '.join(parts)}; {filled}"
 
@@ -80,17 +92,17 @@ def own_facts(case: Case, query: OwnQuery, queries: pd.DataFrame) -> OwnFacts:
     """What became of one own query; ``queries`` are people's, without those during restarts."""
     mine = queries[(queries["source"] == "own") & (queries["kind"] == query.title)]
     mine = mine[mine["component"] == query.component]
-    refused, ok = is_refused(mine), mine["ok"].to_numpy(bool)
-    took_s = np.maximum(0, mine["done_ns"].to_numpy(np.int64) - mine["due_ns"].to_numpy(np.int64)) / NS
+    refused, failed, asked = is_refused(mine), is_failed(mine), is_asked(mine)
     return OwnFacts(
         query=query,
-        asked=len(mine),
+        asked=int(asked.sum()),
         refused=int(refused.sum()),
-        failed=int((~ok & ~refused).sum()),
-        took_s=took_s[ok],
+        failed=int((failed & ~refused).sum()),
+        took_s=waited_s(mine[~failed]),
         items=int(mine["items"].max()) if len(mine) else 0,
         share=own_shares(case).get(query.title),
-        words=next((text for text in mine.loc[~ok, "detail"].astype(str) if text), ""),
+        words=next((text for text in mine.loc[failed, "detail"].astype(str) if text), ""),
+        unasked=int((~asked).sum()),
     )
 
 

@@ -23,6 +23,7 @@ from loadgen.checks.case import (
     unknown,
 )
 from loadgen.checks.own import OwnFacts, is_refused, own_facts, proves_nothing
+from loadgen.checks.planned import UNABLE, ending_text, is_asked, is_failed, planned_texts, tells, unable_text
 from loadgen.checks.ranges import held, own_queries, range_text
 from loadgen.checks.wrong_answers import wrong_answers
 from loadgen.model import NS, Component, Result, Signal
@@ -70,7 +71,7 @@ def people(case: Case, component: Component | None = None) -> pd.DataFrame:
 
 
 def latency_ns(queries: pd.DataFrame) -> Times:
-    """From planned to done."""
+    """From planned to done, or to when it was given up without having been asked or answered."""
     took: Times = np.maximum(0, queries["done_ns"].to_numpy(np.int64) - queries["due_ns"].to_numpy(np.int64))
     return took
 
@@ -101,7 +102,7 @@ def kinds_text(queries: pd.DataFrame) -> str:
     for row in records(groups):
         ranged = f" over {range_text(row['range_s'])}" if row["range_s"] else ""
         parts.append(f"{row['size']:,} × {row['kind']}{ranged} (slowest {duration_text(row['max'])})")
-    return "asked: " + ", ".join(parts)
+    return "asked: " + (", ".join(parts) or "none that came to an end")
 
 
 def slowest_texts(case: Case, queries: pd.DataFrame, count: int) -> list[str]:
@@ -113,6 +114,7 @@ def slowest_texts(case: Case, queries: pd.DataFrame, count: int) -> list[str]:
         ranged = f" over {range_text(row['range_s'])}" if row["range_s"] else ""
         late_ns = row["sent_ns"] - row["due_ns"] if row["sent_ns"] else 0
         waited = f", of which {duration_text(late_ns / NS)} before it was sent" if late_ns > NS // 10 else ""
+        waited = f", {ending}" if (ending := ending_text(row)) else waited
         texts.append(
             f"{duration_text(took[position] / NS)}: {row['component']} {row['kind']}{ranged}, due "
             f"{case.at(row['due_ns'])}" + waited
@@ -135,9 +137,12 @@ def _judge(case: Case, signal: Signal) -> Finding:
     outage, delayed = in_outage(case, component, queries), in_own_delay(case, queries)
     refused, empty = is_refused(queries), proves_nothing(queries, limit_s)
     calm = ~outage & ~delayed
-    counting, left_out = queries[calm & ~refused & ~empty], queries[outage]
-    own_ones = [own_facts(case, query, queries[calm]) for query in own_queries(case, component)]
+    told = calm & tells(queries, limit_s)
+    counting, left_out = queries[told & ~refused & ~empty], queries[outage]
+    own_ones = [own_facts(case, query, queries[told]) for query in own_queries(case, component)]
     about = [*_refusals(own_ones), *(one.text for one in own_ones), *_empty(int((empty & calm).sum()))]
+    unable = unable_text(queries[calm])
+    about = [*([unable] if unable else ()), *planned_texts(queries[calm], limit_s), *about]
     aside = [*_aside(left_out), *own_delay_texts(int((delayed & ~outage).sum()))]
     if len(counting) < MIN_QUERIES:
         why = f"{counted(len(counting), 'queries')} measured, at least {MIN_QUERIES} are needed"
@@ -150,13 +155,14 @@ def _judge(case: Case, signal: Signal) -> Finding:
             [*about, *aside],
         )
     took_s = latency_ns(counting) / NS
-    ok = counting["ok"].to_numpy(bool)
+    ok = ~is_failed(counting)
     failed = int((~ok).sum())
     # A query that failed never answered: it is later than any bound.
     p99_s = nearest_rank(np.where(ok, took_s, np.inf), 0.99)
     text = duration_text(p99_s) if np.isfinite(p99_s) else "never"
     slowest = f", slowest {duration_text(float(took_s[ok].max()))}" if ok.any() else ""
-    full = held(case, component, counting)
+    asked = counting[is_asked(counting)]
+    full = held(case, component, asked)
     ranged = f" {full.text}" if full is not None else ""
     measured = f"p99 {text}{ranged}{slowest}, {failed:,} of {len(counting):,} failed"
     slow = _slow_alone(own_ones, limit_s)
@@ -164,7 +170,7 @@ def _judge(case: Case, signal: Signal) -> Finding:
         *(full.warnings if full is not None else ()),
         *slow,
         *about,
-        kinds_text(counting) + ("; asked directly, not through Grafana" if case.direct else ""),
+        kinds_text(asked) + ("; asked directly, not through Grafana" if case.direct else ""),
         "p99 is nearest-rank over every raw latency, from the planned time; a failed query counts as never answered",
         *aside,
         *slowest_texts(case, counting[ok], 2),
@@ -175,8 +181,9 @@ def _judge(case: Case, signal: Signal) -> Finding:
         return Finding(Result.FAIL, objective, measured, value, len(counting), tuple(evidence), _FAILING)
     if p99_s > limit_s or slow:
         return Finding(Result.FAIL, objective, measured, value, len(counting), tuple(evidence), _ADVICE[component])
-    if refused.any():
-        return Finding(Result.UNKNOWN, objective, measured, value, len(counting), tuple(evidence), _REFUSED)
+    if refused.any() or unable:
+        remedy = _REFUSED if refused.any() else UNABLE
+        return Finding(Result.UNKNOWN, objective, measured, value, len(counting), tuple(evidence), remedy)
     return Finding(Result.PASS, objective, measured, value, len(counting), tuple(evidence))
 
 
@@ -204,7 +211,7 @@ def _slow_alone(own_ones: list[OwnFacts], limit_s: float) -> list[str]:
 def _aside(left_out: pd.DataFrame) -> list[str]:
     if left_out.empty:
         return []
-    failed = left_out[~left_out["ok"]]
+    failed = left_out[is_failed(left_out)]
     first = next((text for text in failed["detail"] if text), "")
     text = f"{counted(len(left_out), 'queries')} during restarts are not counted, {len(failed):,} of them failed"
     return [text + (f", e.g. {first}" if first else "")]

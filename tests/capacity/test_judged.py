@@ -153,3 +153,19 @@ def test_a_run_without_anything_is_no_kept_step() -> None:
     for rows in (made.receipts, made.queries, made.sightings):
         rows.clear()
     assert step(made).ending in (Ending.UNTOLD, Ending.GENERATOR)
+
+
+def test_queries_that_were_never_asked_are_slow_in_a_step_and_neither_answered_nor_failed() -> None:
+    made, before = run(), step(run())
+    stalled = [one for one in made.queries if one.component == "loki" and 20 <= one.due_ns % (60 * NS) / NS < 40]
+    made.queries[:] = [
+        replace(one, end="missed", ok=False, status=0, sent_ns=0, done_ns=one.due_ns + 9 * NS)
+        if one in stalled
+        else one
+        for one in made.queries
+    ]
+    found = step(made)
+    assert stalled and found.failed_queries == 0 and found.queries_per_s < before.queries_per_s
+    p99_s = next(flow.query_p99_s for flow in found.flows if flow.signal == "logs")
+    assert p99_s is not None and p99_s > 8
+    assert "logs.query" in [one.check for one in found.broken]

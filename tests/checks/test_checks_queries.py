@@ -165,6 +165,88 @@ def test_what_is_slow_because_the_generator_itself_came_too_late_is_not_the_stac
     assert made.result("loadgen.health") is Result.FAIL
 
 
+# -- what was planned and never asked ------------------------------------------------------------------------------
+
+
+def stall(made: Made, component: str, from_s: float, until_s: float, end: str, **changes: object) -> int:
+    """Let nothing of a component that was planned in a stall be asked; all of it counts until the stall is over."""
+    from_ns, until_ns = BEGAN_NS + round(from_s * NS), BEGAN_NS + round(until_s * NS)
+    return made.change(
+        "queries",
+        lambda q: q.component == component and from_ns <= q.due_ns < until_ns,
+        **{"end": end, "sent_ns": 0, "done_ns": until_ns, "ok": False, "status": 0, "items": 0, **changes},
+    )
+
+
+@pytest.mark.parametrize("check", QUERIES)
+def test_planned_queries_that_were_never_asked_are_slow_and_not_failed(check: str) -> None:
+    made = good_run(QUIET)
+    count = stall(made, COMPONENT[check.split(".")[0]], 30, 42, "missed")
+    verdict = made.verdict(check)
+    assert verdict.result is Result.FAIL and verdict.value == pytest.approx(12, abs=4)
+    assert "0 of" in verdict.measured and "failed" in verdict.measured
+    assert any(f"{count} queries of" in text and "never asked" in text for text in verdict.evidence)
+    assert "slow" in verdict.remedy
+    assert made.result("all.query") is Result.FAIL
+
+
+@pytest.mark.parametrize("check", QUERIES)
+def test_a_stall_to_the_end_of_the_load_fails_though_none_of_it_was_answered(check: str) -> None:
+    made = good_run(QUIET)
+    stall(made, COMPONENT[check.split(".")[0]], 48, 60, "cut", sent_ns=lambda q: q.due_ns)
+    verdict = made.verdict(check)
+    assert verdict.result is Result.FAIL and verdict.value == pytest.approx(12, abs=4)
+    assert any("no answer when the load ended" in text for text in verdict.evidence)
+    assert made.result("all.query") is Result.FAIL
+
+
+@pytest.mark.parametrize("check", QUERIES)
+def test_a_component_that_never_answers_at_all_fails(check: str) -> None:
+    made = good_run(QUIET)
+    stall(made, COMPONENT[check.split(".")[0]], 0, 60, "cut")
+    assert made.result(check) is Result.FAIL
+
+
+@pytest.mark.parametrize("check", [*QUERIES, "all.query"])
+def test_what_the_end_of_the_load_cut_off_before_the_bound_counts_neither_way(check: str) -> None:
+    made = good_run({**QUIET, "dashboards": {"refresh": 0.2}})
+    before = made.verdict(check)
+    count = sum(stall(made, component, 58, 60, "cut") for component in COMPONENT.values())
+    verdict = made.verdict(check)
+    assert verdict.result is Result.PASS and 0 < before.samples - verdict.samples <= count
+    assert any("the others are left out" in text for text in verdict.evidence)
+
+
+@pytest.mark.parametrize("check", [*QUERIES, "all.query"])
+def test_what_was_never_asked_during_a_restart_is_not_counted(check: str) -> None:
+    made = good_run()
+    for component, fault in zip(("loki", "tempo", "mimir"), made.faults, strict=True):
+        at_s = (fault.began_ns - BEGAN_NS) / NS
+        stall(made, component, at_s, at_s + 6, "missed")
+    assert made.result(check) is Result.PASS
+
+
+@pytest.mark.parametrize("check", [*QUERIES, "all.query"])
+def test_what_was_never_asked_because_the_generator_stood_still_is_not_the_stacks(check: str) -> None:
+    made = good_run({**QUIET, "dashboards": {"refresh": 0.1}})
+    from_ns, over_ns = BEGAN_NS + 30 * NS, BEGAN_NS + 37 * NS
+    late = {"sent_ns": over_ns, "last_sent_ns": over_ns, "done_ns": over_ns}
+    made.change("receipts", lambda r: from_ns <= r.due_ns < over_ns, **late)
+    for component in COMPONENT.values():
+        stall(made, component, 30, 37, "missed")
+    assert made.result(check) is Result.PASS
+
+
+@pytest.mark.parametrize("check", QUERIES)
+def test_what_loadgen_could_not_ask_by_its_own_fault_is_never_a_pass_and_blames_nobody(check: str) -> None:
+    made = good_run(QUIET)
+    component = COMPONENT[check.split(".")[0]]
+    stall(made, component, 30, 42, "unable", done_ns=lambda q: q.due_ns, detail="loadgen could not ask: IndexError")
+    verdict = made.verdict(check)
+    assert verdict.result is Result.UNKNOWN
+    assert any("IndexError" in text for text in verdict.evidence) and "mistake in loadgen" in verdict.remedy
+
+
 # -- answers that hide data ----------------------------------------------------------------------------------------
 
 

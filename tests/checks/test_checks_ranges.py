@@ -231,3 +231,30 @@ def test_a_few_slow_own_queries_are_told_but_too_few_to_judge_alone() -> None:
 
 def test_an_own_query_of_another_component_does_not_matter() -> None:
     assert own_run(ok=False, status=502).result("metrics.query") is Result.PASS
+
+
+# -- what was planned and never asked ------------------------------------------------------------------------------
+
+
+def never_asked(made: Made, component: str, kind: str, count: int, waited_s: float, end: str = "missed") -> None:
+    asked(
+        made, component, kind, 86_400.0, count, ok=False, status=0, items=0, sent_ns=0, end=end,
+        done_ns=BEGAN_NS + round((count + waited_s) * NS),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("end", ["missed", "cut"])
+def test_an_own_query_that_stalled_is_slow_by_what_was_never_asked_meanwhile(end: str) -> None:
+    made = own_run()
+    never_asked(made, "loki", LOGS, 15, 10.0, end)
+    verdict = made.verdict("logs.query")
+    assert verdict.result is Result.FAIL
+    assert any("15 planned and never asked" in text and "0 failed" not in text for text in verdict.evidence)
+
+
+def test_an_own_query_that_is_a_mistake_stays_one_whatever_was_never_asked() -> None:
+    made = own_run(ok=False, status=400, items=0, detail="parse error at line 1")
+    never_asked(made, "loki", LOGS, 3, 0.1)
+    verdict = made.verdict("logs.query")
+    assert verdict.result is Result.UNKNOWN
+    assert "[[queries]]" in verdict.remedy

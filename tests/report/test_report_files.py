@@ -423,3 +423,24 @@ def test_a_narrow_terminal_still_shows_the_outcome(good: Facts) -> None:
 def test_the_headline_is_one_plain_sentence(good: Facts, results: list[Result], text: str) -> None:
     verdicts = [replace(good.verdicts[0], check=f"c{i}", result=result) for i, result in enumerate(results)]
     assert headline(outcome(verdicts), verdicts) == text
+
+
+def test_planned_queries_that_were_never_asked_are_in_chart_and_tables_and_not_among_the_failed() -> None:
+    made = good_run({"faults": [], "queries": [{"component": "mimir", "query": "up"}]})
+    from_ns, until_ns = BEGAN_NS + 20 * NS, BEGAN_NS + 40 * NS
+    hidden = {"end": "missed", "ok": False, "status": 0, "sent_ns": 0, "done_ns": until_ns}
+    count = made.change("queries", lambda q: q.component == "loki" and from_ns <= q.due_ns < until_ns, **hidden)
+    own = QueryTiming("mimir", "up", "grafana", "own", 3600.0, BEGAN_NS, 0, BEGAN_NS + NS, False, 0, 0, "", "missed")
+    made.queries += [own, replace(own, end="cut")]
+    parts = {part.name: part for part in parts_of(facts(made))}
+    blocks = parts["query-latency"].blocks
+    table = next(block for block in blocks if isinstance(block, Table))
+    rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+    mine = [row for row in rows if row["component"] == "loki"]
+    assert sum(int(row["never asked"]) for row in mine) == count and {row["failed"] for row in rows} == {"0"}
+    assert max(float(row["slowest"].split()[0]) for row in mine) > 15
+    chart = next(block for block in blocks if isinstance(block, Chart))
+    assert "no answer, waited" in str(chart.figure)
+    assert any("planned 1 times more" in block.text for block in parts["own-queries"].blocks if isinstance(block, Text))
+    slowest = [block for block in parts["slowest"].blocks if isinstance(block, Table)][1]
+    assert [row[3] for row in slowest.rows[:3]] == ["never asked"] * 3

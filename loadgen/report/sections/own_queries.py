@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from loadgen.checks.own import OwnFacts, own_facts
+from loadgen.checks.planned import tells
 from loadgen.checks.query import in_outage, in_own_delay, people
 from loadgen.checks.ranges import own_queries, range_text
 from loadgen.model import Component
@@ -22,7 +23,10 @@ def section(facts: Facts) -> Part | None:
     known: list[OwnFacts] = []
     for component in (Component.LOKI, Component.MIMIR, Component.TEMPO):
         queries: pd.DataFrame = people(facts.case, component)
-        calm = queries[~in_outage(facts.case, component, queries) & ~in_own_delay(facts.case, queries)]
+        bound_s = facts.case.bounds(component.signal).query_p99 if component.signal else 0.0
+        calm = queries[
+            ~in_outage(facts.case, component, queries) & ~in_own_delay(facts.case, queries) & tells(queries, bound_s)
+        ]
         known += [own_facts(facts.case, query, calm) for query in own_queries(facts.case, component)]
     if not known:
         return None
@@ -37,7 +41,14 @@ def section(facts: Facts) -> Part | None:
     for one in known:
         if one.words:
             blocks.append(Text(f"{one.query.title}: {one.words}"))
-        if len(one.took_s) and not one.items:
+        if one.unasked:
+            blocks.append(
+                Text(
+                    f"{one.query.title} was planned {one.unasked:,} times more and not asked, because the one before "
+                    "had no answer yet; these count as long as they waited."
+                )
+            )
+        if one.answered and not one.items:
             blocks.append(Text(f"{one.query.title} returned nothing, so its speed proves nothing."))
     return Part("own-queries", "Own queries", tuple(blocks))
 
@@ -54,5 +65,5 @@ def _row(one: OwnFacts) -> tuple[str, ...]:
         f"{one.refused:,}",
         f"{one.failed:,}",
         *("–" if took_s is None else duration_text(took_s) if np.isfinite(took_s) else "never" for took_s in quantiles),
-        (f"up to {one.items:,}" if one.items else "nothing") if len(one.took_s) else "–",
+        (f"up to {one.items:,}" if one.items else "nothing") if one.answered else "–",
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from loadgen.checks.planned import ending_text
 from loadgen.checks.query import latency_ns, people
 from loadgen.checks.ranges import range_text
 from loadgen.model import NS, Signal
@@ -60,7 +61,7 @@ def _queries(facts: Facts) -> list[tuple[str, ...]]:
                 f"{row['component']} {row['kind']}{span}",
                 duration_text(float(took_ns[position]) / NS),
                 facts.case.at(int(row["due_ns"])),
-                str(row["status"]) if row["status"] else "no answer",
+                str(row["status"]) if row["status"] else ending_text(dict(row)) or "no answer",
                 str(row["detail"]) or "–",
             )
         )
