@@ -18,6 +18,9 @@ GRPC_STATUS = 1000
 HELD_DATA = "own_query_held_data"
 """The `StackSample` that tells which share of the range of a user's own query held data; its label is the title."""
 
+HIDING = "success and nothing in it"
+"""How the detail of a query begins that was answered as if there were no data, although there was."""
+
 
 LISTING_FAILED = "listing_failed"
 """The `StackSample` of a look at a bucket that failed; its labels are those of `bucket_labels`, with the reason."""

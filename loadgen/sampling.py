@@ -56,8 +56,14 @@ def wrong_share_below(k: int) -> float:
 
 def bound_text(k: int) -> str:
     """`wrong_share_below` as a percentage of two digits, rounded up so that it never claims more."""
-    percent = 100 * wrong_share_below(k)
+    return percent_text(wrong_share_below(k))
+
+
+def percent_text(share: float, up: bool = True) -> str:
+    """A share (> 0) as a percentage of two digits, rounded up, so that "fewer than" it holds, or down."""
+    percent = 100 * share
     digits = 1 - math.floor(math.log10(percent))
-    # A number that is exact in two digits must not be pushed up by its last binary place.
-    shown = math.ceil(round(percent * 10**digits, 6)) / 10**digits
+    # A number that is exact in two digits must not be pushed up or down by its last binary place.
+    exact = round(percent * 10**digits, 6)
+    shown = (math.ceil(exact) if up else math.floor(exact)) / 10**digits
     return f"{shown:.{max(0, digits)}f} %"

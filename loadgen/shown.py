@@ -11,7 +11,7 @@ from dataclasses import replace
 from math import inf
 
 from loadgen.freshness import SEARCH
-from loadgen.model import NS, Component, QueryTiming
+from loadgen.model import HIDING, NS, Component, QueryTiming
 from loadgen.panels import Panel, Shows, step_s
 
 # How far an instant query of a metric looks back when it names no range.
@@ -55,10 +55,10 @@ class Shown:
             return timing
         flowing_s = (timing.sent_ns - visible_ns) / NS if visible_ns else -1.0
         if panel.shows is Shows.ALWAYS and flowing_s >= self._needs_s(panel):
-            return replace(timing, ok=False, detail="success and nothing in it, although a probe had seen data before")
+            return replace(timing, ok=False, detail=f"{HIDING}, although a probe had seen data before")
         # An answer that was still on its way says nothing about a query that was sent before it came.
         if timing.sent_ns >= self._shown_ns.get(key, FOREVER_NS):
-            return replace(timing, ok=False, detail="success and nothing in it, although it had shown data before")
+            return replace(timing, ok=False, detail=f"{HIDING}, although it had shown data before")
         return timing
 
     def _needs_s(self, panel: Panel) -> float:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from loadgen.checks.case import RUN_LONGER, Case, Check, Finding, counted, skipped, unknown
+from loadgen.checks.case import Case, Check, Finding, counted, skipped, unknown
+from loadgen.checks.few import Tally, enough
 from loadgen.checks.own import is_refused, proves_nothing
 from loadgen.checks.planned import is_asked, is_failed, planned_texts, tells
 from loadgen.checks.query import (
-    MIN_QUERIES,
     in_outage,
     in_own_delay,
     latency_ns,
@@ -18,6 +18,7 @@ from loadgen.checks.query import (
     slowest_texts,
 )
 from loadgen.checks.ranges import held, range_text
+from loadgen.checks.suggest import more_queries
 from loadgen.model import NS, Component, Result
 from loadgen.units import duration_text
 
@@ -50,9 +51,11 @@ def _judge(case: Case) -> Finding:
         evidence.append(f"{counted(len(outside) - len(short), 'queries')} over more than 24 h are not counted here")
     # A failure is judged by the component's own promise; here it counts only when it also took too long.
     judged = (ok | (is_failed(short) & (took_s > limit_s))) & ~is_refused(short) & ~proves_nothing(short, limit_s)
-    if int(judged.sum()) < MIN_QUERIES:
-        why = f"{counted(int(judged.sum()), 'queries')} answered, at least {MIN_QUERIES} are needed"
-        return unknown(objective, why, f"{RUN_LONGER}, or set dashboards.refresh shorter", int(judged.sum()), evidence)
+    over = int((took_s[judged] > limit_s).sum())
+    tally, bound = Tally(over, int(judged.sum())), f"over {duration_text(limit_s)}"
+    # One over the bound breaks it, however few there were; that none was takes as many as exclude that many are.
+    if not over and tally.n < enough():
+        return unknown(objective, tally.lacking("queries", bound), more_queries(case, tally), tally.n, evidence)
     failed = int(is_failed(short).sum())
     if failed:
         evidence.append(f"{counted(failed, 'queries')} failed; see logs.query, traces.query and metrics.query")
@@ -64,13 +67,14 @@ def _judge(case: Case) -> Finding:
         *slowest_texts(case, counting, 3),
         *evidence,
     ]
-    over = int((took_s[judged] > limit_s).sum())
-    measured = f"slowest {duration_text(worst_s)}, {over:,} of {len(counting):,} over the bound"
+    told = f"{over:,} of {tally.n:,} {bound}" if over else tally.text(bound)
+    measured = f"slowest {duration_text(worst_s)}"
     by_component = {one: held(case, one, asked[asked["component"] == one.value], DAY_S) for one in COMPONENTS}
     full = {one: found for one, found in by_component.items() if found is not None}
     if full:
         least = min(full, key=lambda one: full[one].held_s)
         measured += f", {full[least].text} ({least})"
+    measured += f"; {told}"
     evidence = [*(f"{one}: {text}" for one, found in full.items() for text in found.warnings), *evidence]
     if over:
         remedy = (

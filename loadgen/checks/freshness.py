@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from loadgen.checks.case import (
     EXAMPLES,
-    RUN_LONGER,
     Case,
     Check,
     Finding,
@@ -20,12 +19,11 @@ from loadgen.checks.case import (
     overlap_ns,
     records,
 )
+from loadgen.checks.few import ALLOWED, Tally
+from loadgen.checks.suggest import more_probes
 from loadgen.checks.wrong_answers import appeared
 from loadgen.model import NS, Component, Result, Signal
 from loadgen.units import duration_text
-
-MIN_PROBES = 10
-UNREADABLE_SHARE = 0.01
 
 _ADVICE = {
     Component.LOKI: "Loki shows lines from its ingesters at once; look at the time that pushes wait in the "
@@ -100,27 +98,26 @@ def _judge(case: Case, signal: Signal) -> Finding:
         measured = f"p99 {duration_text(p99_s) if np.isfinite(p99_s) else 'never seen'}"
         measured += f", slowest {duration_text(float(seen_s.max()))}" if len(seen_s) else ""
         measured += f", {never:,} never seen" if never else ""
+    # A delay lies between two looks: so many are surely over the bound, and so many may be.
+    bound = f"over {duration_text(limit_s)}"
+    surely, maybe = (Tally(int((one > limit_s).sum()), samples) for one in (least_s, delay_s))
+    measured += f"; {maybe.text(bound)}" if samples else ""
     value = p99_s if p99_s is not None and np.isfinite(p99_s) else None
 
     def finding(result: Result, remedy: str = "", *first: str) -> Finding:
         return Finding(result, objective, measured, value, samples, (*first, *evidence), remedy)
 
-    if samples >= MIN_PROBES and nearest_rank(least_s, 0.99) > limit_s:
+    if surely.result is Result.FAIL or late:
         return finding(Result.FAIL, _ADVICE[component])
-    if late:
-        return finding(Result.FAIL, _ADVICE[component])
-    if samples < MIN_PROBES or p99_s is None:
-        remedy = f"{RUN_LONGER}, or set freshness.every shorter"
-        return finding(
-            Result.UNKNOWN, remedy, f"{counted(samples, 'probes')} measured, at least {MIN_PROBES} are needed"
-        )
-    if p99_s > limit_s:
+    if maybe.over > surely.over and maybe.too_many:
         return finding(
             Result.UNKNOWN,
             "set freshness.poll shorter",
             "the looks are too far apart to tell: it became visible between two",
         )
-    if outside > UNREADABLE_SHARE * len(here):
+    if maybe.result is not Result.PASS:
+        return finding(Result.UNKNOWN, more_probes(case, signal, maybe), maybe.lacking("probes", bound))
+    if outside > ALLOWED * len(here):
         return finding(Result.UNKNOWN, "see the failing queries in the query promises, then run again")
     return finding(Result.PASS)
 

@@ -9,10 +9,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from loadgen.checks.case import Case, nearest_rank
+from loadgen.checks.few import Tally
 from loadgen.checks.planned import is_asked, is_failed, waited_s
 from loadgen.checks.ranges import amount_text, own_shares, range_text
 from loadgen.config import OwnQuery
-from loadgen.model import NS
+from loadgen.model import NS, Result
 from loadgen.units import duration_text
 
 # The server understood neither the query (400) nor what it should do with it (422).
@@ -49,6 +50,21 @@ class OwnFacts:
         """Nearest-rank over the answers and failures, a failure being later than any answer; None without any."""
         values = np.concatenate([self.took_s, np.full(self.failed, np.inf)])
         return nearest_rank(values, share) if len(values) else None
+
+    def alone(self, limit_s: float) -> Tally:
+        """How often it was slower than a bound, or failed: many panels on little data must not outvote it."""
+        return Tally(int((self.took_s > limit_s).sum()) + self.failed, len(self.took_s) + self.failed)
+
+    def few(self, limit_s: float) -> bool:
+        """Whether it was asked, and too seldom to be told by itself."""
+        return bool(len(self.took_s) or self.failed) and self.alone(limit_s).result is Result.UNKNOWN
+
+    def alone_text(self, limit_s: float) -> str:
+        """What its answers say of this query by itself."""
+        p99_s = self.quantile_s(0.99)
+        p99 = duration_text(p99_s) if p99_s is not None and np.isfinite(p99_s) else "never"
+        bound = f"over {duration_text(limit_s)}" + (" or failed" if self.failed else "")
+        return f"own query {self.query.title} alone: p99 {p99}; {self.alone(limit_s).text(bound)}"
 
     @property
     def held_text(self) -> str:

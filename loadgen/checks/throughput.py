@@ -24,6 +24,7 @@ from loadgen.checks.case import (
     touches,
     unknown,
 )
+from loadgen.checks.few import Tally
 from loadgen.checks.health import own_drops, own_lag_ns
 from loadgen.checks.surroundings import CLOCK_REFUSED, about_time
 from loadgen.model import NS, Component, Objective, Outcome, Result, Signal, status_text
@@ -307,6 +308,8 @@ def _evidence(case: Case, signal: Signal, window: Window, took: Intake) -> list[
     ]
     if window.cut:
         texts.append(window.cut)
+    if not took.not_accepted + took.absent:
+        texts.append(f"every push of the window counts; {Tally(0, took.planned).text('not accepted')}")
     if took.absent:
         texts.append(f"{counted(took.absent, 'pushes')} planned but without a receipt: their users did not run")
     if took.queued:

@@ -39,8 +39,8 @@ SMALL: dict[str, Any] = {
     "logs": {"users": 2, "lines_per_s": 10, "push_every": 1},
     "metrics": {"users": 2, "series": 10, "push_every": 1},
     "traces": {"users": 2, "traces_per_s": 2, "push_every": 1, "sdk_every": 0},
-    "dashboards": {"users": 1, "refresh": 0.5},
-    "freshness": {"every": 2, "poll": 0.5},
+    "dashboards": {"users": 1, "refresh": 0.2},
+    "freshness": {"every": 1, "poll": 0.5},
     "faults": FAULTS,
 }
 PANELS = {

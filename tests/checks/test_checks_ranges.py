@@ -112,7 +112,7 @@ def test_a_full_range_that_was_never_answered_counts_for_nothing() -> None:
 
 def test_a_promise_asked_over_short_ranges_only_says_what_it_was_tested_on() -> None:
     made = good_run({"faults": [], "dashboards": {"users": 0}, "queries": [{"component": "mimir", "query": "up"}]})
-    asked(made, "mimir", "up", 3600.0, 30)
+    asked(made, "mimir", "up", 3600.0, 60)
     held(made, "mimir", "up", 1.0)
     verdict = made.verdict("metrics.query")
     assert verdict.result is Result.PASS
@@ -220,13 +220,39 @@ def test_hundreds_of_quick_panels_do_not_outvote_an_own_query_that_is_slow() -> 
     assert any(f"own query {LOGS} alone: p99 4 s" in text for text in verdict.evidence)
 
 
-def test_a_few_slow_own_queries_are_told_but_too_few_to_judge_alone() -> None:
+def few_own(*took_s: float, **fields: object) -> Made:
+    """Thousands of quick panels, and an own query that was asked a few times."""
     made = good_run({**OWN, "dashboards": {"refresh": 0.01}})
-    asked(made, "loki", LOGS, 86_400.0, 5)
-    made.change("queries", lambda q: q.source == "own", done_ns=lambda q: q.due_ns + 4 * NS)
-    verdict = made.verdict("logs.query")
-    assert verdict.result is Result.PASS
+    for one_s in took_s:
+        asked(made, "loki", LOGS, 86_400.0, 1, **fields)
+        last = made.queries[-1]
+        made.queries[-1] = replace(last, done_ns=last.due_ns + round(one_s * NS))
+    return made
+
+
+def test_a_few_own_queries_of_which_more_than_one_is_slow_are_proof_enough() -> None:
+    verdict = few_own(0.1, 0.1, 0.1, 4.0, 4.0).verdict("logs.query")
+    assert verdict.result is Result.FAIL
+    assert any(f"own query {LOGS} alone: p99 4 s; 2 of 5 over 3 s" in text for text in verdict.evidence)
+
+
+def test_own_queries_that_fail_are_not_outvoted_by_panels_either() -> None:
+    verdict = few_own(0.1, 0.1, ok=False, status=502, detail="bad gateway").verdict("logs.query")
+    assert verdict.result is Result.FAIL
+    assert any("2 of 2 over 3 s or failed" in text for text in verdict.evidence) and "502" in verdict.remedy
+
+
+def test_one_slow_own_query_of_a_few_can_not_be_told() -> None:
+    verdict = few_own(0.1, 0.1, 0.1, 0.1, 4.0).verdict("logs.query")
+    assert verdict.result is Result.UNKNOWN
     assert any(f"own query {LOGS}: asked 5 ×, p99 4 s, slowest 4 s" in text for text in verdict.evidence)
+    assert any(f"own query {LOGS} alone: p99 4 s; 1 of 5 over 3 s" in text for text in verdict.evidence)
+
+
+def test_a_few_quick_own_queries_say_how_little_they_exclude() -> None:
+    verdict = few_own(*[0.1] * 15).verdict("logs.query")
+    assert verdict.result is Result.PASS
+    assert any("0 of 15 over 3 s: with 95 % confidence fewer than 19 % are" in text for text in verdict.evidence)
 
 
 def test_an_own_query_of_another_component_does_not_matter() -> None:
