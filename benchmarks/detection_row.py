@@ -1,6 +1,7 @@
 """What a row of the detection matrix is, and the short run that every row makes.
 
 All bounds that are about time are generous, so that a slow machine raises no alarm, except where a row tests them.
+There are as many queries and probes as a pass needs, and some to spare (tests/test_enough.py).
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ MANY = 1_000_000
 HOUR_S = 3_600.0
 
 BASE: dict[str, Any] = {
-    "run": {"name": "detection", "duration": 6, "warmup": 1, "max_late": 30},
-    "logs": {"users": 3, "lines_per_s": 20, "push_every": 0.5},
-    "metrics": {"users": 3, "series": 24, "push_every": 0.5},
-    "traces": {"users": 3, "traces_per_s": 4, "push_every": 0.5, "sdk_every": 2},
-    "dashboards": {"users": 3, "refresh": 0.2},
-    "freshness": {"every": 1, "poll": 0.2, "give_up": 60},
+    "run": {"name": "detection", "duration": 10, "warmup": 1, "max_late": 30},
+    "logs": {"users": 4, "lines_per_s": 20, "push_every": 0.4},
+    "metrics": {"users": 4, "series": 24, "push_every": 0.4},
+    "traces": {"users": 4, "traces_per_s": 2.5, "push_every": 0.4, "sdk_every": 2},
+    "dashboards": {"users": 4, "refresh": 0.14},
+    "freshness": {"every": 0.4, "poll": 0.2, "give_up": 60},
     "verify": {"settle": 0.3, "patience": 4, "s3_wait": 30},
     "objectives": {
         "all": {"query_max": 20},

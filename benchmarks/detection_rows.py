@@ -64,7 +64,7 @@ _ITEMS = (
         "every line readable 6 s after it was accepted; bound p99 2.5 s",
         ("logs.freshness",),
         (order("loki", DefectKind.DELAY, count=MANY, delay_s=6.0),),
-        {"run": {"duration": 10}, "verify": {"patience": 15}, "objectives": {"logs": {"freshness_p99": 2.5}}},
+        {"verify": {"patience": 15}, "objectives": {"logs": {"freshness_p99": 2.5}}},
         points_to=("resolution: looked every 200 ms",),
     ),
     _of(
@@ -188,7 +188,7 @@ def _restarts(one: Signal) -> tuple[Row, ...]:
                 order(component, DefectKind.WITHHOLD, 1.0, count=MANY, delay_s=HOUR_S),
                 order(component, DefectKind.FORGET, 5.5, count=MANY),
             ),
-            merged(_fault(one, 6.5), {"run": {"duration": 13}}),
+            merged(_fault(one, 6.5), {"run": {"duration": 23}}),
             also={f"{one}.loss": _COUNTS_ALL},
             names_batch=True,
         ),
@@ -197,7 +197,7 @@ def _restarts(one: Signal) -> tuple[Row, ...]:
             "one item lost 4 s before a kill, which loses nothing",
             (f"{one}.loss",),
             (order(component, DefectKind.LOSE, 2.0),),
-            merged(_fault(one, 6.5), {"run": {"duration": 13}}),
+            merged(_fault(one, 6.5), {"run": {"duration": 23}}),
             items=1,
             names_batch=True,
         ),
@@ -206,7 +206,7 @@ def _restarts(one: Signal) -> tuple[Row, ...]:
             "killed, and away for 5 s; bound 4 s",
             (f"{component}.recovery",),
             (),
-            merged(_fault(one, 6.5, 5.0), {"run": {"duration": 19}, "objectives": {one.value: {"recovery_max": 4}}}),
+            merged(_fault(one, 6.5, 5.0), {"run": {"duration": 28}, "objectives": {one.value: {"recovery_max": 4}}}),
             points_to=("kill +6.",),
             unsure={f"{one}.throughput": "what queued up in the meantime may not have been sent before the load ended"},
         ),
@@ -237,7 +237,6 @@ def _stalled(one: Signal) -> Row:
             Step(2.0, lambda stage: stage.signal_server(component, signal.SIGSTOP)),
             Step(5.0, lambda stage: stage.signal_server(component, signal.SIGCONT)),
         ),
-        {"run": {"duration": 8}},
         stalls=one,
     )
 
@@ -291,8 +290,6 @@ _PANELS = ("direction=backward", "&limit=20&spss=3", "mimir GET api/v1/query_ran
 _FROM_THE_START = (*_PANELS[:2], "mimir GET api/v1/query?query=sum(")
 _READ = ("direction=forward", "tempo GET api/v2/traces/", "mimir GET api/v1/query?query={")
 _SLOW = {
-    "run": {"duration": 10},
-    "dashboards": {"users": 4},
     "objectives": {"logs": {"query_p99": 3}, "traces": {"query_p99": 5}, "metrics": {"query_p99": 3}},
 }
 _NOTHING_LEFT = "nothing is left to judge: all of it counts as lost"
@@ -327,7 +324,7 @@ _QUERIES = (
         "one query answered after 6 s; bound 5 s for any, p99 10 s",
         ("all.query",),
         (order("grafana", DefectKind.SLOW, 2.0, delay_s=6.0, match=_PANELS[1]),),
-        {"run": {"duration": 9}, "objectives": {"all": {"query_max": 5}}},
+        {"objectives": {"all": {"query_max": 5}}},
         points_to=("s: tempo ",),
     ),
     Row(
@@ -335,7 +332,6 @@ _QUERIES = (
         "one panel of each component answered with an empty success, after it had shown data",
         QUERIES,
         _grafana(DefectKind.EMPTY, _PANELS, 6.5),
-        {"run": {"duration": 9}},
         points_to=("success and nothing in it",),
     ),
     Row(
@@ -419,7 +415,7 @@ _OWN = (
             Step(6.0, lambda stage: stage.signal_load(signal.SIGCONT)),
         ),
         {
-            "run": {"duration": 10},
+            "run": {"duration": 16},
             "objectives": {"all": {"query_max": 2}, **{one.value: {"query_p99": 2} for one in SIGNALS}},
         },
         points_to=("own lag by signal",),
@@ -450,7 +446,7 @@ _OWN = (
         "loadgen is killed while a killed Loki is down; later the run is verified",
         ("loki.recovery",),
         (),
-        merged(_fault(Signal.LOGS, 3.0, 60.0), {"run": {"duration": 8, "retry_for": 2, "timeout": 2}}),
+        merged(_fault(Signal.LOGS, 3.0, 60.0), {"run": {"retry_for": 2, "timeout": 2}}),
         verdict=Result.UNKNOWN,
         points_to=("loadgen ended during the kill of loki",),
         unsure=dict.fromkeys(_DISTURBED, "nobody knows when the kill was over"),
@@ -477,6 +473,6 @@ NO_ROW: Mapping[str, str] = {
 KILLS = merged(
     {"faults": [{"component": c.value, "at": at, "kind": "kill", "down": 0.5} for c, at in
                 ((Component.LOKI, 5), (Component.TEMPO, 6.5), (Component.MIMIR, 8))]},
-    {"run": {"duration": 20}},
+    {"run": {"duration": 25}},
 )  # fmt: skip
 """A clean run in which every component is killed once."""
