@@ -127,8 +127,7 @@ class Asking:
     def _ask(self, query: OwnQuery, due_ns: int) -> QueryTiming:
         try:
             return ask(self._readers, query, self._clock(), due_ns)
-        except Exception as problem:
-            # Whatever it is, it is a mistake of ours: the row says so, and the times that follow must have theirs.
+        except Exception as problem:  # noqa: BLE001 - a mistake of ours is told in the row, and later times have theirs
             why = f"loadgen could not ask: {type(problem).__name__}: {problem}"[:300]
             return self._unasked(query, due_ns, self._clock(), QueryEnd.UNABLE, why)
 

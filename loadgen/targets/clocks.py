@@ -7,9 +7,10 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from loadgen.config import ConfigError, Target
+from loadgen.config.target import Login
 from loadgen.model import ClockReading, Signal
 from loadgen.skew import AGREE_NS, reading_of
-from loadgen.targets.http import HttpClient, Login, date_of
+from loadgen.targets.http import HttpClient, date_of
 from loadgen.targets.s3 import s3_client
 
 # Answers are dated in whole seconds: looks that are spread over one narrow the difference down.

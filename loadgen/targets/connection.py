@@ -305,7 +305,7 @@ class Transport:
         try:
             response = self._send(connection, method, target, headers, body)
             content = _read(response)
-        except BaseException as problem:
+        except BaseException as problem:  # noqa: BLE001 - raised again, once the connection cannot be used any more
             # Also when a greenlet is killed here: a connection in the middle of an answer must not be used again.
             line.abort()
             _raise_broken(problem, line.heard)
@@ -352,7 +352,7 @@ class Transport:
             if server.context is not None:
                 line.start_tls(server.context, server.server_name or server.host.rstrip("."))
             return _Connection(server, line)
-        except BaseException as problem:
+        except BaseException as problem:  # noqa: BLE001 - raised again, once the connection is closed
             if line is not None:
                 line.abort()
             _raise_unconnected(problem, at_proxy)
