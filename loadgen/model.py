@@ -241,6 +241,7 @@ class Sighting:
         compared: items whose content was compared, byte for byte or value for value.
         unreadable: the queries that should have told failed, so this sighting says nothing.
         detail: first evidence, e.g. the line that is wrong and what it should be.
+        added: what came back beside all that was sent, and was not sent: one ``what="value"`` a line.
     """
 
     signal: str
@@ -263,6 +264,7 @@ class Sighting:
     compared: int
     unreadable: bool
     detail: str
+    added: str = ""
 
 
 @dataclass(frozen=True, slots=True)

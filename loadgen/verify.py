@@ -314,6 +314,7 @@ class _Engine:
                 compared=found.compared,
                 unreadable=silent,
                 detail=detail,
+                added=found.added,
             )
         )
 

@@ -71,6 +71,8 @@ class FakeStack:
     time: FakeTime
     via: str = "grafana"
     lines: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
+    labels: dict[str, Labels] = field(default_factory=dict)
+    """Of each pod the labels of its lines."""
     samples: dict[Labels, list[tuple[int, float]]] = field(default_factory=dict)
     spans: dict[bytes, list[FoundSpan]] = field(default_factory=dict)
     unlisted: set[bytes] = field(default_factory=set)
@@ -89,6 +91,7 @@ class FakeStack:
         if batch.signal is Signal.LOGS:
             logs = self.plan.logs
             pod = dict(logs.labels(batch.user))["pod"]
+            self.labels.setdefault(pod, logs.labels(batch.user))
             times = [int(at) for at in logs.line_times(batch)]
             self.lines.setdefault(pod, []).extend(zip(times, logs.lines(batch), strict=True))
         elif batch.signal is Signal.METRICS:
@@ -100,7 +103,7 @@ class FakeStack:
             for facts in (one for trace in self.plan.traces.spans(batch) for one in trace):
                 span = FoundSpan(
                     facts.trace_id, facts.span_id, facts.parent_id, facts.name, facts.kind, facts.start_ns,
-                    facts.end_ns, facts.status, dict(facts.attributes), {"service.name": facts.service},
+                    facts.end_ns, facts.status, dict(facts.attributes), dict(facts.resource), "loadgen",
                 )  # fmt: skip
                 self.spans.setdefault(facts.trace_id, []).append(span)
 
@@ -130,7 +133,7 @@ class _Loki:
                 LogStream(
                     (("pod", pod),),
                     tuple(
-                        LogEntry(at, line)
+                        LogEntry(at, line, self.stack.labels.get(pod, ()))
                         for at, line in sorted(entries, key=lambda one: one[0])
                         if start_ns <= at < end_ns and self.stack.shown(line)
                     ),

@@ -561,3 +561,87 @@ def test_many_streams_are_counted_in_few_queries(tmp_path: Path) -> None:
     bench.verify()
     assert not bench.wrong() and len(bench.sightings()) == 900
     assert len(bench.stack.asked) <= 4
+
+
+# -- labels and attributes -------------------------------------------------------------------------------------------
+
+
+def relabelled(labels: Any, **changes: str | None) -> Any:
+    """Labels with some set to another value, or taken out (None)."""
+    changed = {**dict(labels), **changes}
+    return tuple(sorted((name, value) for name, value in changed.items() if value is not None))
+
+
+def relabel_all(bench: Bench, **changes: str | None) -> None:
+    """As an agent or a gateway before the stack does it: of every stream, series and resource."""
+    stack = bench.stack
+    stack.labels = {pod: relabelled(labels, **changes) for pod, labels in stack.labels.items()}
+    stack.samples = {relabelled(labels, **changes): samples for labels, samples in stack.samples.items()}
+    for spans in stack.spans.values():
+        spans[:] = [
+            replace(one, resource={n: v for n, v in {**one.resource, **changes}.items() if v is not None})
+            for one in spans
+        ]
+
+
+def test_what_is_added_on_the_way_is_told_and_held_against_nobody(bench: Bench) -> None:
+    relabel_all(bench, cluster="home")
+    bench.verify()
+    assert not bench.wrong()
+    rows = bench.sightings()
+    told = {one.signal: one.added for one in rows.itertuples() if one.compared}
+    names = {"logs": 'label cluster="home"', "metrics": 'label cluster="home"'}
+    assert told.items() <= {**names, "traces": 'resource attribute cluster="home"'}.items()
+    assert set(rows.loc[rows["compared"] == 0, "added"]) <= {""}
+
+
+@pytest.mark.parametrize(
+    ("signal", "name"),
+    [
+        *((Signal.LOGS, name) for name, _ in small_plan().logs.labels(1) if name not in ("run", "pod")),
+        *((Signal.METRICS, name) for name in ("job",)),
+        *((Signal.TRACES, name) for name, _ in small_plan().traces.resource(1, "cart")),
+    ],
+)
+@pytest.mark.parametrize("value", ["other", None])
+def test_a_label_or_resource_attribute_that_was_sent_and_is_changed_or_gone_is_altered_and_never_lost(
+    compared: Bench, signal: Signal, name: str, value: str | None
+) -> None:
+    relabel_all(compared, **{name: value})
+    compared.verify()
+    rows = compared.sightings()
+    rows = rows[rows["signal"] == signal]
+    assert len(rows) and (rows["altered"] == rows["expected"]).all()
+    assert (rows["missing"] == 0).all() and (rows["found"] == rows["expected"]).all()
+    assert rows["detail"].str.contains(name).all()
+
+
+def test_a_label_that_one_series_lacks_alters_that_series_alone_and_once(compared: Bench) -> None:
+    samples, _, labels = compared.sample()
+    samples[0] = (samples[0][0], -1.0)  # the wrong value is of a sample that is altered already
+    compared.stack.samples[relabelled(labels, job=None)] = compared.stack.samples.pop(labels)
+    compared.verify()
+    rows = compared.sightings()
+    mine = rows[(rows["signal"] == Signal.METRICS) & (rows["user"] == 1)]
+    each = len(compared.plan.metrics.times_ms(compared.batch(Signal.METRICS)))
+    assert (mine["altered"] == each).all() and (mine["missing"] == 0).all()
+    assert compared.wrong() == [("metrics", 1, n) for n in range(BATCHES)]
+
+
+def test_two_senders_of_the_same_series_that_a_label_tells_apart_are_duplicates(bench: Bench) -> None:
+    _, _, labels = bench.sample()
+    for replica in ("a", "b"):
+        bench.stack.samples[relabelled(labels, replica=replica)] = list(bench.stack.samples[labels])
+    del bench.stack.samples[labels]
+    bench.verify()
+    row = bench.row(Signal.METRICS, 1, 3)
+    each = len(bench.plan.metrics.times_ms(bench.batch(Signal.METRICS)))
+    assert (row.doubled, row.missing, row.altered) == (each, 0, 0)
+    assert "replica='a'" in row.detail and "replica='b'" in row.detail
+
+
+def test_another_scope_is_an_alteration_and_an_answer_without_one_is_none(compared: Bench) -> None:
+    spans = compared.stack.spans[compared.trace()]
+    spans[3], spans[4] = replace(spans[3], scope="other"), replace(spans[4], scope=None)
+    compared.verify()
+    assert compared.row(Signal.TRACES, 1, 3).altered == 1

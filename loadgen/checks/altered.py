@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from loadgen.checks.case import ITEMS, Case, Check, Finding
@@ -23,7 +24,18 @@ _ADVICE = {
 def _judge(case: Case, signal: Signal) -> Finding:
     limit, what = case.bounds(signal).altered, ITEMS[signal]
     objective = case.objective(f"{signal}.altered", f"≤ {limit} {what} altered", limit, what)
-    return judge_compared(case, signal, "altered", objective, "altered", _ADVICE[signal])
+    finding = judge_compared(case, signal, "altered", objective, "altered", _ADVICE[signal])
+    return replace(finding, evidence=(*finding.evidence, *added_texts(case, signal)))
+
+
+def added_texts(case: Case, signal: Signal) -> list[str]:
+    """What came back beside what was sent, each name once. It is told and not held against anybody."""
+    looks = case.sightings(signal, "verify")
+    texts = looks.loc[looks["added"] != "", "added"].unique().tolist()
+    first: dict[str, str] = {}
+    for one in sorted(line for text in texts for line in text.split("\n")):
+        first.setdefault(one.partition("=")[0], one)
+    return ["added on the way: " + ", ".join(first.values())] if first else []
 
 
 CHECKS = tuple(

@@ -46,6 +46,7 @@ class Found:
         sent_ns, done_ns: when the look's first query was sent and its last answer was read.
         found, doubled, altered, reordered, compared: as in `Sighting`.
         detail: the first evidence of anything wrong.
+        added: what came back and was not sent, as in `Sighting`.
         shown: another query of the same look showed all of it, so what is missing here was not absent.
         error: why the look says nothing; empty if it does.
     """
@@ -59,6 +60,7 @@ class Found:
     reordered: int = 0
     compared: int = 0
     detail: str = ""
+    added: str = ""
     shown: bool = False
     error: str = ""
 

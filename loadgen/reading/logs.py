@@ -19,10 +19,11 @@ from loadgen.reading.cases import (
     unreadable,
 )
 from loadgen.reading.edges import free_range, rhythm_of
+from loadgen.reading.names import Added, difference_of
 from loadgen.signals.lines import SEQ_PATTERN
 from loadgen.signals.logs import LogSource
 from loadgen.targets.loki import LogEntry, LogStream, LokiReader
-from loadgen.targets.reading import quoted, selector
+from loadgen.targets.reading import Labels, quoted, selector
 
 POD = "pod"
 """The label that tells the streams of a run apart."""
@@ -151,6 +152,7 @@ class _Tally:
     altered: set[int] = field(default_factory=set)
     reordered: set[int] = field(default_factory=set)
     detail: str = ""
+    added: Added = field(default_factory=Added)
 
     def note(self, text: str) -> None:
         self.detail = self.detail or shortened(text)
@@ -174,6 +176,7 @@ def compare_lines(
         for place, (line, at_ns) in enumerate(zip(lines, times, strict=True)):
             by_line[line] = by_time[at_ns] = (tally, place)
     newest_seq = -1
+    labels = _Labels(source.labels(cases[0].batch.user))
     for entry in stream.entries:
         known = by_line.get(entry.line)
         if known is None:
@@ -185,6 +188,7 @@ def compare_lines(
         tally.exact[place] = again + 1
         if again:
             tally.note(f"line {seq} came back {again + 1} times: {entry.line}")
+        labels.compare(entry, tally, place)
         if entry.at_ns == tally.times[place]:
             tally.right.add(place)
         else:
@@ -199,6 +203,27 @@ def compare_lines(
             known[0].reordered.add(known[1])
             known[0].note(f"line {known[0].first_seq + known[1]} came back after a later one: {entry.line}")
     return [_settled(source, tally, sent_ns, done_ns) for tally in tallies.values()]
+
+
+class _Labels:
+    """Compares the labels that lines came back with to those that their stream was pushed with."""
+
+    def __init__(self, sent: Labels) -> None:
+        self._sent, self._names = sent, [name for name, _ in sent]
+        # Lines of a stream share their labels, up to structured metadata.
+        self._differences: dict[Labels, str] = {}
+
+    def compare(self, entry: LogEntry, tally: _Tally, place: int) -> None:
+        """Note for a line what its labels say. Where an answer tells none there is nothing to compare."""
+        if not entry.labels:
+            return
+        difference = self._differences.get(entry.labels)
+        if difference is None:
+            difference = self._differences[entry.labels] = difference_of("label", self._sent, dict(entry.labels))
+        tally.added.note("label", self._names, dict(entry.labels))
+        if difference:
+            tally.altered.add(place)
+            tally.note(f"line {tally.first_seq + place}: {difference}")
 
 
 def _strange(
@@ -260,6 +285,7 @@ def _settled(source: LogSource, tally: _Tally, sent_ns: int, done_ns: int) -> Fo
         reordered=len(tally.reordered),
         compared=len(tally.exact.keys() | tally.altered),
         detail=tally.detail,
+        added=tally.added.text,
     )
 
 

@@ -21,6 +21,7 @@ from loadgen.reading.cases import (
     unreadable,
 )
 from loadgen.reading.edges import free_range, rhythm_of
+from loadgen.reading.names import Added, difference_of
 from loadgen.signals.metrics import MetricSource
 from loadgen.targets.mimir import MimirReader, RawSeries
 from loadgen.targets.reading import Labels, quoted, selector
@@ -32,6 +33,8 @@ _MAX_INSTANCES = 50
 _SUMMED_AT_ONCE = 500_000
 # Sums of fractions differ in their last digits by the order of adding; one sample more or less changes far more.
 _SUM_TOLERANCE = 1e-11
+# The labels that tell the series of a run apart.
+_IDENTITY = frozenset(("__name__", "run", "instance", "series", "le"))
 
 
 class MetricAuditor:
@@ -96,19 +99,24 @@ class MetricAuditor:
             if summed.value is None:
                 return unreadable(cases, summed.error, summed.sent_ns, summed.done_ns), []
             sent_ns, done_ns = sent_ns or reply.sent_ns, summed.done_ns
-            counts |= {_with_name(name, labels): n for labels, n in reply.value.items()}
-            sums |= {_with_name(name, labels): value for labels, value in summed.value.items()}
+            for labels, count in reply.value.items():
+                series = identity(_with_name(name, labels))
+                counts[series] = counts.get(series, 0) + count
+            for labels, value in summed.value.items():
+                series = identity(_with_name(name, labels))
+                sums[series] = sums.get(series, 0.0) + value
         settled: list[Found] = []
         wanted: list[Case] = []
         for user, mine in users.items():
-            accepted, series = self._ledger.sent(user, Outcome.ACCEPTED), self._source.series(user)
+            accepted = self._ledger.sent(user, Outcome.ACCEPTED)
+            sent = [identity(labels) for labels in self._source.series(user)]
             expected = rhythm.counted(firsts[user], accepted, *span)
             # Items of pushes with an unknown outcome can make up for lost ones.
             right = (
                 not rhythm.counted(firsts[user], self._ledger.sent(user, Outcome.UNKNOWN), *span)
-                and all(counts.get(labels, 0) == expected for labels in series)
+                and all(counts.get(labels, 0) == expected for labels in sent)
                 and np.allclose(
-                    [sums.get(labels, 0.0) for labels in series],
+                    [sums.get(labels, 0.0) for labels in sent],
                     self._expected_sums(user, rhythm.times(firsts[user], accepted, *span)),
                     rtol=_SUM_TOLERANCE,
                     atol=0.0,
@@ -164,6 +172,11 @@ def _with_name(name: str, labels: Labels) -> Labels:
     return tuple(sorted((("__name__", name), *labels)))
 
 
+def identity(labels: Labels) -> Labels:
+    """What a series of a run is recognised by, whatever else was added to its labels, changed or left out."""
+    return tuple((name, value) for name, value in labels if name in _IDENTITY)
+
+
 def _instance(source: MetricSource, user: int) -> str:
     return dict(source.series(user)[0])["instance"]
 
@@ -177,7 +190,7 @@ def compare_samples(
     per time, so that a copy can only have another.
     """
     series = source.series(cases[0].batch.user)
-    rows = {labels: row for row, labels in enumerate(series)}
+    rows = {identity(labels): row for row, labels in enumerate(series)}
     times = [source.times_ms(case.batch) for case in cases]
     values = [source.values(case.batch) for case in cases]
     all_times = np.concatenate(times)
@@ -187,13 +200,21 @@ def compare_samples(
     offsets = times[0] - cases[0].batch.due_ns // MS
     first_ms = source.pace(cases[0].batch.user).due(0) // MS
     tally = _Tally(len(cases), all_times, owners, np.unique((first_ms + offsets) % source.load.interval_ms))
-    absent = set(rows)
+    copies: dict[int, list[RawSeries]] = {}
     for one in came:
-        if one.labels in absent:
-            absent.remove(one.labels)
-            tally.add(one, all_values[rows[one.labels]], source.load.interval_ms)
-    for labels in sorted(absent):
-        tally.lack(labels)
+        row = rows.get(identity(one.labels))
+        if row is not None:
+            copies.setdefault(row, []).append(one)
+    for row, labels in enumerate(series):
+        if row not in copies:
+            tally.lack(labels)
+            continue
+        # Of several the one that is most like what was sent counts, and the others as its copies.
+        first, *others = sorted(copies[row], key=lambda one: (len(set(labels) - set(one.labels)), one.labels))
+        tally.add(first, all_values[row], source.load.interval_ms)
+        tally.compare_labels(labels, first)
+        for one in others:
+            tally.copy(one, first)
     return [
         Found(
             case=case,
@@ -205,6 +226,7 @@ def compare_samples(
             reordered=int(tally.reordered[i]),
             compared=int(tally.found[i]),
             detail=tally.detail(i) if case.outcome == "accepted" else tally.details.get(i, ""),
+            added=tally.added.text if tally.found[i] else "",
         )
         for i, case in enumerate(cases)
     ]
@@ -228,6 +250,8 @@ class _Tally:
         self.altered = np.zeros(batches, dtype=np.int64)
         self.reordered = np.zeros(batches, dtype=np.int64)
         self.details: dict[int, str] = {}
+        self.added = Added()
+        self._wrong: dict[Labels, NDArray[np.int64]] = {}
         self._lacking: dict[int, str] = {}
         self._times, self._owners, self._places = times, owners, places
 
@@ -239,6 +263,35 @@ class _Tally:
         """Note a series of which nothing came back."""
         for batch in range(len(self.found)):
             self._lacking.setdefault(batch, shortened(f"series {_named(labels)} is missing"))
+
+    def compare_labels(self, sent: Labels, one: RawSeries) -> None:
+        """Hold the labels of a series against those that were sent; another value makes all of it another series."""
+        came = dict(one.labels)
+        self.added.note("label", (name for name, _ in sent), came)
+        difference = difference_of("label", sent, came)
+        if difference:
+            places = self._known(one)
+            seen = np.unique(places)
+            # What is altered in its value too counts once.
+            fresh = np.setdiff1d(seen, self._wrong.get(one.labels, np.zeros(0, np.int64)))
+            np.add.at(self.altered, self._owners[fresh], 1)
+            for place in seen:
+                self._note(self.details, one, int(place), f"came back with another label: {difference}")
+
+    def copy(self, one: RawSeries, first: RawSeries) -> None:
+        """Count a series that is the same as another but for labels that were not sent: each sample came again."""
+        places = self._known(one)
+        np.add.at(self.doubled, self._owners[places], 1)
+        apart = sorted(set(one.labels) ^ set(first.labels))
+        for place in np.unique(places):
+            said = "came back as several series, which differ in " + ", ".join(f"{n}={v!r}" for n, v in apart)
+            self._note(self.details, one, int(place), said)
+
+    def _known(self, one: RawSeries) -> NDArray[np.int64]:
+        """The places of those of its samples that were planned."""
+        places = np.minimum(np.searchsorted(self._times, one.times_ms), len(self._times) - 1)
+        planned: NDArray[np.int64] = places[self._times[places] == one.times_ms]
+        return planned
 
     def add(self, one: RawSeries, values: NDArray[np.float64], interval_ms: int) -> None:
         """Add what came back of one series."""
@@ -263,7 +316,8 @@ class _Tally:
             self._note(self.details, one, int(np.argmax(seen > 1)), f"came back {int(seen.max())} times")
         wrong = (came_values != values[places]) & ~(np.isnan(came_values) & np.isnan(values[places]))
         if wrong.any():
-            np.add.at(self.altered, owners[np.unique(places[wrong])], 1)
+            self._wrong[one.labels] = np.unique(places[wrong])
+            np.add.at(self.altered, owners[self._wrong[one.labels]], 1)
             at = int(np.argmax(wrong))
             said = f"is {float(came_values[at])!r} instead of {float(values[places[at]])!r}"
             self._note(self.details, one, int(places[at]), said)
@@ -288,5 +342,9 @@ def _named(labels: Labels) -> str:
 def count_of_present(source: MetricSource, batch: Batch, came: Sequence[RawSeries]) -> int:
     """How many of a batch's samples are there: for telling whether it is visible, without judging it."""
     times = set(source.times_ms(batch).tolist())
-    rows = set(source.series(batch.user))
-    return sum(len(times.intersection(one.times_ms.tolist())) for one in came if one.labels in rows)
+    rows = {identity(labels) for labels in source.series(batch.user)}
+    there: dict[Labels, set[int]] = {}
+    for one in came:
+        if (series := identity(one.labels)) in rows:
+            there.setdefault(series, set()).update(times.intersection(one.times_ms.tolist()))
+    return sum(len(found) for found in there.values())

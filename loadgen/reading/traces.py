@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 
 from loadgen.model import NS, Outcome, Signal
 from loadgen.reading.cases import Case, Found, Ledger, grouped, shortened, unreadable
+from loadgen.reading.names import Added, difference_of
 from loadgen.signals.traces import SPANS_PER_TRACE, SpanFacts, TraceSource
 from loadgen.targets.reading import Reply, quoted
 from loadgen.targets.tempo import SEARCH_LIMIT, FoundSpan, TempoReader
+from loadgen.wire.otlp import SCOPE
 
 # Traces are read one by one, so there must be some windows for several to be read at a time.
 _WINDOWS = 32
@@ -246,6 +248,7 @@ class TraceAuditor:
             altered=tally.altered,
             compared=tally.found,
             detail=detail,
+            added=tally.added.text,
             shown=listed and tally.found < case.batch.items,
         )
 
@@ -265,6 +268,7 @@ class Tally:
     altered: int = 0
     unlisted: int = 0
     detail: str = ""
+    added: Added = field(default_factory=Added)
 
     def note(self, text: str) -> None:
         """Keep the first evidence."""
@@ -295,6 +299,9 @@ def compare_spans(expected: Sequence[SpanFacts], came: Sequence[FoundSpan], tall
         tally.doubled += len(found) - 1
         if len(found) > 1:
             tally.note(f"{where} came back {len(found)} times")
+        for span in found:
+            tally.added.note("attribute", (name for name, _ in facts.attributes), span.attributes)
+            tally.added.note("resource attribute", (name for name, _ in facts.resource), span.resource)
         differences = [text for span in found if (text := difference(facts, span))]
         if differences:
             tally.altered += 1
@@ -302,21 +309,25 @@ def compare_spans(expected: Sequence[SpanFacts], came: Sequence[FoundSpan], tall
 
 
 def difference(facts: SpanFacts, span: FoundSpan) -> str:
-    """The first thing in which a span differs from what was sent; empty if it is the same."""
+    """The first thing in which a span differs from what was sent; empty if all of that came back.
+
+    What came back beside it is no difference (`Tally.added`). Answers without a scope say nothing about it.
+    """
     pairs: tuple[tuple[str, object, object], ...] = (
         ("span id", span.span_id.hex(), facts.span_id.hex()),
         ("trace id", span.trace_id.hex(), facts.trace_id.hex()),
         ("parent", span.parent_id.hex(), facts.parent_id.hex()),
-        ("service", span.resource.get("service.name"), facts.service),
+        ("resource attribute service.name", span.resource.get("service.name"), facts.service),
         ("name", span.name, facts.name),
         ("kind", span.kind, facts.kind),
         ("start", span.start_ns, facts.start_ns),
         ("end", span.end_ns, facts.end_ns),
         ("status", span.status, facts.status),
-        *((f"attribute {name}", span.attributes.get(name), value) for name, value in facts.attributes),
+        ("scope", SCOPE if span.scope is None else span.scope, SCOPE),
     )
     for name, got, want in pairs:
         if got != want:
             return f"{name} is {got!r} instead of {want!r}"
-    surplus = sorted(span.attributes.keys() - {name for name, _ in facts.attributes})
-    return f"attribute {surplus[0]} was added" if surplus else ""
+    return difference_of("attribute", facts.attributes, span.attributes) or difference_of(
+        "resource attribute", facts.resource, span.resource
+    )

@@ -36,6 +36,7 @@ class SpanFacts:
         kind: OTLP's number: 1 internal, 2 server, 3 client.
         status: OTLP's number: 0 unset, 2 error.
         attributes: name and value, in the order sent.
+        resource: the same of its resource.
     """
 
     trace_id: bytes
@@ -48,6 +49,7 @@ class SpanFacts:
     end_ns: int
     status: int
     attributes: tuple[tuple[str, str | int], ...]
+    resource: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,11 +174,16 @@ class TraceSource:
                         end_ns=int(columns.ends[j, k]),
                         status=STATUS_ERROR if step.on_failing_path and columns.failed[k] else STATUS_UNSET,
                         attributes=self._attributes(step, columns.first_seq + k, bool(columns.failed[k])),
+                        resource=self.resource(batch.user, step.service),
                     )
                     for j, step in enumerate(SHAPE)
                 ]
             )
         return traces
+
+    def resource(self, user: int, service: str) -> tuple[tuple[str, str], ...]:
+        """The attributes of the resource that is one service of an emitter."""
+        return (("service.name", service), ("loadgen.run", self.key.run), ("loadgen.user", f"{user:05d}"))
 
     def prepare(self, user: int) -> None:
         """Lay out the body of an emitter now, so that its first push does not have to."""
@@ -240,7 +247,7 @@ class TraceSource:
         services = dict.fromkeys(step.service for step in SHAPE)
         return [
             otlp.ServiceSpans(
-                resource=(("service.name", service), ("loadgen.run", self.key.run), ("loadgen.user", f"{user:05d}")),
+                resource=self.resource(user, service),
                 spans=tuple(
                     otlp.SpanShape(
                         name=step.name,

@@ -31,10 +31,11 @@ MAX_ENTRIES = 5000
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """One line as it came back."""
+    """One line as it came back, with all names and values that Loki has of it: its labels and structured metadata."""
 
     at_ns: int
     line: str
+    labels: Labels = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +186,9 @@ def _range(selector: str, start_ns: int, end_ns: int, limit: int, direction: str
 
 def _streams_of(raw: Any) -> Sized[tuple[_Came, ...]]:
     streams = tuple(
-        _Came(tuple(item["stream"].items()), [LogEntry(int(value[0]), value[1]) for value in item["values"]])
+        _Came(labels, [LogEntry(int(value[0]), value[1], labels) for value in item["values"]])
         for item in result_of(raw, "streams")
+        for labels in (tuple(item["stream"].items()),)
     )
     for came in streams:
         if not all(isinstance(entry.line, str) for entry in came.entries):

@@ -34,6 +34,8 @@ class FoundSpan:
     status: int
     attributes: Mapping[str, Attribute]
     resource: Mapping[str, Attribute]
+    scope: str | None = None
+    """Name of its instrumentation scope; None where the answer has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,11 +193,12 @@ def _spans_of(batches: list[Any]) -> tuple[FoundSpan, ...]:
     for batch in batches:
         resource = _attributes_of((batch.get("resource") or {}).get("attributes"))
         for scope in batch.get("scopeSpans") or batch.get("instrumentationLibrarySpans") or []:
-            spans += [_span_of(span, resource) for span in scope.get("spans") or []]
+            named = (scope.get("scope") or scope.get("instrumentationLibrary") or {}).get("name")
+            spans += [_span_of(span, resource, named) for span in scope.get("spans") or []]
     return tuple(spans)
 
 
-def _span_of(span: Mapping[str, Any], resource: Mapping[str, Attribute]) -> FoundSpan:
+def _span_of(span: Mapping[str, Any], resource: Mapping[str, Attribute], scope: str | None) -> FoundSpan:
     return FoundSpan(
         trace_id=_id_of(span["traceId"]),
         span_id=_id_of(span["spanId"]),
@@ -207,6 +210,7 @@ def _span_of(span: Mapping[str, Any], resource: Mapping[str, Attribute]) -> Foun
         status=_enum_of((span.get("status") or {}).get("code", 0), "STATUS_CODE_", _STATUS),
         attributes=_attributes_of(span.get("attributes")),
         resource=resource,
+        scope=scope,
     )
 
 

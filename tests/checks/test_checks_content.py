@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from made_history import Made, empty_run, good_run
 
-from loadgen.model import Outcome, Result
+from loadgen.model import Outcome, Result, Signal
 from loadgen.sampling import bound_text
 
 SIGNALS = ("logs", "traces", "metrics")
@@ -334,3 +334,20 @@ def test_few_batches_of_which_all_are_compared_are_enough() -> None:
     assert len(compared_of(made)) == 4
     verdict = made.verdict("logs.altered")
     assert verdict.result is Result.PASS and "all of them, in full" in verdict.evidence[0]
+
+
+@pytest.mark.parametrize("signal", Signal)
+def test_what_was_added_on_the_way_is_told_once_with_its_name_and_breaks_nothing(signal: Signal) -> None:
+    made = good_run()
+    of = signal.value
+    added = 'label cluster="home"\nlabel detected_level="info"'
+    made.change("sightings", lambda row: row.signal == of and row.compared and row.n % 2, added=added)
+    made.change("sightings", lambda row: row.signal == of and row.compared and not row.n % 2, added='label cluster="x"')
+    verdict = made.verdict(f"{of}.altered")
+    told = [text for text in verdict.evidence if "added on the way" in text]
+    assert verdict.result is Result.PASS
+    assert told == ['added on the way: label cluster="home", label detected_level="info"']
+
+
+def test_nothing_is_told_to_be_added_where_nothing_was() -> None:
+    assert not [text for text in good_run().verdict("logs.altered").evidence if "added" in text]
