@@ -21,6 +21,7 @@ from loadgen.recorder import Recorder
 from loadgen.senders import Senders
 from loadgen.shown import Shown
 from loadgen.targets.readers import Readers, open_readers
+from loadgen.users.numbers import user_number
 
 # Probes of one signal and process that may wait for visibility at the same time; further ones are not made, never
 # queued, and say so.
@@ -102,11 +103,9 @@ class Load:
             self._own.spawn(asking.ask_forever, number, query, record, gevent.sleep, lambda: self.stopping)
 
     def next_user(self, signal: Signal) -> int:
-        """A number that no other user of the signal has in this run, dense over the workers that were there first."""
+        """A number that no other user of the signal has in this run; NoNumberLeft when there is none."""
         k = next(self._counters[signal])
-        if self.worker < self._workers:
-            return k * self._workers + self.worker
-        return 100_000 * self.worker + k
+        return user_number(self.worker, self._workers, k, self.profile.users(signal))
 
     def next_viewer(self) -> int:
         """A number for a viewer of this process."""

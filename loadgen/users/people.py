@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import ClassVar
 
@@ -9,6 +10,7 @@ import gevent
 from gevent.pool import Group
 from locust import User, task
 from locust.env import Environment
+from locust.exception import StopUser
 
 from loadgen.model import NS, Outcome, QueryTiming, Receipt, Signal
 from loadgen.panels import Panel, panels
@@ -16,6 +18,9 @@ from loadgen.pushing import Sender, Stream
 from loadgen.signals.traces import SDK_USER
 from loadgen.users.load import Load
 from loadgen.users.looking import Looks
+from loadgen.users.numbers import NoNumberLeft
+
+log = logging.getLogger("loadgen")
 
 STOP_WITHIN_S = 3.0
 
@@ -37,7 +42,11 @@ class _Pusher(User):  # type: ignore[misc]
 
     def on_start(self) -> None:
         load = self._load = _load(self.environment)
-        self._user = load.next_user(self.signal)
+        try:
+            self._user = load.next_user(self.signal)
+        except NoNumberLeft as problem:
+            log.error("%s", problem)
+            raise StopUser from problem
         # Laying out a body for the first time takes milliseconds that would count as latency of the first push.
         load.plan.source(self.signal).prepare(self._user)
         self._stream = self._open(load)
