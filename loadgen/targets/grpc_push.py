@@ -96,7 +96,7 @@ class GrpcPusher:
         try:
             answer = self._export(content, timeout=self._policy.timeout_s, metadata=self._metadata)
         except grpc.RpcError as problem:
-            return self._failed(problem, sent_ns)
+            return failed_attempt(problem, self._where, sent_ns, self._clock())
         except ValueError as problem:
             # The channel was closed while a push was under way.
             return Attempt(Step.UNKNOWN, 0, f"{self._where}: {problem}", sent_ns, self._clock())
@@ -105,22 +105,23 @@ class GrpcPusher:
         step = Step.UNKNOWN if refused else Step.ACCEPTED
         return Attempt(step, GRPC_STATUS, f"{self._where}: {refused}" if refused else "", sent_ns, done_ns)
 
-    def _failed(self, problem: Any, sent_ns: int) -> Attempt:
-        done_ns = self._clock()
-        code = problem.code()
-        name: str = code.name
-        said = " ".join((problem.details() or "").split())[:200]
-        advice = _ADVICE.get(name, "see the server's log")
-        text = f"{self._where}: {name}" + (f", {said!r}" if said else "") + f"; {advice}"
-        asked_s = _retry_info_s(problem)
-        if name == "RESOURCE_EXHAUSTED" and asked_s is not None:
-            step = Step.AGAIN
-        elif name in _RETRIED:
-            never = name == "UNAVAILABLE" and any(sign in said.lower() for sign in _NEVER_SENT)
-            step = Step.AGAIN if never else Step.AGAIN_UNSURE
-        else:
-            step = Step.REJECTED if name in _REJECTED else Step.UNKNOWN
-        return Attempt(step, GRPC_STATUS + code.value[0], text, sent_ns, done_ns, asked_s or 0.0)
+
+def failed_attempt(problem: Any, where: str, sent_ns: int, done_ns: int) -> Attempt:
+    """What a failed call means; ``problem`` is the call or its error, ``where`` names the address."""
+    code = problem.code()
+    name: str = code.name
+    said = " ".join((problem.details() or "").split())[:200]
+    advice = _ADVICE.get(name, "see the server's log")
+    text = f"{where}: {name}" + (f", {said!r}" if said else "") + f"; {advice}"
+    asked_s = _retry_info_s(problem)
+    if name == "RESOURCE_EXHAUSTED" and asked_s is not None:
+        step = Step.AGAIN
+    elif name in _RETRIED:
+        never = name == "UNAVAILABLE" and any(sign in said.lower() for sign in _NEVER_SENT)
+        step = Step.AGAIN if never else Step.AGAIN_UNSURE
+    else:
+        step = Step.REJECTED if name in _REJECTED else Step.UNKNOWN
+    return Attempt(step, GRPC_STATUS + code.value[0], text, sent_ns, done_ns, asked_s or 0.0)
 
 
 def split_address(address: str) -> tuple[str, bool]:

@@ -5,39 +5,44 @@ Much slower than pushing serialized bytes, so it is meant for a batch now and th
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import grpc
 import requests
-from opentelemetry.context import Context
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
-from opentelemetry.sdk.trace.id_generator import IdGenerator
-from opentelemetry.trace import (
-    NonRecordingSpan,
-    SpanContext,
-    SpanKind,
-    Status,
-    StatusCode,
-    TraceFlags,
-    set_span_in_context,
-)
 
+from loadgen.clock import Clock
 from loadgen.config import ConfigError, Target, TempoTarget
-from loadgen.model import GRPC_STATUS, Outcome
+from loadgen.model import Outcome
 from loadgen.targets.grpc_push import channel_credentials, split_address
 from loadgen.targets.hiding import url_without_secrets
 from loadgen.targets.http import login_headers
+from loadgen.targets.otel_answers import Answers
+from loadgen.targets.otel_environment import clean_environment
 from loadgen.targets.push import OTLP_PATH, PushPolicy, PushResult
 
+with clean_environment():  # some variables are read when a module is imported
+    from opentelemetry.context import Context
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, SpanProcessor, TracerProvider
+    from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+    from opentelemetry.sdk.trace.id_generator import IdGenerator
+    from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+    from opentelemetry.trace import (
+        NonRecordingSpan,
+        SpanContext,
+        SpanKind,
+        Status,
+        StatusCode,
+        TraceFlags,
+        set_span_in_context,
+    )
+
 Transport = Literal["http", "grpc"]
-_EXPORTER_LOGGER = "opentelemetry.exporter.otlp"
-_REJECTING_GRPC = frozenset(("INVALID_ARGUMENT", "NOT_FOUND", "PERMISSION_DENIED", "UNAUTHENTICATED", "UNIMPLEMENTED"))
+_NO_LIMITS = SpanLimits(*[SpanLimits.UNSET] * 8)
+"""All that is planned is sent, whatever number of attributes that is and however long they are."""
 
 
 class SpanPlan(Protocol):
@@ -87,8 +92,9 @@ class SpanPlan(Protocol):
 class SdkProbe:
     """Emits planned spans through the SDK and one OTLP exporter. One push at a time; others wait.
 
-    The exporter retries by its own rules and hides partial successes, so "accepted" here is what a program that uses
-    the SDK would believe.
+    The exporter retries by its own rules and hides partial successes; what the server answered is taken from its
+    session or channel. No ``OTEL_*`` variable has a say: sampler, limits and resource are set here, and the rest is
+    read while there are none.
 
     Args:
         target: the whole target.
@@ -109,26 +115,28 @@ class SdkProbe:
         self._ended = _Collector()
         self._tracers: dict[tuple[tuple[str, str], ...], Any] = {}
         self._lock = threading.Lock()
-        self._exporter, self._where = _exporter(target.tempo, transport, policy.timeout_s)
+        with clean_environment():
+            self._exporter, self._answers = _exporter(target.tempo, transport, policy.timeout_s, clock)
 
     def push(self, traces: Sequence[Sequence[SpanPlan]], resource: Mapping[str, str]) -> PushResult:
-        """Emit the traces in one export; ``resource`` are resource attributes beside ``service.name``."""
-        with self._lock, _LogOfThisThread() as log:
-            ended = self._make([span for trace in traces for span in trace], resource)
+        """Emit the traces in one export; ``resource`` are resource attributes beside ``service.name``.
+
+        Nothing is sent, and the push counts as dropped by loadgen, when the SDK did not make the planned spans.
+        """
+        with self._lock:
+            planned = [span for trace in traces for span in trace]
+            ended = self._make(planned, resource)
             sent_ns = self._clock()
+            if len(ended) != len(planned):
+                text = f"the OpenTelemetry SDK made {len(ended)} of {len(planned)} planned spans; nothing was sent"
+                return PushResult(Outcome.DROPPED, 0, text, 0, 0, 0, 0, sent_ns)
+            self._answers.begin()
+            said = ""
             try:
-                result = self._exporter.export(ended)
+                succeeded = self._exporter.export(ended) is SpanExportResult.SUCCESS
             except Exception as problem:  # noqa: BLE001 - an exporter's own mistake must not end the run
-                log.say(f"{type(problem).__name__}: {problem}")
-                result = SpanExportResult.FAILURE
-            done_ns = self._clock()
-        attempts = 1 + log.retries
-        if result is SpanExportResult.SUCCESS:
-            status = GRPC_STATUS if self._where.startswith("grpc") else 200
-            return PushResult(Outcome.ACCEPTED, status, "", attempts, log.retries, sent_ns, sent_ns, done_ns)
-        outcome = Outcome.REJECTED if log.rejected and not log.retries else Outcome.UNKNOWN
-        detail = f"{self._where}: the SDK's exporter gave up: {log.last or 'no reason given'}"
-        return PushResult(outcome, log.status, detail[:400], attempts, log.retries, sent_ns, sent_ns, done_ns)
+                succeeded, said = False, f"{type(problem).__name__}: {problem}"
+            return self._answers.result(succeeded, said, sent_ns)
 
     def close(self) -> None:
         """Close the exporter's connection."""
@@ -154,11 +162,16 @@ class SdkProbe:
         if key not in self._tracers:
             if len(self._tracers) >= 1000:
                 self._tracers.clear()
-            provider = TracerProvider(
-                resource=Resource.create(dict(attributes)), id_generator=self._ids, shutdown_on_exit=False
-            )
-            provider.add_span_processor(self._ended)
-            self._tracers[key] = provider.get_tracer("loadgen")
+            with clean_environment():
+                provider = TracerProvider(
+                    sampler=ALWAYS_ON,
+                    resource=Resource(dict(attributes)),
+                    span_limits=_NO_LIMITS,
+                    id_generator=self._ids,
+                    shutdown_on_exit=False,
+                )
+                provider.add_span_processor(self._ended)
+                self._tracers[key] = provider.get_tracer("loadgen")
         return self._tracers[key]
 
 
@@ -202,42 +215,6 @@ class _Collector(SpanProcessor):
         return spans
 
 
-class _LogOfThisThread(logging.Handler):
-    """What the exporters log in this thread or greenlet, which is the only place where they say why they failed."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self._thread = threading.get_ident()
-        self._logger = logging.getLogger(_EXPORTER_LOGGER)
-        self.retries = 0
-        self.status = 0
-        self.rejected = False
-        self.last = ""
-
-    def __enter__(self) -> _LogOfThisThread:
-        self._logger.addHandler(self)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._logger.removeHandler(self)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if record.thread != self._thread:
-            return
-        self.say(record.getMessage())
-        self.retries += self.last.startswith("Transient")
-        for value in record.args if isinstance(record.args, Iterable) else ():
-            if isinstance(value, grpc.StatusCode):
-                self.status = GRPC_STATUS + value.value[0]
-                self.rejected = value.name in _REJECTING_GRPC
-            elif type(value) is int and 100 <= value < 600:
-                self.status = value
-                self.rejected = 400 <= value < 500 and value != 429
-
-    def say(self, text: str) -> None:
-        self.last = " ".join(text.split())[:300]
-
-
 class _UnverifiedSession(requests.Session):
     """Does not verify certificates, whatever the exporter sets: the target says so by name."""
 
@@ -259,26 +236,49 @@ def _context_of(plan: SpanPlan) -> Context:
     return set_span_in_context(NonRecordingSpan(parent), Context())
 
 
-def _exporter(target: TempoTarget, transport: Transport, timeout_s: float) -> tuple[SpanExporter, str]:
+def _exporter(
+    target: TempoTarget, transport: Transport, timeout_s: float, clock: Clock
+) -> tuple[SpanExporter, Answers]:
     if transport == "grpc":
-        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
-
         address, secure = split_address(target.otlp_grpc)
         metadata = tuple((name.lower(), value) for name, value in login_headers(target).items())
         credentials = channel_credentials(target) if secure else None
-        grpc_exporter = GrpcExporter(
-            endpoint=address, insecure=not secure, credentials=credentials, headers=metadata, timeout=timeout_s
+        answers = Answers(f"grpc://{address}", clock)
+        grpc_exporter = _watched_grpc_exporter(answers)(
+            endpoint=address,
+            insecure=not secure,
+            credentials=credentials,
+            headers=metadata,
+            timeout=timeout_s,
+            compression=grpc.Compression.NoCompression,
         )
-        return grpc_exporter, f"grpc://{address}"
+        return grpc_exporter, answers
+    from opentelemetry.exporter.otlp.proto.http import Compression
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
 
     if not target.otlp_http:
         raise ConfigError("[tempo] otlp_http: is empty; write it like http://tempo:4318")
+    answers = Answers(url_without_secrets(target.otlp_http), clock)
+    session = requests.Session() if target.verify_tls else _UnverifiedSession()
     http_exporter = HttpExporter(
         endpoint=target.otlp_http.rstrip("/") + OTLP_PATH,
         certificate_file=target.ca_file or None,
         headers=login_headers(target),
         timeout=timeout_s,
-        session=requests.Session() if target.verify_tls else _UnverifiedSession(),
+        compression=Compression.NoCompression,
+        session=answers.watch_session(session),
     )
-    return http_exporter, url_without_secrets(target.otlp_http)
+    return http_exporter, answers
+
+
+def _watched_grpc_exporter(answers: Answers) -> Any:
+    """The exporter's class, whose channels are watched, also those that it opens again after a broken connection."""
+    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+
+    class Watched(OTLPSpanExporter):
+        def _initialize_channel_and_stub(self) -> None:
+            super()._initialize_channel_and_stub()  # type: ignore[no-untyped-call]
+            self._channel = answers.watch_channel(self._channel)
+            self._client = self._stub(self._channel)
+
+    return Watched

@@ -78,30 +78,32 @@ class HttpPusher:
 
     def _attempt(self, body: bytes | memoryview) -> Attempt:
         answer = self._client.post("", body, self._headers)
-        step, detail = self._judge(answer)
+        step, detail = judged(answer, self.where, self._otlp)
         return Attempt(step, answer.status, detail, answer.sent_ns, answer.done_ns, answer.retry_after_s)
 
-    def _judge(self, answer: Answer) -> tuple[Step, str]:
-        status = answer.status
-        if 200 <= status < 300:
-            if looks_like_html(answer.content_type, answer.body):
-                text = f"{self.where}: {status} with an HTML page; a proxy or a login page answered, not the server"
-                return Step.UNKNOWN, text
-            if self._otlp and len(answer.body) > _EMPTY_OTLP_ANSWER:
-                refused = partial_success_of(answer.body)
-                if refused:
-                    return Step.UNKNOWN, f"{self.where}: {refused}"
-            return Step.ACCEPTED, ""
-        if status == 0:
-            return (Step.AGAIN_UNSURE if answer.delivered else Step.AGAIN), answer.error
-        if status == 429:
-            return Step.AGAIN, answer.error
-        if status >= 500:
-            return Step.AGAIN_UNSURE, answer.error
-        if status in _REJECTING or (self._otlp and status == 400) or 300 <= status < 400:
-            return Step.REJECTED, answer.error
-        # Loki and Mimir answer 400 to a push of which they may have kept the valid part.
-        return Step.UNKNOWN, answer.error
+
+def judged(answer: Answer, where: str, otlp: bool = False) -> tuple[Step, str]:
+    """What the answer to a push means, and what to say of it; ``where`` names the endpoint."""
+    status = answer.status
+    if 200 <= status < 300:
+        if looks_like_html(answer.content_type, answer.body):
+            text = f"{where}: {status} with an HTML page; a proxy or a login page answered, not the server"
+            return Step.UNKNOWN, text
+        if otlp and len(answer.body) > _EMPTY_OTLP_ANSWER:
+            refused = partial_success_of(answer.body)
+            if refused:
+                return Step.UNKNOWN, f"{where}: {refused}"
+        return Step.ACCEPTED, ""
+    if status == 0:
+        return (Step.AGAIN_UNSURE if answer.delivered else Step.AGAIN), answer.error
+    if status == 429:
+        return Step.AGAIN, answer.error
+    if status >= 500:
+        return Step.AGAIN_UNSURE, answer.error
+    if status in _REJECTING or (otlp and status == 400) or 300 <= status < 400:
+        return Step.REJECTED, answer.error
+    # Loki and Mimir answer 400 to a push of which they may have kept the valid part.
+    return Step.UNKNOWN, answer.error
 
 
 def loki_pusher(
