@@ -16,6 +16,7 @@ from loadgen.config import Target
 from loadgen.model import NS, Outcome, QueryTiming, Sighting, Signal
 from loadgen.plan import Plan
 from loadgen.reading.cases import Auditor, Case, Found, Ledger, shortened, unreadable
+from loadgen.reading.limits import look_in_parts
 from loadgen.reading.logs import LogAuditor
 from loadgen.reading.metrics import MetricAuditor
 from loadgen.reading.traces import TraceAuditor
@@ -240,7 +241,7 @@ class _Engine:
                 return unreadable(cases, "the verification was stopped", now_ns, now_ns)
             if watch.away:
                 return unreadable(cases, watch.error, now_ns, now_ns)
-            results = auditor.look(cases, again)
+            results = look_in_parts(auditor, cases, again)
             watch.note(results)
             return results
 

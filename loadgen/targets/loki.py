@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from loadgen.model import NS
+from loadgen.model import NS, QueryTiming
 from loadgen.targets.reading import (
     Asker,
     Labels,
@@ -59,15 +59,23 @@ class _Came:
     entries: list[LogEntry]
 
 
-class LokiReader:
-    """Queries of one Loki."""
+@dataclass(slots=True)
+class _Most:
+    """The most entries that this Loki gives to one query, once it has said so."""
 
-    def __init__(self, asker: Asker) -> None:
+    entries: int = MAX_ENTRIES
+
+
+class LokiReader:
+    """Queries of one Loki. What one of its copies learns of Loki's limits, all of them keep to."""
+
+    def __init__(self, asker: Asker, most: _Most | None = None) -> None:
         self._asker = asker
+        self._most = most or _Most()
 
     def recording(self, record: Record | None) -> LokiReader:
         """The same, with timings handed to ``record``."""
-        return LokiReader(self._asker.recording(record))
+        return LokiReader(self._asker.recording(record), self._most)
 
     def streams(
         self,
@@ -84,7 +92,8 @@ class LokiReader:
         entries are put together again by the labels named in ``keep``.
 
         The last timestamp of a full page may be cut in the middle, so it is left to the next page; no entry is lost
-        or doubled by that. ``limit`` or more entries of one timestamp cannot be paged: an error.
+        or doubled by that. ``limit`` or more entries of one timestamp cannot be paged: an error. Where Loki allows
+        fewer entries, pages are as small as it says.
         """
         streams: dict[Labels, tuple[list[LogEntry], list[LogEntry]]] = {}
         at_ns = start_ns
@@ -95,7 +104,7 @@ class LokiReader:
                 return reply.failed()
             sent_ns = sent_ns or reply.sent_ns
             count = sum(len(came.entries) for came in reply.value)
-            full = count >= limit
+            full = count >= min(limit, self._most.entries)
             until_ns = max(entry.at_ns for came in reply.value for entry in came.entries) if full else end_ns
             if full and until_ns <= at_ns:
                 # Everything on this page has its first timestamp. It is whole only if nothing more has that time.
@@ -150,9 +159,7 @@ class LokiReader:
 
     def newest(self, selector: str, start_ns: int, end_ns: int, limit: int, due_ns: int = 0) -> Reply[int]:
         """How many entries a log panel gets: the newest of a range, up to ``limit``."""
-        params = _range(selector, start_ns, end_ns, limit, "backward")
-        range_s = (end_ns - start_ns) / NS
-        reply = self._asker.get("logs", "/loki/api/v1/query_range", params, range_s, _streams_of, due_ns)
+        reply = self._entries(selector, start_ns, end_ns, limit, "backward", due_ns)
         if reply.value is None:
             return reply.failed()
         return reply.with_value(sum(len(came.entries) for came in reply.value))
@@ -169,9 +176,37 @@ class LokiReader:
         return self._asker.get("labels", path, params, (end_ns - start_ns) / NS, names_of, due_ns)
 
     def _page(self, selector: str, start_ns: int, end_ns: int, limit: int, due_ns: int) -> Reply[tuple[_Came, ...]]:
-        params = _range(selector, start_ns, end_ns, limit, "forward")
+        return self._entries(selector, start_ns, end_ns, limit, "forward", due_ns)
+
+    def _entries(
+        self, selector: str, start_ns: int, end_ns: int, limit: int, direction: str, due_ns: int
+    ) -> Reply[tuple[_Came, ...]]:
+        """At most ``limit`` entries, or as many as Loki allows. A refusal that only tells how many is no failed query.
+
+        ``max_entries_limit_per_query`` differs by tenant, and Loki names it when it refuses.
+        """
         range_s = (end_ns - start_ns) / NS
-        return self._asker.get("logs", "/loki/api/v1/query_range", params, range_s, _streams_of, due_ns)
+        while True:
+            asked = min(limit, self._most.entries)
+            params = _range(selector, start_ns, end_ns, asked, direction)
+            held: list[QueryTiming] = []
+            asker = self._asker.recording(held.append)
+            reply = asker.get("logs", "/loki/api/v1/query_range", params, range_s, _streams_of, due_ns)
+            fewer = _allowed_entries(reply.error, asked)
+            if not fewer:
+                self._asker.hand_on(held)
+                return reply
+            self._most.entries = fewer
+            due_ns = due_ns or reply.sent_ns
+
+
+def _allowed_entries(error: str, asked: int) -> int:
+    """How many entries to ask for instead, where Loki refused a query for their number; 0 where it did not."""
+    if "max entries limit" not in error:
+        return 0
+    said = re.search(r"\(\d+ > (\d+)\)", error)
+    fewer = int(said[1]) if said else asked // 2
+    return fewer if 0 < fewer < asked else 0
 
 
 def _range(selector: str, start_ns: int, end_ns: int, limit: int, direction: str) -> dict[str, str]:

@@ -444,3 +444,51 @@ def test_a_panel_of_a_trace_that_could_not_be_asked_for_is_a_failure(text: str) 
         reader = readers(server.url, "grafana").grafana
         assert reader is not None
         assert reader.panel(Component.TEMPO, {"query": "0a", "queryType": "traceId"}, 0, NS).value is None
+
+
+# -- limits of Loki on entries -----------------------------------------------------------------------------------------
+
+
+class LimitedLoki(HttpClient):
+    """A Loki that gives at most so many entries to a query, and says so in its words (or in none that tell)."""
+
+    def __init__(self, most: int, told: bool = True) -> None:
+        super().__init__("http://127.0.0.1:1")
+        self.most, self.told, self.limits = most, told, list[int]()
+
+    def get(self, path: str, params: Any = None, timeout_s: float | None = None) -> HttpAnswer:
+        limit = int(params["limit"])
+        self.limits.append(limit)
+        if limit > self.most:
+            compared = f" ({limit} > {self.most})" if self.told else ""
+            text = f"max entries limit per query exceeded, limit > max_entries_limit_per_query{compared}"
+            return HttpAnswer(400, text.encode(), "text/plain", f"loki: 400, {text!r}", 5, 6)
+        times = range(int(params["start"]), int(params["end"]))[:limit]
+        result = [{"stream": {"pod": "a"}, "values": [[str(at), f"line {at}"] for at in times]}]
+        body = json.dumps({"status": "success", "data": {"resultType": "streams", "result": result}})
+        return HttpAnswer(200, body.encode(), "application/json", "", 7, 8)
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_pages_are_as_small_as_loki_says_or_half_as_large_each_time(told: bool) -> None:
+    client, timings = LimitedLoki(1000, told), list[QueryTiming]()
+    loki = LokiReader(Asker(Component.LOKI, client, "", "direct", "verify", timings.append))
+    [stream] = loki.streams("{}", 0, 4500, ("pod",)).value or ()
+    assert [entry.at_ns for entry in stream.entries] == list(range(4500))
+    refused = [limit for limit in client.limits if limit > 1000]
+    assert refused == ([5000] if told else [5000, 2500, 1250])
+    assert all(timing.ok for timing in timings), "a refusal that tells the limit is no failed query"
+
+
+def test_all_copies_of_a_reader_keep_to_a_limit_that_one_has_learned() -> None:
+    client = LimitedLoki(500)
+    loki = LokiReader(Asker(Component.LOKI, client, "", "direct", "verify"))
+    assert loki.recording(None).newest("{}", 0, 4500, 1000).value == 500
+    assert loki.newest("{}", 0, 4500, 1000).value == 500
+    assert client.limits == [1000, 500, 500]
+
+
+def test_a_loki_that_allows_no_entries_at_all_is_a_failed_query() -> None:
+    client = LimitedLoki(0)
+    reply = LokiReader(Asker(Component.LOKI, client, "", "direct", "verify")).newest("{}", 0, 9, 10)
+    assert not reply.ok and "max_entries_limit_per_query" in reply.error
