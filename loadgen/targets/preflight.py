@@ -20,6 +20,8 @@ from loadgen.targets.push import (
 )
 from loadgen.targets.readers import Readers, open_readers
 from loadgen.targets.reading import Reply
+from loadgen.targets.refusals import dropped_text, step_of
+from loadgen.targets.retry import Step
 from loadgen.targets.s3 import explain_s3, list_page, s3_client
 
 _EMPTY_SNAPPY = b"\x00"
@@ -117,6 +119,8 @@ def _loki_push(target: Target, timeout_s: float) -> list[str]:
     answer = client.post(LOKI_PATH, b'{"streams": []}', {"Content-Type": "application/json"})
     if looks_like_html(answer.content_type, answer.body) and not answer.error:
         return [f"loki does not take pushes: {client.where}{LOKI_PATH}: an HTML page answered; check the URL"]
+    if answer.ok and step_of(answer.status, answer.body, otlp=False) is not Step.ACCEPTED:
+        return [f"loki does not take pushes: {dropped_text(client.where + LOKI_PATH, answer.status, answer.body)}"]
     return [] if answer.ok or answer.status in (400, 422) else [f"loki does not take pushes: {answer.error}"]
 
 

@@ -1,7 +1,6 @@
 """Pushing by HTTP as real agents do: retried with backoff where that can help, with an outcome that says what is known.
 
-What may be retried follows the Prometheus remote-write specification, the OTLP specification and promtail: broken
-connections, time-outs, 5xx and 429 (with its ``Retry-After``); never another 4xx.
+What an answer means is in `refusals`; what an attempt means, and how long to go on, in `retry`.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from loadgen.config import Target
 from loadgen.config.target import Login
 from loadgen.targets.grpc_push import GrpcPusher
 from loadgen.targets.http import Answer, HttpClient, looks_like_html
+from loadgen.targets.refusals import dropped_text, step_of
 from loadgen.targets.retry import Attempt, PushPolicy, PushResult, Step, partial_success_of, push_with_retries
 
 LOKI_HEADERS: Mapping[str, str] = {"Content-Type": "application/x-protobuf"}
@@ -28,7 +28,6 @@ MIMIR_PATH = "/api/v1/push"
 OTLP_PATH = "/v1/traces"
 # An empty ExportTraceServiceResponse, or one with an empty partial_success, is at most this long.
 _EMPTY_OTLP_ANSWER = 2
-_REJECTING = frozenset((401, 403, 404, 405, 407, 413, 414, 415, 422))
 
 
 class HttpPusher:
@@ -93,17 +92,11 @@ def judged(answer: Answer, where: str, otlp: bool = False) -> tuple[Step, str]:
             refused = partial_success_of(answer.body)
             if refused:
                 return Step.UNKNOWN, f"{where}: {refused}"
-        return Step.ACCEPTED, ""
+        step = step_of(status, answer.body, otlp)
+        return step, "" if step is Step.ACCEPTED else dropped_text(where, status, answer.body)
     if status == 0:
         return (Step.AGAIN_UNSURE if answer.delivered else Step.AGAIN), answer.error
-    if status == 429:
-        return Step.AGAIN, answer.error
-    if status >= 500:
-        return Step.AGAIN_UNSURE, answer.error
-    if status in _REJECTING or (otlp and status == 400) or 300 <= status < 400:
-        return Step.REJECTED, answer.error
-    # Loki and Mimir answer 400 to a push of which they may have kept the valid part.
-    return Step.UNKNOWN, answer.error
+    return step_of(status, answer.body, otlp), answer.error
 
 
 def loki_pusher(

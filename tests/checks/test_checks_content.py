@@ -351,3 +351,26 @@ def test_what_was_added_on_the_way_is_told_once_with_its_name_and_breaks_nothing
 
 def test_nothing_is_told_to_be_added_where_nothing_was() -> None:
     assert not [text for text in good_run().verdict("logs.altered").evidence if "added" in text]
+
+
+@pytest.mark.parametrize("outcome", [Outcome.UNKNOWN, Outcome.REJECTED])
+@pytest.mark.parametrize("signal", SIGNALS)
+@pytest.mark.parametrize("share", [1, 2])
+def test_a_refused_push_of_which_a_part_or_all_is_found_is_no_loss_copy_or_alteration(
+    signal: str, outcome: Outcome, share: int
+) -> None:
+    made = good_run()
+    made.change(
+        "receipts", lambda r: (r.signal, r.user, r.n) == (signal, 1, 3), outcome=outcome.value, status=400, detail="400"
+    )
+    made.change(
+        "sightings",
+        lambda s: (s.signal, s.phase, s.user, s.n) == (signal, "verify", 1, 3),
+        found=lambda s: s.expected // share,
+        missing=lambda s: s.expected - s.expected // share,
+        compared=lambda s: s.expected // share,
+    )
+    for promise in ("loss", "duplicates", "altered"):
+        assert made.result(f"{signal}.{promise}") is Result.PASS
+    shadow = f"1 push with the outcome {outcome.value} can be read back all the same"
+    assert shadow in made.verdict(f"{signal}.loss").evidence
