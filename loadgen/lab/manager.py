@@ -333,7 +333,9 @@ class Lab:
     def _check_alive(self, state: LabState, name: str, offset: int) -> None:
         self._children.reap()
         process = state.process(name)
-        if process is None or not proc.is_part(process.pid, self.directory, name):
+        pid = process.pid if process is not None else 0
+        # A child that was started a moment ago may not have its environment yet, by which others are told.
+        if not self._children.has(pid) and not proc.is_part(pid, self.directory, name):
             log = self.directory / "logs" / f"{name}.log"
             raise LabError(f"{name} ended at its start; the end of {log}:\n{proc.tail(log, offset)}")
 

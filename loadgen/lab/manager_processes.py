@@ -79,6 +79,10 @@ class Children:
         self._started[child.pid] = child
         return child.pid
 
+    def has(self, pid: int) -> bool:
+        """Whether this is a child that had not ended when `reap` was last called."""
+        return pid in self._started
+
     def reap(self) -> None:
         """Collects the children that ended, so that they do not stay as zombies."""
         for pid, child in list(self._started.items()):

@@ -14,7 +14,9 @@ from scripted import Reply, scripted
 
 from loadgen.lab import manager_processes as proc
 from loadgen.lab.defect_orders import exchange
-from loadgen.lab.state import LabError, lab_directory
+from loadgen.lab.manager import Lab
+from loadgen.lab.manager_plan import new_state
+from loadgen.lab.state import LabError, ProcessState, lab_directory
 
 SLEEP = (sys.executable, "-c", "print('awake', flush=True); import time; time.sleep(60)")
 STUBBORN = (
@@ -146,3 +148,18 @@ def _say_nonsense(listening: socket.socket) -> None:
     with connection:
         connection.recv(4096)
         connection.sendall(b"SSH-2.0-OpenSSH\r\n\r\n")
+
+
+def test_a_child_whose_environment_cannot_be_read_yet_has_not_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = Lab(tmp_path)
+    pid = start(lab._children, tmp_path, SLEEP)
+    state = new_state(tmp_path).with_process(ProcessState("loki", pid, SLEEP, "", "http://127.0.0.1:1"))
+    # As it is for a moment after a program was started.
+    monkeypatch.setattr(proc, "is_part", lambda *_: False)
+    lab._check_alive(state, "loki", 0)
+    proc.stop(proc.find(tmp_path), lab._children, 0)
+    (tmp_path / "logs").mkdir()
+    with pytest.raises(LabError, match="loki ended at its start"):
+        lab._check_alive(state, "loki", 0)
