@@ -108,7 +108,7 @@ def split(request: ExportTraceServiceRequest, scopes: Scopes) -> tuple[dict[byte
                 raise UnreadableError("unexpected EOF") from None
             for span in part.spans:
                 trace_id = span.trace_id
-                if len(trace_id) != 16 or len(span.span_id) != 8 or not any(trace_id):
+                if len(trace_id) != 16 or len(span.span_id) != 8 or not any(trace_id) or not any(span.span_id):
                     _refuse_ids(request)
                 pair = (scope, span.SerializeToString())
                 if trace_id in found:
@@ -130,6 +130,9 @@ def _refuse_ids(request: ExportTraceServiceRequest) -> None:
         if not any(span.trace_id):
             text = "trace ids must be 128 bit, received 0 bits"
             raise IngestError(INVALID_ARGUMENT, text, "invalid_trace_id", len(spans))
+        if not any(span.span_id):
+            text = "span ids must be 64 bit and not all zero, received 0 bits"
+            raise IngestError(INVALID_ARGUMENT, text, "invalid_span_id", len(spans))
 
 
 class RateLimit:

@@ -49,8 +49,7 @@ def _resource_spans(scopes: list[list[SpanRow]]) -> Json:
     _put_attributes(inner, resource.attributes, resource.dropped_attributes_count)
     out["resource"] = inner
     out["scopeSpans"] = [_scope_spans(spans) for spans in scopes]
-    if first.resource_schema:
-        out["schemaUrl"] = first.resource_schema
+    # Schemas are taken and never given back, as by the real one.
     return out
 
 
@@ -66,8 +65,6 @@ def _scope_spans(spans: list[SpanRow]) -> Json:
     _put_attributes(inner, message.attributes, message.dropped_attributes_count)
     out["scope"] = inner
     out["spans"] = [_span(Span.FromString(span.raw)) for span in spans]
-    if scope.scope_schema:
-        out["schemaUrl"] = scope.scope_schema
     return out
 
 

@@ -146,8 +146,7 @@ def grpc_server(store: TraceStore, host: str, port: int, executor: ThreadPoolExe
 
 def _abort(context: grpc.ServicerContext, error: IngestError) -> None:
     if error.code == RESOURCE_EXHAUSTED:
-        status = Status(code=error.code, message=str(error))
-        status.details.add().Pack(RetryInfo(retry_delay=Duration(seconds=RETRY_AFTER_S)))
+        status = _status(error.code, str(error))
         context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
     if isinstance(error, UnreadableError):
         context.abort(grpc.StatusCode.INTERNAL, f"grpc: error unmarshalling request: {error}")
@@ -162,10 +161,22 @@ async def _answer(
     await send({"type": "http.response.body", "body": body})
 
 
+def _status(code: int, text: str) -> Status:
+    """A status; one for what may be tried again says when."""
+    status = Status(code=code, message=text)
+    if code == RESOURCE_EXHAUSTED:
+        status.details.add().Pack(RetryInfo(retry_delay=Duration(seconds=RETRY_AFTER_S)))
+    return status
+
+
 def _status_body(code: int, text: str, content_type: str) -> bytes:
-    if content_type == _JSON:
-        return json.dumps({"code": code, "message": text}, separators=(",", ":")).encode()
-    return bytes(Status(code=code, message=text).SerializeToString())
+    if content_type != _JSON:
+        return bytes(_status(code, text).SerializeToString())
+    content: dict[str, object] = {"code": code, "message": text}
+    if code == RESOURCE_EXHAUSTED:
+        kind = "type.googleapis.com/google.rpc.RetryInfo"
+        content["details"] = [{"@type": kind, "retryDelay": f"{RETRY_AFTER_S}s"}]
+    return json.dumps(content, separators=(",", ":")).encode()
 
 
 def _decompressed(raw: bytes, encoding: str, bound_bytes: int) -> bytes:
@@ -202,6 +213,8 @@ def _ids_to_base64(document: Any) -> None:
         for part in resource.get("scopeSpans") or ():
             for span in part.get("spans") or ():
                 for holder in (span, *(span.get("links") or ())):
+                    # The real decoder of JSON passes them over.
+                    holder.pop("flags", None)
                     for key in ("traceId", "spanId", "parentSpanId"):
                         if key in holder:
                             holder[key] = b64encode(bytes.fromhex(holder[key])).decode()

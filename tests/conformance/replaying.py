@@ -3,24 +3,39 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-from captured import SERVER_OF, Case, load
+from captured import SERVER_OF, Case, load, recorded_s
 from comparing import differences
-from known import Known, known
+from known import Known, NotBuilt, known, not_built
 from moving import Mover
+from setups import Impossible, set_up
 from stacks import Stack, until
 
 # What the second holds was pushed by the first.
 _BEFORE = {"tempo": "tempo-otlp-http"}
+_MIMIRS = ("mimir", "mimir-2.16", "mimir-like-cortex")
+# What Mimir has taken is there to be read at once.
+_MIMIR_PATIENCE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a case went: what differs (aspect to words), and what was known to."""
+    """How a case went.
+
+    Attributes:
+        found: what differs, aspect to words.
+        known: what was known to.
+        skipped: why it was not asked.
+        missing: what is not built, so that only a refusal was asked for.
+    """
 
     found: dict[str, str]
-    known: Known | None
+    known: Known | None = None
+    skipped: str = ""
+    missing: NotBuilt | None = None
 
     @property
     def problem(self) -> str:
@@ -37,17 +52,27 @@ class Outcome:
 
 
 class Replay:
-    """One session's replay."""
+    """One session's replay. `close` ends the servers that were started for single cases."""
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, stack: Stack, directory: Path) -> None:
         self.stack = stack
+        self._directory = directory
         self._movers: dict[str, Mover] = {}
         self._outcomes: dict[str, dict[str, Outcome]] = {}
+        self._set_up: dict[tuple[str, str], Stack | Impossible] = {}
+        self._running = ExitStack()
+
+    def close(self) -> None:
+        """Ends what was started for single cases."""
+        self._running.close()
 
     def missing(self, file: str) -> str:
         """Why a file cannot be replayed against the stack; empty if it can."""
         files = (file, _BEFORE.get(file, file))
-        return next((why for one in files if (why := self.stack.missing.get(SERVER_OF[one]))), "")
+        why = next((why for one in files if (why := self.stack.missing.get(SERVER_OF[one]))), "")
+        if not why and file in _MIMIRS and self.stack.mimir_file != file:
+            return f"this server is held against {self.stack.mimir_file}"
+        return why
 
     def outcomes(self, file: str) -> dict[str, Outcome]:
         """Case to outcome; the file is replayed when it is asked for first."""
@@ -58,16 +83,46 @@ class Replay:
         return self._outcomes[file]
 
     def _play(self, recorded: Case) -> Outcome:
-        endpoint = SERVER_OF[recorded.file]
+        if recorded.apart:
+            return Outcome({}, skipped=recorded.apart)
+        engine = self.stack.engines.get(recorded.endpoint, "")
+        if not engine:
+            return Outcome({}, skipped=self.stack.missing[recorded.endpoint])
         # Each part when its turn has come: an instant query without a time only sees what is new.
-        mover = self._movers.setdefault(_BEFORE.get(recorded.file, recorded.file), Mover.to_now(time.time()))
+        file = _BEFORE.get(recorded.file, recorded.file)
+        mover = self._movers.get(file)
+        if mover is None:
+            mover = self._movers[file] = Mover.to_now(time.time(), recorded_s(file))
         case = mover.case(recorded)
-        listed = known(self.stack.engines[endpoint], case.file, case.name)
+        missing = not_built(engine, case.file, case.name)
+        if missing is not None and case.request.method == "GET":
+            return Outcome({}, missing=missing)
+        stack = self.stack if not case.setup else self._server_for(case, engine)
+        if isinstance(stack, Impossible):
+            return Outcome({}, skipped=stack.reason)
+        if missing is not None:
+            status = stack.ask(case.endpoint, case.request).status
+            taken = {"status": f"{status}, although it is not built"} if 200 <= status < 300 else {}
+            return Outcome(taken, missing=missing)
+        return self._ask(stack, case, known(engine, case.file, case.name))
+
+    def _ask(self, stack: Stack, case: Case, listed: Known | None) -> Outcome:
         # Reads may take a moment to show what was written; what is known to differ needs no waiting.
         again = case.request.method == "GET" and listed is None
+        patience_s = min(stack.patience_s, _MIMIR_PATIENCE_S) if case.file in _MIMIRS else stack.patience_s
         found: dict[str, str] = {}
-        for _ in until(self.stack.patience_s if again else -1.0):
-            found = differences(case, self.stack.ask(endpoint, case.request))
+        for _ in until(patience_s if again else -1.0):
+            found = differences(case, stack.ask(case.endpoint, case.request))
             if not found:
                 break
         return Outcome(found, listed)
+
+    def _server_for(self, case: Case, engine: str) -> Stack | Impossible:
+        key = (case.file, case.setup)
+        if key not in self._set_up:
+            directory = self._directory / f"{case.file}-{len(self._set_up)}"
+            made = set_up(case.file, case.setup, engine, directory, self._running)
+            if not isinstance(made, Impossible):
+                made = replace(self.stack, urls=self.stack.urls | made)
+            self._set_up[key] = made
+        return self._set_up[key]

@@ -18,13 +18,18 @@ def test_the_answer_is_the_recorded_one(
 ) -> None:
     reason = replay.missing(file)
     if reason:
-        count(file, "skipped", "")
+        count(file, "skipped", reason)
         pytest.skip(reason)
     outcome = replay.outcomes(file)[name]
+    if outcome.skipped:
+        count(file, "skipped", outcome.skipped)
+        pytest.skip(outcome.skipped)
     if outcome.problem:
         count(file, "different", "")
     elif outcome.found and outcome.known is not None:
         count(file, "different, known", f"{name}: {outcome.known.reason}")
+    elif outcome.missing is not None:
+        count(file, "not built", outcome.missing.reason)
     else:
         count(file, "same", "")
     assert not outcome.problem

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from captured import SERVER_OF, Answer, Case, load
+from captured import PACKED, RECORDED_S, SERVER_OF, Answer, Case, load, recorded_s
 from comparing import differences, whole
-from known import Known
-from moving import RECORDED_S, Mover, rewritten
+from known import NOT_BUILT, Known, not_built
+from messages import rewritten, unpacked
+from moving import Mover
 from replaying import Outcome
 
 from loadgen.lab import protobuf
@@ -94,11 +96,25 @@ def test_a_wrong_body_is_found(file: str, name: str, change: Callable[[Any], obj
     assert list(differences(case, changed(case.answer, change))) == ["body"]
 
 
+WRONG += [
+    ("mimir", "query instant", _set("data", "result", 0, "value", 1, to="5")),
+    ("mimir", "query instant", _set("data", "result", 0, "value", 0, to=1_796_077_684.092)),
+    ("mimir", "query execution error (many-to-many)", _set("error", to="found duplicate series")),
+    ("mimir", "labels", _set("data", to=["__name__", "job"])),
+    ("mimir", "label values limit=1", _set("data", to=["a", "b"])),
+    ("mimir", "label values limit=1", _drop("warnings")),
+    ("mimir", "buildinfo /api/v1/status/buildinfo", _drop("data", "features")),
+    ("loki-otlp", "structured metadata of sm, read back", _drop("data", "result", 0, "stream", "trace_id")),
+    ("tempo-extra", "trace v2 of the JSON export", _drop("trace", "resourceSpans", 0, "resource")),
+]
+
 MEASURED = [
     ("loki", "query_range line filter", _set("data", "stats", "summary", "execTime", to=7)),
     ("loki", "labels", _set("data", to=["app", "job", "other", "pod", "run", "service_name"])),
     ("loki", "buildinfo", _set("version", to="3.7.6")),
     ("mimir-like-cortex", "query scalar", _set("data", "result", 0, to=1.5)),
+    ("mimir", "label values limit=1", _set("data", to=["another"])),
+    ("mimir", "user_stats", _set("numSeries", to=7)),
     ("tempo", "search no result", _drop("metrics", "inspectedBytes")),
     ("tempo", "search status error", lambda body: body["traces"].append({"traceID": "7"})),
     ("tempo", "querier blocks only", _set("trace", to={"resourceSpans": []})),
@@ -157,6 +173,103 @@ def test_times_and_names_move_in_every_encoding(mover: Mover) -> None:
     asked = mover.case(CASES["mimir-like-cortex", "query instant"]).request.path
     assert asked.endswith(f"&time={RECORDED_S + OFFSET_S}.092")
     assert mover.case(CASES["loki", "push bad snappy"]).request == CASES["loki", "push bad snappy"].request
+
+
+@pytest.mark.parametrize("file", PACKED)
+def test_no_time_of_the_second_recording_stays_behind_and_none_is_moved_twice(file: str) -> None:
+    mover = Mover.to_now(recorded_s(file) + OFFSET_S + 30, recorded_s(file))
+    assert mover.offset_s == OFFSET_S
+    for case in load(file):
+        moved = mover.case(case)
+        assert _seconds(moved.request.path) == [second + OFFSET_S for second in _seconds(case.request.path)], case.name
+        old, new = case.request.body, moved.request.body
+        if isinstance(old, str) and isinstance(new, str):
+            assert _seconds(new) == [second + OFFSET_S for second in _seconds(old)], case.name
+
+
+def _seconds(text: str) -> list[int]:
+    return [int(found) for found in re.findall(r"179\d{7}", text)]
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("mimir", "OTLP metrics protobuf"),
+        ("mimir", "OTLP zstd"),
+        ("mimir", "OTLP lz4"),
+        ("mimir", "RW2 samples, metadata, created timestamp"),
+        ("mimir", "write native histogram RW1 (default)"),
+        ("loki-otlp", "OTLP logs gzip"),
+        ("tempo-extra", "export snappy (framed)"),
+        ("tempo-extra", "export JSON gzip"),
+    ],
+)
+def test_messages_move_in_whatever_they_are_packed(file: str, name: str) -> None:
+    case = CASES[file, name]
+    near = Mover.to_now(recorded_s(file) + 30, recorded_s(file))
+    far = Mover(OFFSET_S, near.run, near.trace_ids, near.recorded_s, near.names)
+    still, moved = near.case(case).request, far.case(case).request
+    assert unpacked(still) != unpacked(moved)
+    back = Mover(-OFFSET_S, near.run, near.trace_ids, near.recorded_s, {one: [] for one in near.names})
+    assert unpacked(back.case(replace(case, request=moved)).request) == unpacked(still)
+
+
+@pytest.mark.parametrize("name", ["RW2 samples, metadata, created timestamp", "OTLP out of order", "query instant"])
+def test_a_name_of_the_second_recording_keeps_its_length(name: str) -> None:
+    case = CASES["mimir", name]
+    mover = Mover.to_now(recorded_s("mimir") + 30, recorded_s("mimir"))
+    moved = mover.case(case)
+    if isinstance(case.request.body, bytes):
+        old, new = unpacked(case.request), unpacked(moved.request)
+        assert (len(new), b"cap_" in new) == (len(old), False)
+    assert (len(moved.request.path), len(moved.answer.body)) == (len(case.request.path), len(case.answer.body))
+
+
+def test_words_inside_of_a_status_move_too() -> None:
+    mover = Mover.to_now(recorded_s("mimir") + OFFSET_S + 30, recorded_s("mimir"))
+    text = mover.case(CASES["mimir", "OTLP same timestamp other value"]).answer.body.decode("utf-8", "replace")
+    assert f"duplicate sample for timestamp {recorded_s('mimir') + OFFSET_S}092" in text
+    assert "cap_" not in text
+
+
+def test_each_thing_that_is_not_built_is_one_case_at_least_and_none_twice() -> None:
+    for one in NOT_BUILT:
+        assert any(file == one.file and one.cases.fullmatch(name) for file, name in CASES), one
+        assert one.reason
+    assert not_built("mimir", "mimir", "OTLP metrics protobuf") is None
+    assert not_built("embedded", "mimir", "write out of order") is None
+
+
+def test_a_push_that_is_taken_although_it_is_not_built_is_a_problem() -> None:
+    assert Outcome({"status": "200, although it is not built"}, missing=NOT_BUILT[0]).problem
+    assert Outcome({}, missing=NOT_BUILT[0]).problem == ""
+
+
+HEADERS = [
+    ("write same timestamp other value", {"retry-after": "6"}, "retry-after"),
+    ("query instant", {"server-timing": ""}, "server-timing"),
+    ("query parse error", {"server-timing": "querier_wall_time;dur=1"}, "server-timing"),
+    ("labels", {"vary": "Accept-Encoding"}, "vary"),
+    (
+        "RW2 three series",
+        {"x-prometheus-remote-write-samples-written": "0"},
+        "x-prometheus-remote-write-samples-written",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "headers", "aspect"), HEADERS, ids=lambda value: str(value)[:20])
+def test_a_header_that_says_something_is_compared(
+    name: str, headers: dict[str, str], aspect: str, mover: Mover
+) -> None:
+    case = mover.case(CASES["mimir", name])
+    got = replace(case.answer, headers=case.answer.headers | headers)
+    assert list(differences(case, got)) == [aspect]
+
+
+def test_of_figures_in_headers_only_their_presence_counts(mover: Mover) -> None:
+    case = mover.case(CASES["mimir", "rate limit, request larger than the burst"])
+    assert differences(case, replace(case.answer, headers=case.answer.headers | {"retry-after": "9"})) == {}
 
 
 def test_a_message_that_is_rewritten_without_a_change_keeps_its_bytes() -> None:
