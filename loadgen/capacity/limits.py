@@ -2,7 +2,8 @@
 
 The patterns follow the texts of Loki 2.9 to 3.7 (pkg/validation), Tempo 2 and 3 (modules/distributor,
 modules/overrides), Mimir 2 and 3 (pkg/distributor, pkg/ingester; with their ``err-mimir-…`` ids), Cortex, and nginx in
-front of them. A text that matches none names no limit: then nothing is said of one.
+front of them. A text that matches none names no limit: then nothing is said of one. Refusals for an order or an age of
+samples are none: how old a sample may be is configured too, but raising that carries no more load.
 """
 
 from __future__ import annotations
@@ -54,6 +55,21 @@ KNOWN: tuple[_Known, ...] = (
     ),
     _known(_LOKI, "limits_config.max_line_size", r"max entry size '?(\d+)'? bytes exceeded", "bytes"),
     _known(
+        _LOKI,
+        "limits_config.max_structured_metadata_entries_count",
+        r"has too many structured metadata labels: '\d+', limit: '(\d+)'",
+        "labels",
+    ),
+    _known(
+        _LOKI,
+        "limits_config.max_structured_metadata_size",
+        r"has structured metadata too large: '\d+' bytes, limit: '(\d+)' bytes",
+        "bytes",
+    ),
+    _known(_LOKI, "limits_config.max_label_names_per_series", r"has \d+ label names; limit (\d+)", "labels"),
+    _known(_LOKI, "limits_config.max_label_value_length", r"has label value too long: '", "bytes"),
+    _known(_LOKI, "limits_config.max_label_name_length", r"has label name too long: '", "bytes"),
+    _known(
         _TEMPO,
         "overrides.defaults.ingestion.rate_limit_bytes",
         r"RATE_LIMITED(?:.*?\(local: (\d+) bytes/s)?|ingestion rate limit",
@@ -72,6 +88,15 @@ KNOWN: tuple[_Known, ...] = (
         "bytes",
     ),
     _known(
+        _TEMPO,
+        "distributor.receivers.otlp.protocols.grpc.max_recv_msg_size_mib",
+        r"received message larger than max \(\d+ vs\. (\d+)\)",
+        "bytes",
+    ),
+    # Before the rate: both have the same id, and more of a rate does not help a request larger than the burst.
+    _known(_MIMIR, "limits.ingestion_burst_size", r"ingestion burst size limit, set to ([\d.e+]+)", "samples"),
+    _known(_MIMIR, "limits.request_rate", r"request rate limit, set to ([\d.e+-]+)", "requests/s"),
+    _known(
         _MIMIR,
         "limits.ingestion_rate",
         r"ingestion rate limit(?:, set to ([\d.e+]+)| \(([\d.e+]+)\) exceeded)|err-mimir-tenant-max-ingestion-rate",
@@ -84,8 +109,65 @@ KNOWN: tuple[_Known, ...] = (
         "series",
     ),
     _known(_MIMIR, "limits.max_global_series_per_metric", r"per-metric series limit of (\d+) exceeded", "series"),
+    _known(
+        _MIMIR,
+        "limits.max_label_names_per_series",
+        r"number of labels exceeds the limit \(actual: \d+, limit: (\d+)\)",
+        "labels",
+    ),
+    _known(
+        _MIMIR,
+        "limits.max_label_value_length",
+        r"label value length (?:of \d+ )?exceeds the limit(?: of (\d+))?",
+        "bytes",
+    ),
+    _known(_MIMIR, "limits.max_label_name_length", r"label name length exceeds the limit", "bytes"),
+    _known(
+        _MIMIR,
+        "limits.max_native_histogram_buckets",
+        r"native histogram sample with too many buckets,.* limit: (\d+)",
+        "buckets",
+    ),
+    _known(
+        _MIMIR,
+        "distributor.max_otlp_request_size",
+        r"OTLP request has been rejected because its message size .* the allowed limit of (\d+) bytes",
+        "bytes",
+    ),
+    _known(
+        _MIMIR,
+        "distributor.max_recv_msg_size",
+        r"push request has been rejected because its message size .* the allowed limit of (\d+) bytes",
+        "bytes",
+    ),
+    _known(
+        _MIMIR,
+        "ingester.instance_limits.max_series",
+        r"ingester exceeded the allowed number of in-memory series|err-mimir-ingester-max-series",
+        "series",
+    ),
+    _known(
+        _MIMIR,
+        "distributor.instance_limits.max_ingestion_rate",
+        r"distributor exceeded the ingestion rate limit|err-mimir-distributor-max-ingestion-rate",
+        "samples/s",
+    ),
+    _known(
+        _MIMIR,
+        "distributor.instance_limits.max_inflight_push_requests_bytes",
+        r"distributor exceeded the allowed total size in bytes of inflight push requests",
+        "bytes",
+    ),
 )
-_PROXY = re.compile(r"\b413\b|request entity too large|client intended to send too large body", re.IGNORECASE)
+# What Mimir says of every limit, also of those that are not listed above; the grace periods are no limits of a load.
+_FLAG = re.compile(
+    r"[Tt]o adjust the related (?:per-tenant )?limits?, configure "
+    r"(-(?!validation\.(?:create|past)-grace-period)[\w.-]+\w)"
+)
+# The number alone would not do: Mimir's refusals tell sizes, times and values of samples.
+_PROXY = re.compile(
+    r"request entity too large|(?:payload|content) too large|client intended to send too large body", re.IGNORECASE
+)
 
 
 def limit_of(component: Component, status: int, message: str) -> Limit | None:
@@ -103,6 +185,9 @@ def limit_of(component: Component, status: int, message: str) -> Limit | None:
             text = next((group for group in found.groups() if group), "")
             number = _number(text, known.unit)
             return Limit(component.value, known.setting, _value_text(number, known.unit), number, short)
+    flag = _FLAG.search(message) if component is _MIMIR else None
+    if flag is not None:
+        return Limit(component.value, flag[1], "", None, short)
     if status == 413 or (status // 100 == 4 and _PROXY.search(message)):
         return Limit(
             component.value, "client_max_body_size of the proxy in front, or the largest message", "", None, short
@@ -134,4 +219,6 @@ def _value_text(number: float | None, unit: str) -> str:
         return ""
     if unit in ("bytes/s", "size"):
         return f"{bytes_text(number)}/s"
-    return bytes_text(number) if unit == "bytes" else f"{number:,.0f} {unit}"
+    if unit == "bytes":
+        return bytes_text(number)
+    return f"{number:,.0f} {unit}" if number == int(number) else f"{number:g} {unit}"
