@@ -180,7 +180,7 @@ class MimirServer:
         metrics.add("cortex_ingester_ingested_samples_total", result.stored, user=user)
         metrics.add("cortex_ingester_ingested_samples_failures_total", result.received - result.stored, user=user)
         for reason, count in result.discarded.items():
-            metrics.add("cortex_discarded_samples_total", count, reason=reason, user=user)
+            metrics.add("cortex_discarded_samples_total", count, group="", reason=reason, user=user)
 
     async def _flush(self, request: Request) -> Response:
         if request.query_params.get("wait") == "true":

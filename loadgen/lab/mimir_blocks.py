@@ -18,7 +18,6 @@ import secrets
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import cramjam
@@ -111,15 +110,28 @@ def split_by_range(samples: SampleColumns) -> list[SampleColumns]:
     return [samples.only(numbers == number) for number in np.unique(numbers)]
 
 
-def prepare(samples: SampleColumns, spellings: Sequence[bytes], now_ms: int) -> PreparedBlock:
-    """A block of these samples; ``spellings`` are the label bytes of all series by number."""
+def prepare(
+    samples: SampleColumns,
+    spellings: Sequence[bytes],
+    now_ms: int,
+    from_boundary: bool = False,
+    to_boundary: bool = False,
+) -> PreparedBlock:
+    """A block of these samples; ``spellings`` are the label bytes of all series by number.
+
+    Where a head is cut in several blocks, they meet at the boundaries: a block begins or ends there, and not at its
+    first or behind its last sample.
+    """
     data = sorted_block(samples)
     sids = data.sids.tolist()
     counts = np.diff(data.starts).astype("<u4")
     inside = _COUNT.pack(len(sids)) + counts.tobytes() + encode_spellings(spellings[sid] for sid in sids)
     times = bytes(cramjam.zstd.compress(np.diff(data.times_ms, prepend=0).astype("<i8").tobytes(), _LEVEL))
     values = bytes(cramjam.zstd.compress(data.values.astype("<f8").tobytes(), _LEVEL))
-    meta = BlockMeta(new_ulid(now_ms), int(samples.times_ms.min()), int(samples.times_ms.max()) + 1, now_ms // 1000)
+    first_ms, last_ms = int(samples.times_ms.min()), int(samples.times_ms.max())
+    begin_ms = first_ms // BLOCK_RANGE_MS * BLOCK_RANGE_MS if from_boundary else first_ms
+    end_ms = (last_ms // BLOCK_RANGE_MS + 1) * BLOCK_RANGE_MS if to_boundary else last_ms + 1
+    meta = BlockMeta(new_ulid(now_ms), begin_ms, end_ms, now_ms // 1000)
     payload = _INDEX_MAGIC + bytes(cramjam.zstd.compress(inside, _LEVEL))
     index = encode_index((decode_labels(spellings[sid]) for sid in sids), payload)
     return PreparedBlock(meta, data, index, _CHUNK_MAGIC + _SIZE.pack(len(times)) + times + values)
@@ -161,10 +173,9 @@ def decode(name: str, index: bytes, chunks: bytes) -> StoredBlock:
     return StoredBlock(spellings, starts, times.astype(np.int64), values.astype(np.float64))
 
 
-def meta_json(block: PreparedBlock, tenant: str, uploaded_ns: int) -> bytes:
-    """``meta.json`` as Mimir writes it."""
+def meta_json(block: PreparedBlock) -> bytes:
+    """``meta.json`` as Mimir 3 writes it."""
     meta, series, samples = block.meta, len(block.data.sids), len(block.data.times_ms)
-    moment = datetime.fromtimestamp(uploaded_ns // 1_000_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
     content: dict[str, Any] = {
         "ulid": meta.ulid,
         "minTime": meta.min_ms,
@@ -172,8 +183,9 @@ def meta_json(block: PreparedBlock, tenant: str, uploaded_ns: int) -> bytes:
         "stats": {"numSamples": samples, "numFloatSamples": samples, "numSeries": series, "numChunks": series},
         "compaction": {"level": 1, "sources": [meta.ulid]},
         "version": 1,
+        "out_of_order": False,
         "thanos": {
-            "labels": {"__ingester_id__": "embedded", "__org_id__": tenant},
+            "labels": {},
             "downsample": {"resolution": 0},
             "source": "receive",
             "segment_files": ["000001"],
@@ -182,8 +194,6 @@ def meta_json(block: PreparedBlock, tenant: str, uploaded_ns: int) -> bytes:
                 {"rel_path": "index", "size_bytes": len(block.index)},
                 {"rel_path": "meta.json"},
             ],
-            "index_stats": {},
-            "upload_time": f"{moment}.{uploaded_ns % 1_000_000_000:09d}Z",
         },
     }
     return json.dumps(content, indent=1).encode()

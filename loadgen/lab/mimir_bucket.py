@@ -89,7 +89,7 @@ class BlockBucket:
             prefix = f"{self._tenant}/{block.meta.ulid}"
             self._store.put(f"{prefix}/chunks/000001", block.chunks)
             self._store.put(f"{prefix}/index", block.index)
-            self._store.put(f"{prefix}/meta.json", meta_json(block, self._tenant, time.time_ns()))
+            self._store.put(f"{prefix}/meta.json", meta_json(block))
         with self._lock:
             known = list((self._blocks or {}).values())
         self._write_index([*known, *(block.meta for block in blocks)])
@@ -156,10 +156,11 @@ class BlockBucket:
                     "block_id": block.ulid,
                     "min_time": block.min_ms,
                     "max_time": block.end_ms,
-                    "segments_format": "1-based-6-digits",
+                    "segments_format": "1b6d",
                     "segments_num": 1,
                     "uploaded_at": block.uploaded_s,
                     "source": "receive",
+                    "compaction_level": 1,
                 }
                 for block in blocks
             ],

@@ -283,7 +283,9 @@ class SampleStore:
         with self.lock:
             spellings = list(self.registry.spellings())
         now_ms = self._clock_ns() // 1_000_000
-        blocks = tuple(prepare(part, spellings, now_ms) for part in split_by_range(taken.samples))
+        parts = split_by_range(taken.samples)
+        last = len(parts) - 1
+        blocks = tuple(prepare(part, spellings, now_ms, n > 0, n < last) for n, part in enumerate(parts))
         return replace(taken, blocks=blocks)
 
     def _append(self, samples: SampleColumns) -> None:

@@ -44,7 +44,7 @@ class Refusal:
     Attributes:
         status: HTTP status of the answer.
         text: the answer.
-        reason: label of ``cortex_discarded_samples_total``.
+        reason: label of ``cortex_discarded_samples_total``, with dashes where Mimir has them.
     """
 
     status: int
@@ -169,13 +169,13 @@ def out_of_order(tenant: str, labels: Labels, time_ms: int) -> Refusal:
         "the sample has been rejected because another sample with a more recent timestamp has already been ingested "
         "and out-of-order samples are not allowed (err-mimir-sample-out-of-order)"
     )
-    return Refusal(400, _of_a_sample(tenant, text, labels, time_ms), "sample_out_of_order")
+    return Refusal(400, _of_a_sample(tenant, text, labels, time_ms), "sample-out-of-order")
 
 
 def too_old(tenant: str, labels: Labels, time_ms: int) -> Refusal:
     """A sample that lies too far behind the newest of all series."""
     text = "the sample has been rejected because its timestamp is too old (err-mimir-sample-timestamp-too-old)"
-    return Refusal(400, _of_a_sample(tenant, text, labels, time_ms), "sample_timestamp_too_old")
+    return Refusal(400, _of_a_sample(tenant, text, labels, time_ms), "sample-timestamp-too-old")
 
 
 def duplicate_timestamp(tenant: str, labels: Labels, time_ms: int, there: float, new: float) -> Refusal:
@@ -184,7 +184,7 @@ def duplicate_timestamp(tenant: str, labels: Labels, time_ms: int, there: float,
         f"duplicate sample for timestamp {time_ms}; overrides not allowed: existing {go_float(there)}, "
         f"new value {go_float(new)} (err-mimir-sample-duplicate-timestamp)"
     )
-    return Refusal(400, _of_a_sample(tenant, text, labels, time_ms), "sample_duplicate_timestamp")
+    return Refusal(400, _of_a_sample(tenant, text, labels, time_ms), "new-value-for-timestamp")
 
 
 def _of_a_sample(tenant: str, text: str, labels: Labels, time_ms: int) -> str:

@@ -245,13 +245,16 @@ def test_a_body_beyond_the_limit_is_400_as_what_no_retry_helps(tmp_path: Path) -
 
 def test_metrics_count_what_came_and_what_was_refused(client: Client) -> None:
     client.push(GOOD, named("future", (NOW_MS + 3_600_000, 1.0)))
+    client.push(named("good_total", (NOW_MS, 2.0), (NOW_MS - 1, 2.0), job="x"), named("old", (NOW_MS - 3_600_001, 1.0)))
     text = client.get("/metrics").text
     assert 'cortex_distributor_received_samples_total{user="anonymous"} 1\n' in text
-    assert 'cortex_discarded_samples_total{reason="too_far_in_future",user="anonymous"} 1\n' in text
-    assert "cortex_ingester_memory_series 2\n" in text
+    reasons = ("too_far_in_future", "new-value-for-timestamp", "sample-out-of-order", "sample-timestamp-too-old")
+    for reason in reasons:
+        assert f'cortex_discarded_samples_total{{group="",reason="{reason}",user="anonymous"}} 1\n' in text
+    assert "cortex_ingester_memory_series 3\n" in text
     assert "process_resident_memory_bytes" in text
     assert (
-        'cortex_request_duration_seconds_count{method="POST",route="api_v1_push",status_code="400",ws="false"} 1'
+        'cortex_request_duration_seconds_count{method="POST",route="api_v1_push",status_code="400",ws="false"} 2'
         in text
     )
 

@@ -38,10 +38,10 @@ def objects(directory: Path) -> dict[str, bytes]:
     return {unquote(path.name): path.read_bytes() for path in bucket.iterdir()} if bucket.exists() else {}
 
 
-def test_a_flush_writes_blocks_that_do_not_cross_two_hours(tmp_path: Path) -> None:
+def test_a_flush_writes_blocks_that_meet_at_two_hours_and_do_not_cross_them(tmp_path: Path) -> None:
     edge = NOW_MS // BLOCK_RANGE_MS * BLOCK_RANGE_MS
     with served(tmp_path) as client:
-        client.push(up((edge - 1000, 1.0), (edge - 1, 2.0), (edge, 3.0)))
+        client.push(up((edge - 1000, 1.0), (edge - 7, 2.0), (edge + 3, 3.0)))
         client.push(up((edge + 5, 4.0), a="b"))
         client.flush()
         found = objects(tmp_path)
@@ -53,11 +53,12 @@ def test_a_flush_writes_blocks_that_do_not_cross_two_hours(tmp_path: Path) -> No
         for meta in metas:
             prefix = f"anonymous/{meta['ulid']}"
             assert is_ulid(meta["ulid"])
+            assert (meta["thanos"]["labels"], meta["out_of_order"]) == ({}, False)
             assert meta["thanos"]["files"][0]["size_bytes"] == len(found[f"{prefix}/chunks/000001"])
             block = decode(meta["ulid"], found[f"{prefix}/index"], found[f"{prefix}/chunks/000001"])
             assert len(block.values) == meta["stats"]["numSamples"]
         assert client.samples("up", edge + 5) == {
-            '{"__name__": "up"}': [(edge - 1000, 1.0), (edge - 1, 2.0), (edge, 3.0)],
+            '{"__name__": "up"}': [(edge - 1000, 1.0), (edge - 7, 2.0), (edge + 3, 3.0)],
             '{"__name__": "up", "a": "b"}': [(edge + 5, 4.0)],
         }
         assert "cortex_ingester_shipper_uploads_total 2\n" in client.get("/metrics").text

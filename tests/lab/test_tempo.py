@@ -99,6 +99,10 @@ def with_trace_id(trace_id: bytes) -> bytes:
     return cart(lambda span: setattr(span, "trace_id", trace_id))
 
 
+def with_span_id(span_id: bytes) -> bytes:
+    return cart(lambda span: setattr(span, "span_id", span_id))
+
+
 JSON_BODY = {
     "resourceSpans": [
         {
@@ -134,6 +138,10 @@ JSON_BODY = {
         (
             "POST", "application/x-protobuf", with_trace_id(bytes(16)), 400, "application/x-protobuf",
             b"\x08\x03\x12*trace ids must be 128 bit, received 0 bits",
+        ),
+        (
+            "POST", "application/x-protobuf", with_span_id(bytes(8)), 400, "application/x-protobuf",
+            b"\x08\x03\x129span ids must be 64 bit and not all zero, received 0 bits",
         ),
         (
             "POST", "application/x-protobuf", with_trace_id(b"abc"), 400, "application/x-protobuf",
@@ -210,7 +218,13 @@ def test_over_the_rate_limit_both_receivers_say_when_to_come_back(tmp_path: Path
         assert server.push().status_code == 200
         got = server.push()
         assert (got.status_code, got.headers["Retry-After"]) == (429, "5")
-        assert Status.FromString(got.content).code == 8
+        status = Status.FromString(got.content)
+        assert status.code == 8
+        assert [one.type_url for one in status.details] == ["type.googleapis.com/google.rpc.RetryInfo"]
+        headers = {"Content-Type": "application/json"}
+        url_of_json = f"http://127.0.0.1:{tempo.otlp_port}/v1/traces"
+        refused = requests.post(url_of_json, data=json.dumps(JSON_BODY), headers=headers, timeout=10).json()
+        assert refused["details"] == [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "5s"}]
         with pytest.raises(grpc.RpcError) as caught:
             server.rpc(CART)
         assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
