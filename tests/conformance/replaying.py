@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,9 @@ _BEFORE = {"tempo": "tempo-otlp-http"}
 _MIMIRS = ("mimir", "mimir-2.16", "mimir-like-cortex")
 # What Mimir has taken is there to be read at once.
 _MIMIR_PATIENCE_S = 5.0
+# What other answers of a file are waited for, after which nothing more will show up.
+_WAITED_MOST_S = 90.0
+_LEAST_PATIENCE_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,7 @@ class Replay:
         self._outcomes: dict[str, dict[str, Outcome]] = {}
         self._set_up: dict[tuple[str, str], Stack | Impossible] = {}
         self._running = ExitStack()
+        self._waited_s: dict[str, float] = defaultdict(float)
 
     def close(self) -> None:
         """Ends what was started for single cases."""
@@ -110,11 +115,14 @@ class Replay:
         # Reads may take a moment to show what was written; what is known to differ needs no waiting.
         again = case.request.method == "GET" and listed is None
         patience_s = min(stack.patience_s, _MIMIR_PATIENCE_S) if case.file in _MIMIRS else stack.patience_s
+        patience_s = max(_LEAST_PATIENCE_S, min(patience_s, _WAITED_MOST_S - self._waited_s[case.file]))
+        began = time.monotonic()
         found: dict[str, str] = {}
         for _ in until(patience_s if again else -1.0):
             found = differences(case, stack.ask(case.endpoint, case.request))
             if not found:
                 break
+        self._waited_s[case.file] += time.monotonic() - began
         return Outcome(found, listed)
 
     def _server_for(self, case: Case, engine: str) -> Stack | Impossible:
