@@ -213,7 +213,63 @@ EMBEDDED += (
     ),
 )
 
-REAL: tuple[Known, ...] = ()
+_OTHERS = "the figure counts all spans of the server: those of other tests too, and not those of the two pushes of 5 MB"
+_LIVE = "Tempo gives flags back as long as a trace is live, and loses them with its first block"
+
+REAL: tuple[Known, ...] = (
+    Known(
+        "loki",
+        "loki-otlp",
+        "OTLP logs GET",
+        ("body", "content-type", "status", "x-content-type-options"),
+        "405 or 404 for a wrong method is up to the version",
+        optional=True,
+    ),
+    Known("loki", "loki-otlp", "volume", ("body",), "it is told of what was flushed", optional=True),
+    Known("tempo", "tempo-extra", "trace v2 of the protobuf export", ("body",), _LIVE, optional=True),
+    Known("tempo", "tempo-extra", "trace v2, gRPC", ("body",), "it is exported by test_grpc_ways", optional=True),
+    Known("tempo", "tempo-extra", "trace over max_bytes_per_trace", ("body",), "its body was too long to be recorded"),
+    Known(
+        "tempo",
+        "tempo-extra",
+        "trace v2 with Accept application/vnd.grafana.llm",
+        ("body",),
+        "it tells how much was looked at",
+        optional=True,
+    ),
+    *(
+        Known("tempo", "tempo-extra", name, ("body",), _OTHERS, optional=True)
+        for name in (
+            "search duration",
+            "search minDuration",
+            "tags v1",
+            "tags v2",
+            "tag values of status",
+            "tag values v1",
+            "metrics query (instant)",
+            *(
+                f"metrics query_range {what}"
+                for what in (
+                    "right after the push",
+                    "rate",
+                    "count_over_time",
+                    "rate by service",
+                    "quantile",
+                    "histogram",
+                    "avg",
+                    "avg of all, among them a span that ends before it starts",
+                    "quantile of all, among them a span that ends before it starts",
+                    "rate by two",
+                    "topk",
+                    "with exemplars",
+                    "no step",
+                    "default times",
+                    "exemplars=2",
+                )
+            ),
+        )
+    ),
+)
 
 
 def known(engine: str, file: str, case: str) -> Known | None:

@@ -59,7 +59,7 @@ class Mover:
         names = {
             "mimir": mimir,
             "mimir-2.16": mimir,
-            "loki-otlp": [],
+            "loki-otlp": [("checkout", f"ch{secrets.token_hex(3)}")],
             "tempo-extra": [],
             "loki": [("cap1", run)],
             "mimir-like-cortex": [("cap1", run), ("cap_requests_total", f"cap_{run}_requests_total")],
