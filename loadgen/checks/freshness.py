@@ -21,6 +21,7 @@ from loadgen.checks.case import (
 )
 from loadgen.checks.few import ALLOWED, Tally
 from loadgen.checks.suggest import more_probes
+from loadgen.checks.unmade import UNMADE, made_and_unmade
 from loadgen.checks.wrong_answers import appeared
 from loadgen.model import NS, Component, Result, Signal
 from loadgen.units import duration_text
@@ -70,6 +71,7 @@ def _judge(case: Case, signal: Signal) -> Finding:
     probes = case.sightings(signal, "probe")
     here = promised_place(signal, probes)
     here = here[here["acked_ns"] > 0]
+    here, unmade = made_and_unmade(case, signal, here)
     unreadable = here[here["unreadable"]]
     least, most = delays_ns(case, signal, here)
     # Waits that a restart fell into say little, unless they are too long even without the time it took.
@@ -88,7 +90,7 @@ def _judge(case: Case, signal: Signal) -> Finding:
     if outside:
         first = next((detail for detail in unreadable["detail"] if detail), "")
         evidence.append(f"{counted(outside, 'probes')} could not be read" + (f", e.g. {first}" if first else ""))
-    evidence += late
+    evidence += unmade.texts + late
     samples = len(delay_s)
     p99_s = nearest_rank(delay_s, 0.99) if samples else None
     measured = ""
@@ -117,6 +119,8 @@ def _judge(case: Case, signal: Signal) -> Finding:
         )
     if maybe.result is not Result.PASS:
         return finding(Result.UNKNOWN, more_probes(case, signal, maybe), maybe.lacking("probes", bound))
+    if unmade.could_hide(delay_s, limit_s):
+        return finding(Result.UNKNOWN, UNMADE)
     if outside > ALLOWED * len(here):
         return finding(Result.UNKNOWN, "see the failing queries in the query promises, then run again")
     return finding(Result.PASS)

@@ -39,7 +39,7 @@ class Probes:
 def probes_of(case: Case, signal: Signal) -> Probes:
     """The probes that looked for batches by content; search may see a trace later."""
     looks = case.sightings(signal, "probe")
-    looks = looks[(looks["where"] != "search") & ~looks["unreadable"] & (looks["acked_ns"] > 0)]
+    looks = looks[(looks["where"] != "search") & ~looks["unreadable"] & (looks["acked_ns"] > 0) & (looks["looked"] > 0)]
     seen = looks["first_seen_ns"].to_numpy(np.int64)
     lags = (seen - looks["acked_ns"].to_numpy(np.int64))[seen > 0]
     keys = zip(looks["user"].tolist(), looks["n"].tolist(), strict=True)

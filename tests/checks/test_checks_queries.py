@@ -594,3 +594,112 @@ def test_traces_looked_for_by_id_only_are_unknown() -> None:
     made = good_run(QUIET)
     made.drop("sightings", lambda s: s.where == "search")
     assert made.result("traces.freshness") is Result.UNKNOWN
+
+
+# -- probes that were planned and not made -------------------------------------------------------------------------
+
+
+def unmake(made: Made, check: str, each: int, **changes: object) -> int:
+    """Let every ``each``-th probed batch not be probed, because too many waited."""
+    signal = check.split(".")[0]
+    numbers: dict[tuple[int, int], int] = {}
+
+    def chosen(s: object) -> bool:
+        if (s.signal, s.phase) != (signal, "probe"):  # type: ignore[attr-defined]
+            return False
+        place = numbers.setdefault((s.user, s.n), len(numbers))  # type: ignore[attr-defined]
+        return place % each == 0
+
+    nothing = {"looked": 0, "unreadable": True, "first_seen_ns": 0, "last_absent_ns": 0, "found": 0}
+    return made.change("sightings", chosen, **{**nothing, "detail": f"not made: 64 probes of {signal} waited already"})
+
+
+@pytest.mark.parametrize("check", FRESHNESS)
+def test_probes_that_were_not_made_and_could_hide_late_data_keep_freshness_from_passing(check: str) -> None:
+    made = good_run(QUIET)
+    planned = made.verdict(check).samples
+    unmake(made, check, 4)
+    verdict = made.verdict(check)
+    assert verdict.result is Result.UNKNOWN
+    assert any(f"of {planned} planned were not made" in text and "64 probes" in text for text in verdict.evidence)
+    assert "freshness.every" in verdict.remedy
+    assert not any("could not be read" in text for text in verdict.evidence)
+
+
+def test_one_probe_in_two_hundred_that_was_not_made_is_told_and_hides_nothing() -> None:
+    made = good_run({**QUIET, "run": {"duration": 150}, "freshness": {"every": 1}})
+    unmake(made, "logs.freshness", 200)
+    verdict = made.verdict("logs.freshness")
+    assert verdict.samples > 200
+    assert verdict.result is Result.PASS
+    assert any("planned were not made" in text for text in verdict.evidence)
+
+
+@pytest.mark.parametrize("check", FRESHNESS)
+def test_late_data_fails_though_many_probes_were_not_made(check: str) -> None:
+    made = good_run(QUIET)
+    delay(made, check, 70)
+    unmake(made, check, 4)
+    assert made.result(check) is Result.FAIL
+
+
+@pytest.mark.parametrize("check", FRESHNESS)
+def test_a_run_of_which_no_probe_was_made_is_unknown(check: str) -> None:
+    made = good_run(QUIET)
+    unmake(made, check, 1)
+    assert made.result(check) is Result.UNKNOWN
+
+
+def test_probes_that_were_not_made_during_a_restart_are_excused_and_told() -> None:
+    made = good_run()
+    fault = made.faults[0]
+    made.change(
+        "sightings",
+        lambda s: s.signal == "logs" and s.phase == "probe" and 0 <= s.acked_ns - fault.began_ns < 4 * NS,
+        looked=0, unreadable=True, first_seen_ns=0, last_absent_ns=0,
+    )  # fmt: skip
+    verdict = made.verdict("logs.freshness")
+    assert verdict.result is Result.PASS
+    assert any("not made" in text and "during a restart" in text for text in verdict.evidence)
+
+
+def test_probes_that_the_end_of_the_load_kept_from_being_made_blame_nobody_and_prove_no_loss() -> None:
+    made = good_run()
+    made.change(
+        "sightings",
+        lambda s: s.signal == "logs" and s.phase == "probe" and s.n >= 54,
+        looked=0, first_seen_ns=0, last_absent_ns=0, found=0,
+    )  # fmt: skip
+    verdicts = made.verdicts()
+    assert verdicts["logs.freshness"].result is Result.PASS
+    assert any("the load was over" in text for text in verdicts["logs.freshness"].evidence)
+    assert verdicts["loki.persistence"].result is Result.PASS
+
+
+def test_a_probe_that_was_not_made_says_nothing_of_when_a_lost_batch_was_lost() -> None:
+    made = good_run()
+    fault = made.faults[0]
+    last = max(
+        (r for r in made.receipts if (r.signal, r.user) == ("logs", 0) and r.done_ns < fault.began_ns),
+        key=lambda r: r.n,
+    )
+    made.drop(
+        "sightings", lambda s: (s.signal, s.user, s.phase) == ("logs", 0, "probe") and s.n in (last.n, last.n - 9)
+    )
+    lost = replace(made.sightings[0], phase="probe")
+    made.change(
+        "sightings",
+        lambda s: (s.signal, s.user, s.phase) == ("logs", 0, "verify") and last.n - 9 <= s.n <= last.n,
+        missing=1, found=lambda s: s.expected - 1,
+    )  # fmt: skip
+    made.drop(
+        "sightings",
+        lambda s: (s.signal, s.user, s.phase) == ("logs", 0, "probe") and last.n - 9 <= s.n <= last.n,
+    )
+    first = next(r for r in made.receipts if (r.signal, r.user, r.n) == ("logs", 0, last.n - 9))
+    made.sightings.append(
+        replace(
+            lost, signal="logs", user=0, n=first.n, acked_ns=first.done_ns, looked=0, first_seen_ns=0, last_absent_ns=0
+        )
+    )
+    assert made.result("loki.persistence") is Result.FAIL

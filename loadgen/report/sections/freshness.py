@@ -20,9 +20,14 @@ def section(facts: Facts) -> Part | None:
     rows, table = [], []
     for signal in (Signal.LOGS, Signal.METRICS, Signal.TRACES):
         probes = facts.case.sightings(signal, "probe")
-        probes = probes[(probes["acked_ns"] > 0) & ~probes["unreadable"]]
-        for where, group in probes.groupby("where"):
-            table.append(_numbers(str(signal), str(where), *_delays(group)))
+        probes = probes[probes["acked_ns"] > 0]
+        not_made = {str(where): int((group["looked"] == 0).sum()) for where, group in probes.groupby("where")}
+        probes = probes[~probes["unreadable"] & (probes["looked"] > 0)]
+        told = {str(where): _numbers(*_delays(group)) for where, group in probes.groupby("where")}
+        nothing = ("0", *["–"] * 3, "0")
+        for where, count in not_made.items():
+            if where in told or count:
+                table.append((str(signal), where, *told.get(where, nothing), f"{count:,}"))
         here = promised_place(signal, probes)
         if here.empty:
             continue
@@ -53,8 +58,8 @@ def section(facts: Facts) -> Part | None:
         drawn, height = figure(facts, rows)
         alt = "Delay until each probed batch was visible, by signal over the run, on a logarithmic scale."
         blocks.append(Chart("freshness", alt, drawn, height))
-    columns = ("signal", "where", "probes", "p50", "p99", "slowest", "never seen")
-    blocks.append(Table(columns, tuple(table), right=(2, 3, 4, 5, 6)))
+    columns = ("signal", "where", "probes", "p50", "p99", "slowest", "never seen", "not made")
+    blocks.append(Table(columns, tuple(table), right=(2, 3, 4, 5, 6, 7)))
     return Part("freshness", "Freshness", tuple(blocks))
 
 
@@ -66,7 +71,7 @@ def _delays(looks: pd.DataFrame) -> tuple[NDArray[np.bool_], Floats]:
     return seen, np.maximum(1e-3, (np.where(seen, seen_ns, absent_ns) - acked) / NS)
 
 
-def _numbers(signal: str, where: str, seen: NDArray[np.bool_], delay_s: Floats) -> tuple[str, ...]:
+def _numbers(seen: NDArray[np.bool_], delay_s: Floats) -> tuple[str, ...]:
     fine = delay_s[seen]
     cells = [duration_text(nearest_rank(fine, share)) if len(fine) else "–" for share in (0.5, 0.99, 1.0)]
-    return signal, where, f"{len(seen):,}", *cells, f"{int((~seen).sum()):,}"
+    return f"{len(seen):,}", *cells, f"{int((~seen).sum()):,}"
