@@ -10,7 +10,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,12 +21,13 @@ from loadgen.checks.s3_match import s3_coverage
 from loadgen.clock import ANCHOR, Clock, ClockWatch, anchored, steady_clock, step_text
 from loadgen.config import Profile, Target, parse_profile
 from loadgen.faults import Disruptor
+from loadgen.faults.beside import FaultsBeside
 from loadgen.faults.timeline import Timeline
 from loadgen.flush import flush_components
 from loadgen.interrupt import Interrupt
 from loadgen.joining import Joiner
 from loadgen.locate import locust_command
-from loadgen.model import NS, ClockReading, FaultWindow, Result, RunKey, Signal, Verdict
+from loadgen.model import NS, ClockReading, Component, FaultWindow, Result, RunKey, Signal, Verdict
 from loadgen.own import look_back
 from loadgen.plan import Plan, plan_of
 from loadgen.recorder import Progress, read_progress
@@ -44,6 +44,7 @@ from loadgen.verify import verify
 from loadgen.workers import RemoteWorkers, read_waiting
 
 STOP_CHILD_WITHIN_S = 30.0
+HEAL_WITHIN_S = 60.0
 OVERTIME_S = 60
 
 
@@ -156,18 +157,16 @@ def _load(
     disruptor: Disruptor | None,
     environment: dict[str, str],
     workers: RemoteWorkers | None,
-) -> list[FaultWindow]:
+) -> tuple[FaultWindow, ...]:
     """The load phase: Locust as a child, the faults in a thread, progress to the display."""
-    windows: list[FaultWindow] = []
+    windows: tuple[FaultWindow, ...] = ()
     watch, steps = ClockWatch(clock), list[str]()
 
-    def keep(window: FaultWindow) -> None:
-        if windows and windows[-1].unfinished:
-            windows.pop()
-        windows.append(window)
+    def store(known: Sequence[FaultWindow]) -> None:
         with contextlib.suppress(RunDirError):  # written once more after the load, and told then
-            run.write_faults(windows)
+            run.write_faults(known)
 
+    faults = FaultsBeside(store)
     if profile.faults and disruptor is None:
         display.note("nobody may stop a component here, so the restarts of the profile do not happen")
     interrupt.next_phase()
@@ -196,12 +195,11 @@ def _load(
                 clock,
                 lambda s: time.sleep(max(0.0, s)),
                 over,
-                keep,
-                give_up_s=profile.objectives.logs.recovery_max,
+                faults.keep,
+                give_up_s=lambda component: _recovery_max(profile, component),
             )
-            faults = threading.Thread(target=timeline.run, args=(began_ns,), name="faults", daemon=True)
             if began_ns:
-                faults.start()
+                faults.start(lambda: timeline.run(began_ns))
             while child.poll() is None and not interrupt.end_phase():
                 step_ns = watch.step_ns()
                 if step_ns:
@@ -213,10 +211,12 @@ def _load(
                     display.load(progress, (clock() - began_ns) / NS, profile.run.duration)
                 interrupt.changed.wait(0.25)
             _end(child)
-            if began_ns:
-                faults.join(timeout=profile.objectives.logs.recovery_max + 60)
+            so_far = interrupt.count
+            windows = faults.end(_faults_end_within_s(profile), hurry=lambda: interrupt.count > so_far)
+            _tell_of_faults(run, faults, display)
         finally:
             _end(child)
+            faults.close()
     final = read_progress(run.path)
     if final is None or not began_ns:
         if workers is not None and not interrupt.requested:
@@ -232,6 +232,27 @@ def _load(
     run.compact()
     _add_notes(run, steps)
     return windows
+
+
+def _recovery_max(profile: Profile, component: Component) -> float:
+    """How long a component may take to recover."""
+    return profile.objectives.of(component.signal).recovery_max if component.signal else 0.0
+
+
+def _faults_end_within_s(profile: Profile) -> float:
+    """How long a fault that lasts when the load ends may take to be healed, and its last ping to be given up."""
+    longest_s = max((one.grace + _recovery_max(profile, Component(one.component)) for one in profile.faults), default=0)
+    return longest_s + profile.dashboards.timeout + HEAL_WITHIN_S
+
+
+def _tell_of_faults(run: RunDir, faults: FaultsBeside, display: Display) -> None:
+    """Tell at once, and in the report, what a person has to know of the faults."""
+    problems = faults.problems
+    for problem in problems:
+        display.note(problem)
+    if problems:
+        info = run.info()
+        run.write_info(replace(info, notes=(*info.notes, *problems)))
 
 
 def _locust_command(profile: Profile, run: RunDir, workers: RemoteWorkers | None = None) -> list[str]:

@@ -12,6 +12,8 @@ from loadgen.model import NS, Component, FaultWindow
 PING_EVERY_S = 0.1
 # A recovery that takes longer than it may is still worth knowing: how long it took, and when the component was back.
 GIVE_UP_FACTOR = 3
+# Once the run is being ended, a component that was healed a moment ago gets so long to answer.
+PING_AFTER_END_S = 10.0
 
 
 class Timeline:
@@ -23,7 +25,8 @@ class Timeline:
         ping: a small query of a component through the way that people use; returns an empty text when it worked.
         sleep: waits; may return early when the run is being ended.
         stop: the run is being ended: no new fault begins, a begun one is healed.
-        give_up_s: a recovery may take so long; three times that is waited for, or until the run is ended.
+        give_up_s: a recovery may take so long, of each component or of all; three times that is waited for, or until
+            a moment after the run is ended.
         on_window: told of every fault right before it is injected, with an unfinished window, and once more when the
             window is complete. Whatever ends loadgen in between, the queries that fail then have their reason.
     """
@@ -37,12 +40,13 @@ class Timeline:
         sleep: Callable[[float], None],
         stop: Callable[[], bool],
         on_window: Callable[[FaultWindow], None],
-        give_up_s: float,
+        give_up_s: float | Callable[[Component], float],
     ) -> None:
         self._faults = sorted(faults, key=lambda fault: fault.at)
         self._disruptor, self._ping = disruptor, ping
         self._clock, self._sleep, self._stop = clock, sleep, stop
-        self._on_window, self._give_up_s = on_window, give_up_s
+        self._on_window = on_window
+        self._give_up_s = give_up_s if callable(give_up_s) else lambda _: give_up_s
 
     def run(self, began_ns: int) -> None:
         """Work through the faults; returns after the last window is complete or the run is being ended."""
@@ -71,9 +75,12 @@ class Timeline:
             healed_ns = self._clock()
         except DisruptorError as problem:
             error = str(problem)
-        give_up_ns = began_ns + round(GIVE_UP_FACTOR * self._give_up_s * NS)
+        give_up_ns = began_ns + round(GIVE_UP_FACTOR * self._give_up_s(component) * NS)
+        ending = False
         # The component is pinged even when healing was reported as failed: somebody else may have healed it.
-        while not answered_ns and self._clock() < give_up_ns and not (self._stop() and failed > 50):
+        while not answered_ns and self._clock() < give_up_ns:
+            if not ending and self._stop():
+                ending, give_up_ns = True, min(give_up_ns, self._clock() + round(PING_AFTER_END_S * NS))
             if self._ping(component) == "":
                 answered_ns = self._clock()
             else:

@@ -1,6 +1,8 @@
+import pytest
+
 from loadgen.config import Fault
 from loadgen.faults import FAULTS, DisruptorError
-from loadgen.faults.timeline import Timeline
+from loadgen.faults.timeline import PING_AFTER_END_S, Timeline
 from loadgen.model import NS, Component, FaultWindow
 
 BEGAN = 1_795_000_000 * NS
@@ -18,6 +20,7 @@ class World:
         self.told: list[tuple[FaultWindow, int]] = []
         self.stopped_at = BEGAN + 10_000 * NS
         self.needs_to_end_s = 1.0
+        self.ping_takes_s = 0.0
 
     def kill(self, component: Component) -> None:
         self.calls.append(("kill", component, self.now))
@@ -36,12 +39,13 @@ class World:
         self.up_at = self.now + round(self.answers_after_s * NS)
 
     def ping(self, component: Component) -> str:
+        self.now += round(self.ping_takes_s * NS)
         return "" if self.up_at and self.now >= self.up_at else "refused"
 
     def sleep(self, s: float) -> None:
         self.now += max(1, round(s * NS))
 
-    def run(self, *faults: Fault, disturb: bool = True, give_up_s: float = 20.0) -> list[FaultWindow]:
+    def run(self, *faults: Fault, disturb: bool = True, give_up_s=20.0) -> list[FaultWindow]:
         Timeline(
             faults,
             self if disturb else None,
@@ -132,3 +136,34 @@ def test_every_registered_fault_heals_what_it_injects():
         with fault(world, Component.LOKI, 30.0):
             assert [what for what, _, _ in world.calls] == ["kill" if name == "kill" else "stop"]
         assert world.calls[-1][0] == "start"
+
+
+@pytest.mark.parametrize(("component", "waits_s"), [("loki", 30), ("tempo", 60), ("mimir", 90)])
+def test_each_component_is_waited_for_as_long_as_its_own_recovery_may_take(component, waits_s):
+    world = World(answers_after_s=1e6)
+    world.run(Fault(at=1, component=component), give_up_s=lambda one: {"loki": 10, "tempo": 20, "mimir": 30}[one])
+    assert waits_s <= (world.now - BEGAN) / NS - 1 <= waits_s + 1
+
+
+@pytest.mark.parametrize("stopped_at_s", [1.2, 3, 20])
+def test_a_run_that_is_ended_waits_a_bounded_time_for_what_never_answers(stopped_at_s):
+    world = World(answers_after_s=1e6)
+    world.stopped_at = BEGAN + round(stopped_at_s * NS)
+    (window,) = world.run(Fault(at=1, component="loki", down=60), give_up_s=3600)
+    assert (world.now - world.stopped_at) / NS <= PING_AFTER_END_S + 1
+    assert window.healed_ns and not window.query_ok_ns and [what for what, _, _ in world.calls] == ["kill", "start"]
+
+
+def test_pings_that_hang_do_not_add_up_when_the_run_is_ended():
+    world = World(answers_after_s=1e6)
+    world.stopped_at = BEGAN + 2 * NS
+    world.ping_takes_s = 30.0
+    world.run(Fault(at=1, component="loki"), give_up_s=3600)
+    assert (world.now - world.stopped_at) / NS <= PING_AFTER_END_S + 2 * 30 + 1
+
+
+def test_a_component_that_answers_a_moment_after_the_end_has_recovered():
+    world = World(answers_after_s=4)
+    world.stopped_at = BEGAN + 2 * NS
+    (window,) = world.run(Fault(at=1, component="loki"))
+    assert window.query_ok_ns
