@@ -79,7 +79,7 @@ class Scraper:
         }
         self._paused = dict.fromkeys(self._clients, 0)
         self._run, self._clock = run, clock
-        self._stopped = threading.Event()
+        self._stopped, self._closed = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._work, name="scraper", daemon=True)
 
     def start(self) -> None:
@@ -87,9 +87,10 @@ class Scraper:
         self._thread.start()
 
     def stop(self) -> None:
-        """End, after a last look."""
+        """End, after a last look; what takes longer than its time is not stored any more."""
         self._stopped.set()
         self._thread.join(timeout=2 * EVERY_S)
+        self._closed.set()
         for client in self._clients.values():
             client.close()
 
@@ -110,7 +111,10 @@ class Scraper:
 
     def _work(self) -> None:
         while True:
+            samples = self.scrape_once()
+            if self._closed.is_set():
+                return
             with contextlib.suppress(RunDirError, OSError):  # the load itself reports a full disk
-                self._run.append(self.scrape_once())
+                self._run.append(samples)
             if self._stopped.wait(self._every_s):
                 return

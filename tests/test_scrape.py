@@ -6,10 +6,14 @@ from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from loadgen import scrape
 from loadgen.config import Target
+from loadgen.model import StackSample
 from loadgen.rundir import RunDir
 from loadgen.scrape import PAUSED_ROUNDS, Scraper, parse_exposition
 
@@ -139,3 +143,24 @@ def test_a_short_load_is_looked_at_more_often(tmp_path: Path, pages: Pages) -> N
         time.sleep(0.02)
     scraper.stop()
     assert pages.asked["mimir"] >= 2
+
+
+def test_a_look_that_outlasts_the_end_is_not_stored_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scrape, "EVERY_S", 0.02)
+    stored: list[object] = []
+    looking, answers = threading.Event(), threading.Event()
+
+    def hangs(_: Scraper) -> list[StackSample]:
+        looking.set()
+        answers.wait(60)
+        return [StackSample("loki", "up", "", 1, 1.0)]
+
+    monkeypatch.setattr(Scraper, "scrape_once", hangs)
+    run: Any = SimpleNamespace(append=stored.append)
+    scraper = Scraper(Target(), run, time.time_ns, 60)
+    scraper.start()
+    assert looking.wait(60)
+    scraper.stop()
+    answers.set()
+    scraper._thread.join(60)
+    assert not scraper._thread.is_alive() and stored == []
