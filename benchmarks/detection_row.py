@@ -20,12 +20,12 @@ MANY = 1_000_000
 HOUR_S = 3_600.0
 
 BASE: dict[str, Any] = {
-    "run": {"name": "detection", "duration": 10, "warmup": 1, "max_late": 30},
-    "logs": {"users": 4, "lines_per_s": 20, "push_every": 0.4},
-    "metrics": {"users": 4, "series": 24, "push_every": 0.4},
-    "traces": {"users": 4, "traces_per_s": 2.5, "push_every": 0.4, "sdk_every": 2},
-    "dashboards": {"users": 4, "refresh": 0.14},
-    "freshness": {"every": 0.4, "poll": 0.2, "give_up": 60},
+    "run": {"name": "detection", "duration": 12, "warmup": 1, "max_late": 30},
+    "logs": {"users": 4, "lines_per_s": 20, "push_every": 0.5},
+    "metrics": {"users": 4, "series": 24, "push_every": 0.5},
+    "traces": {"users": 4, "traces_per_s": 2, "push_every": 0.5, "sdk_every": 2},
+    "dashboards": {"users": 4, "refresh": 0.17},
+    "freshness": {"every": 0.5, "poll": 0.2, "give_up": 60},
     "verify": {"settle": 0.3, "patience": 4, "s3_wait": 30},
     "objectives": {
         "all": {"query_max": 20},
@@ -39,6 +39,7 @@ BASE: dict[str, Any] = {
 }  # fmt: skip
 SIGNALS = (Signal.LOGS, Signal.TRACES, Signal.METRICS)
 QUERIES = tuple(f"{one}.query" for one in SIGNALS)
+FRESHNESS = tuple(f"{one}.freshness" for one in SIGNALS)
 LOSSES = tuple(f"{one}.loss" for one in SIGNALS)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from benchmarks.detection_row import (
     BEFORE,
+    FRESHNESS,
     HOUR_S,
     LOSSES,
     MANY,
@@ -49,7 +50,7 @@ def _late(one: Signal, what: str) -> Row:
     bound = merged(_LATE, {"objectives": {one.value: {"freshness_max": 4}}})
     return _of(
         one, "late", f"one {what} readable 14 s after it was accepted; bound 4 s", DefectKind.DELAY, "freshness",
-        delay_s=14.0, at_s=1.0, profile=bound, items=0,
+        delay_s=14.0, at_s=4.0, profile=bound, items=0,
     )  # fmt: skip
 
 
@@ -188,7 +189,7 @@ def _restarts(one: Signal) -> tuple[Row, ...]:
                 order(component, DefectKind.WITHHOLD, 1.0, count=MANY, delay_s=HOUR_S),
                 order(component, DefectKind.FORGET, 5.5, count=MANY),
             ),
-            merged(_fault(one, 6.5), {"run": {"duration": 23}}),
+            merged(_fault(one, 6.5), {"run": {"duration": 24}}),
             also={f"{one}.loss": _COUNTS_ALL},
             names_batch=True,
         ),
@@ -197,7 +198,7 @@ def _restarts(one: Signal) -> tuple[Row, ...]:
             "one item lost 4 s before a kill, which loses nothing",
             (f"{one}.loss",),
             (order(component, DefectKind.LOSE, 2.0),),
-            merged(_fault(one, 6.5), {"run": {"duration": 23}}),
+            merged(_fault(one, 6.5), {"run": {"duration": 24}}),
             items=1,
             names_batch=True,
         ),
@@ -354,6 +355,24 @@ _QUERIES = (
         QUERIES,
         _grafana(DefectKind.UNAVAILABLE, _PANELS, 3.0, count=MANY),
         points_to=("502",),
+    ),
+    Row(
+        "panels/few",
+        "nothing, and so few queries that one in twenty may be too slow without showing",
+        (*QUERIES, "all.query"),
+        (),
+        {"dashboards": {"users": 3, "refresh": 1}},
+        verdict=Result.UNKNOWN,
+        points_to=("are needed to tell",),
+    ),
+    Row(
+        "probes/few",
+        "nothing, and so few probes that one in twenty may be late without showing",
+        FRESHNESS,
+        (),
+        {"freshness": {"every": 2}, "traces": {"sdk_every": 0}},
+        verdict=Result.UNKNOWN,
+        points_to=("at least 59 probes are needed to tell",),
     ),
     Row(
         "reading/empty-once",

@@ -119,7 +119,7 @@ def test_the_first_step_of_a_search_asks_enough_to_judge_by(kind: Kind) -> None:
 def matrix() -> Iterator[Row]:
     yield Row("clean", "", ())
     yield Row("kills", "", (), profile=KILLS)
-    yield from ROWS
+    yield from (row for row in ROWS if not row.name.endswith("/few"))
 
 
 @pytest.mark.parametrize("row", list(matrix()), ids=lambda row: row.name)

@@ -139,11 +139,21 @@ def _lost(case: Case, signal: Signal, looks: pd.DataFrame) -> NDArray[np.bool_]:
     return np.asarray(pd.MultiIndex.from_frame(looks[["user", "n"]]).isin(missed), dtype=np.bool_)
 
 
+def _whole(case: Case, signal: Signal, looks: pd.DataFrame) -> NDArray[np.bool_]:
+    """Of which looks the batch was read back complete."""
+    read = case.sightings(signal, "verify")
+    found = pd.MultiIndex.from_frame(read.loc[read["found"] >= read["expected"], ["user", "n"]])
+    whole = pd.MultiIndex.from_frame(looks[["user", "n"]]).isin(found) & ~_lost(case, signal, looks)
+    return np.asarray(whole, dtype=np.bool_)
+
+
 def _late(case: Case, signal: Signal, worst_s: float) -> list[str]:
     """Batches of which something was proven invisible for too long and then appeared: late, not lost."""
     frame = case.history.sightings
     frame = frame[(frame["signal"] == signal.value) & (frame["acked_ns"] > 0)]
-    probes = promised_place(signal, frame[(frame["phase"] == "probe") & (frame["first_seen_ns"] > 0)])
+    probes = promised_place(signal, frame[frame["phase"] == "probe"])
+    # A probe that the end of the load cut off has proven its wait all the same, if reading back then found the batch.
+    probes = probes[(probes["first_seen_ns"] > 0) | _whole(case, signal, probes)]
     # Reading back knows of parts of a batch: some of it may have been late, and the rest lost.
     read, wrong = appeared(case, signal)
     read = read[~wrong & (read["acked_ns"] > 0)]

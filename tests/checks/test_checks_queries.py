@@ -508,6 +508,27 @@ def test_a_batch_that_only_verification_proves_late_fails_freshness_not_loss() -
     assert verdicts["logs.loss"].result is Result.PASS
 
 
+@pytest.mark.parametrize("check", FRESHNESS)
+def test_a_wait_that_the_end_of_the_load_cut_off_is_proven_all_the_same_if_the_batch_was_there_later(
+    check: str,
+) -> None:
+    signal, where = probes(check)
+    made = good_run({**QUIET, "objectives": {signal: {"freshness_max": 4}}})
+    made.change(
+        "sightings",
+        lambda s: (s.signal, s.where, s.phase, s.user, s.n) == (signal, where, "probe", 1, 50),
+        first_seen_ns=0,
+        found=0,
+        last_absent_ns=lambda s: s.acked_ns + 8 * NS,
+    )
+    verdict = made.verdict(check)
+    assert verdict.result is Result.FAIL
+    assert any("user 1, batch 50," in text and "8 s later" in text for text in verdict.evidence)
+    # What was lost is no matter of delay.
+    made.change("sightings", lambda s: (s.signal, s.phase, s.user, s.n) == (signal, "verify", 1, 50), missing=1)
+    assert made.result(check) is Result.PASS
+
+
 def test_a_probe_of_a_batch_that_lost_something_is_a_matter_of_loss_not_of_freshness() -> None:
     made = good_run(QUIET)
     made.change(
