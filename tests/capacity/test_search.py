@@ -87,7 +87,8 @@ def test_a_step_that_says_nothing_is_made_once_more_and_then_is_the_end_of_what_
     assert [one.level for one in steps].count(found.broke) == 2
 
 
-TOO_FEW = Broken("logs.query", "", "", "", ("7 queries measured, at least 20 are needed",))
+TOO_FEW = Broken("logs.query", "", "", "", ("0 of 7 queries over 3 s; at least 59 are needed to tell",))
+ONE_SLOW = Broken("logs.query", "", "", "1 of 80 over 3 s", ("one alone proves nothing",))
 
 
 def asked(level: float, ending: Ending, untold: Broken = TOO_FEW) -> Step:
@@ -111,6 +112,11 @@ def test_too_few_queries_to_judge_by_become_more_and_not_fewer() -> None:
     found, levels = queried(QUERIES, between(6, 20))
     assert levels[:5] == [2, 4, 8, 16, 32]
     assert found.why is Why.FOUND and found.kept is not None and found.kept <= 20 < 1.1 * found.kept
+
+
+def test_a_step_in_which_one_query_was_slow_is_made_once_more() -> None:
+    assert decide([asked(2, Ending.UNTOLD, ONE_SLOW)], QUERIES) == Level(2, again=True)
+    assert decide([asked(2, Ending.UNTOLD)], QUERIES) == Level(4)
 
 
 @given(st.floats(2.5, 16), st.floats(1.15, 3), st.sampled_from([2, 5, 12, 40]))
