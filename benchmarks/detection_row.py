@@ -55,6 +55,9 @@ class Stage(Protocol):
     def signal_load(self, number: int) -> None:
         """Send a signal to the process that makes the load."""
 
+    def delete_stored(self, component: str) -> None:
+        """Delete one of the run's objects from S3, behind the component's back."""
+
 
 Act = Callable[[Stage], None]
 Hit = tuple[int, int]
@@ -76,7 +79,8 @@ class Way(Enum):
     KILLED = "loadgen is killed while a fault lasts, and the run is verified later"
     BLIND = "the watcher of S3 has a wrong credential"
     POWERLESS = "nobody may stop a component"
-    DELETED = "a block of the metrics is deleted from S3 after the run, which is then read back once more"
+    DELETED = "a block is deleted from S3 after the run, its server restarted, and the run read back once more"
+    TAKEN = "an object is deleted from S3 behind its server's back after the run, which is then read back once more"
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,6 +155,33 @@ _S3 = (
 )
 
 
+def _deleted(one: Signal, what: str) -> tuple[Row, ...]:
+    """Queries are answered from what the component has beside S3, so nothing else notices."""
+    named = (f"gone: {_BUCKET[one]}/",)
+    return (
+        Row(
+            f"{one}/s3-deleted",
+            f"one {what} of the run deleted from S3 while the load goes on",
+            (f"{one}.s3_kept",),
+            (Step(7.0, lambda stage: stage.delete_stored(one.component.value)),),
+            {"run": {"duration": 10}},
+            points_to=named,
+        ),
+        Row(
+            f"{one}/s3-deleted-later",
+            f"one {what} deleted from S3 after the run, which is then read back once more",
+            (f"{one}.s3_kept",),
+            (),
+            points_to=named,
+            way=Way.TAKEN,
+        ),
+    )
+
+
+_BUCKET = {Signal.LOGS: "loki-chunks", Signal.TRACES: "tempo-traces", Signal.METRICS: "mimir-blocks"}
+_KEPT = (*_deleted(Signal.LOGS, "chunk"), *_deleted(Signal.TRACES, "block"), *_deleted(Signal.METRICS, "block"))
+
+
 _LATER = (
     Row(
         "metrics/deleted-later",
@@ -162,7 +189,10 @@ _LATER = (
         ("history.reach",),
         (),
         {"objectives": {"all": {"history_after": 1}}},
-        also={"metrics.loss": "counts what is missing whenever it is read back"},
+        also={
+            "metrics.loss": "counts what is missing whenever it is read back",
+            "metrics.s3_kept": "finds the block gone from S3",
+        },
         points_to=("missing of 24 samples",),
         way=Way.DELETED,
     ),
@@ -477,6 +507,7 @@ ROWS: tuple[Row, ...] = (
     *_ITEMS,
     *(_by_count(one, what) for one, what in zip(SIGNALS, ("line", "span", "sample"), strict=True)),
     *_S3,
+    *_KEPT,
     *_LATER,
     *(row for one in SIGNALS for row in _restarts(one)),
     *_PUSHES,

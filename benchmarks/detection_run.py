@@ -28,6 +28,7 @@ from loadgen.lab.settings import ServerSettings
 from loadgen.lab.state import LabError, LabState
 from loadgen.lab.target import LabDisruptor, lab_target
 from loadgen.locate import LAB
+from loadgen.model import Signal
 from loadgen.orchestrate import Judgement, execute, verify_again
 from loadgen.plan import plan_of
 from loadgen.recorder import Progress, read_progress
@@ -61,7 +62,7 @@ class _Director:
         while self._waiting and self._waiting[0].at_s <= until_s:
             try:
                 self._waiting.pop(0).act(self)
-            except (LabError, psutil.Error) as problem:
+            except (LabError, RowError, psutil.Error) as problem:
                 self.problem = str(problem)
 
     @property
@@ -98,6 +99,12 @@ class _Director:
                 if str(self._path.resolve()) in child.cmdline():
                     self._signal(child, number)
 
+    def delete_stored(self, component: str) -> None:
+        state = self._lab.state
+        if state is None:
+            raise LabError("the lab has gone")
+        delete_stored(state, RunDir.open(self._path), component)
+
     def _signal(self, process: psutil.Process, number: int) -> None:
         process.send_signal(number)
         if number == signal.SIGSTOP:
@@ -123,6 +130,27 @@ class _Director:
         pass
 
 
+def delete_stored(state: LabState, run: RunDir, component: str) -> None:
+    """Delete one of the run's objects from S3, as a hand or a lifecycle rule does, so that nobody knows of it."""
+    objects = run.rows("objects")[0]
+    keys = objects[objects["component"] == component].sort_values("from_ns")["key"].tolist()
+    if not keys:
+        raise RowError("the run left nothing in S3 that could be deleted")
+    key = str(keys[len(keys) // 2])
+    prefix = key if component == "loki" else key.rpartition("/")[0] + "/"
+    admin = state.credential(seaweed.ADMIN)
+    bucket = ObjectStore(
+        ServerSettings(
+            component, "", s3_endpoint=state.url("s3"), s3_bucket=dict(state.buckets)[component],
+            s3_access_key=admin.access_key, s3_secret_key=admin.secret_key,
+        )
+    )  # fmt: skip
+    for one in [*bucket.list(prefix)]:
+        bucket.delete(one.key)
+    if component == "mimir":
+        bucket.delete(f"{prefix.rstrip('/').rpartition('/')[0]}/bucket-index.json.gz")
+
+
 class Bench:
     """A running lab, on which runs follow one another; each run has a name and so data of its own."""
 
@@ -141,8 +169,13 @@ class Bench:
         try:
             director.take(BEFORE)
             judgement = (self._killed if row.way is Way.KILLED else self._whole)(row, path, name, director)
-            if row.way is Way.DELETED:
-                self._delete_block(judgement.run)
+            if row.way in (Way.DELETED, Way.TAKEN):
+                component = Signal(row.name.partition("/")[0]).component.value
+                if row.way is Way.DELETED:  # so that it does not go on with what it knows
+                    self._lab.kill(component, signal.SIGTERM)
+                delete_stored(self._need_state(), judgement.run, component)
+                if row.way is Way.DELETED:
+                    self._lab.start(component)
                 judgement = verify_again(judgement.run, self._target(row), director, self._stop)
             hits = director.hits
         finally:
@@ -205,27 +238,6 @@ class Bench:
                     child.kill()
         self._lab.up()
         return verify_again(RunDir.open(path), self._target(row), director, self._stop)
-
-    def _delete_block(self, run: RunDir) -> None:
-        """Delete one of the run's blocks from S3, as a lifecycle rule does, so that Mimir knows nothing of it."""
-        state = self._need_state()
-        objects = run.history().objects
-        blocks = objects[objects["component"] == "mimir"].sort_values("from_ns")["key"].tolist()
-        if len(blocks) < 3:
-            raise RowError("the run left too few blocks in S3 to delete one")
-        folder = blocks[len(blocks) // 2].rpartition("/")[0]
-        admin = state.credential(seaweed.ADMIN)
-        bucket = ObjectStore(
-            ServerSettings(
-                "mimir", "", s3_endpoint=state.url("s3"), s3_bucket=dict(state.buckets)["mimir"],
-                s3_access_key=admin.access_key, s3_secret_key=admin.secret_key,
-            )
-        )  # fmt: skip
-        self._lab.kill("mimir", signal.SIGTERM)
-        for one in [*bucket.list(f"{folder}/")]:
-            bucket.delete(one.key)
-        bucket.delete(f"{folder.rpartition('/')[0]}/bucket-index.json.gz")
-        self._lab.start("mimir")
 
     def _need_state(self) -> LabState:
         state = self._lab.state

@@ -143,7 +143,7 @@ REQUIREMENTS: tuple[Requirement, ...] = (
     Requirement(
         "TASK-022",
         "the whole way: all data can be read, also after restarts and days later",
-        (*_signals("loss"), *_UNALTERED, *_components("persistence"), "history.reach"),
+        (*_signals("loss"), *_UNALTERED, *_components("persistence"), *_signals("s3_kept"), "history.reach"),
         (*_components("s3_prefix"), "grafana.dashboard", "mimir.history"),
     ),
     # -- requirements: the sum of their criteria
@@ -243,7 +243,7 @@ REQUIREMENTS: tuple[Requirement, ...] = (
     Requirement(
         "NFR-RECOVER-001",
         "back within 5 minutes, without a hand",
-        _components("persistence", "recovery"),
+        (*_components("persistence", "recovery"), *_signals("s3_kept")),
         audit=("promises_possible",),
     ),
     # -- decisions

@@ -67,7 +67,8 @@ def _rows(asking: Asking, root: str, units: list[str]) -> Generator[int, None, d
     at, after = 0, ""
     root = root if root != "/" else ""
     while at < len(units):
-        start = max(after, units[at][:-1])
+        # Not the folder's own name: servers that keep folders as such would leave out all that is in it.
+        start = max(after, units[at].rstrip("/")[:-1])
         page = asking.page(root, start)
         yield page.rows
         for listed in page.objects:

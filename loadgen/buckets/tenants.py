@@ -38,6 +38,8 @@ class Tenants:
         self._settled = ""
         self._kept = bool(tenant and self._prefix)
         self._mine: dict[str, None] = {}
+        self._assumed: set[str] = set()
+        self._looks = 0
         self._others: dict[str, Component] = {}
         self._seen: dict[str, str] = {}
         self._cut = False
@@ -55,6 +57,13 @@ class Tenants:
         if self._settled or (self._kept and not everywhere):
             return
         self._seen, self._cut = {}, False
+        # A folder with the name of a tenant is taken for one, until nothing was found in it.
+        sure = everywhere or self._looks > 0
+        self._looks += 1
+        if sure:
+            for one in self._assumed:
+                self._mine.pop(one, None)
+            self._assumed.clear()
         root = "" if everywhere else self._prefix
         queue = deque([(root, 0)])
         asked = 0
@@ -80,7 +89,7 @@ class Tenants:
                 self._kept, self.names = True, (f"{root}{self._tenant}",)
                 return
             if depth < _DEEPEST:
-                queue.extend((one, depth + 1) for one in self._to_enter(place, folders, everywhere))
+                queue.extend((one, depth + 1) for one in self._to_enter(place, folders, everywhere, sure))
         self._walked = everywhere or self._walked
         self._name(everywhere)
 
@@ -138,7 +147,7 @@ class Tenants:
             self._others[tenant] = component
         return True
 
-    def _to_enter(self, place: str, folders: list[str], everywhere: bool) -> Iterator[str]:
+    def _to_enter(self, place: str, folders: list[str], everywhere: bool, sure: bool) -> Iterator[str]:
         """The folders in a folder that may be, or hold, what is looked for."""
         taken = (self._tenant, DEFAULT_TENANTS[self._component])
         for name in folders:
@@ -147,8 +156,9 @@ class Tenants:
                 continue
             if is_index(name):
                 self._seen[whole] = f"{whole}/ (an index)"
-            elif name in taken and not everywhere:
+            elif name in taken and not sure:
                 self._mine[whole] = None
+                self._assumed.add(whole)
             else:
                 yield f"{whole}/"
 

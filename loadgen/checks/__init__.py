@@ -21,6 +21,7 @@ from loadgen.checks import (
     query,
     recovery,
     s3_delay,
+    s3_kept,
     throughput,
 )
 from loadgen.checks.case import Case, Check, Finding
@@ -41,6 +42,7 @@ CHECKS: tuple[Check, ...] = (
     *all_query.CHECKS,
     *freshness.CHECKS,
     *s3_delay.CHECKS,
+    *s3_kept.CHECKS,
     *persistence.CHECKS,
     *recovery.CHECKS,
     *history_reach.CHECKS,

@@ -11,11 +11,13 @@ from typing import Any
 from loadgen.checks import CHECKS, judge
 from loadgen.config import Profile, parse_profile
 from loadgen.model import (
+    KEPT_LOOK,
     MS,
     NS,
     Batch,
     Component,
     FaultWindow,
+    GoneObject,
     Outcome,
     QueryTiming,
     Receipt,
@@ -62,6 +64,7 @@ class Made:
     objects: list[StoredObject] = field(default_factory=list)
     stack: list[StackSample] = field(default_factory=list)
     faults: list[FaultWindow] = field(default_factory=list)
+    gone: list[GoneObject] = field(default_factory=list)
     damaged: tuple[str, ...] = ()
 
     def history(self) -> History:
@@ -74,6 +77,7 @@ class Made:
             stack=frame_of(self.stack, StackSample),
             faults=tuple(self.faults),
             damaged=self.damaged,
+            gone=frame_of(self.gone, GoneObject),
         )
 
     def verdicts(self) -> dict[str, Verdict]:
@@ -156,6 +160,7 @@ def good_run(changes: Mapping[str, Any] | None = None, run: str = "made", **info
     for component in COMPONENTS:
         label = f"component={component},bucket={component}-bucket"
         made.stack.append(StackSample("s3", "last_listing", label, ended_ns + 20 * NS, 12.0))
+        made.stack.append(StackSample("s3", KEPT_LOOK, label, ended_ns + 21 * NS, 12.0))
     for second in range(0, round(profile.run.duration) + 1, 5):
         at_ns = BEGAN_NS + second * NS
         for process, cores, size in (
