@@ -478,6 +478,7 @@ _OWN = (
         {"verify": {"s3_wait": 2}},
         verdict=Result.UNKNOWN,
         points_to=("no listing of the buckets",),
+        unsure={f"{one}.s3_kept": "nobody can see what is in S3, nor whether it stays" for one in SIGNALS},
         way=Way.BLIND,
     ),
     Row(
