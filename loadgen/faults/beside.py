@@ -81,6 +81,5 @@ class FaultsBeside:
     def _work(self, run: Callable[[], None]) -> None:
         try:
             run()
-        except Exception as problem:
-            # Whatever it is, it ends the faults and not the run; in a thread nobody would see it.
+        except Exception as problem:  # noqa: BLE001 - it ends the faults and not the run; in a thread nobody would see it
             self._problem = f"{type(problem).__name__}: {problem}"

@@ -25,6 +25,7 @@ import psutil
 
 from loadgen.lab.state import LabError
 from loadgen.surroundings import child_environment, current_folder
+from loadgen.targets.proxies import without_proxies
 
 MARK = "LOADGEN_LAB"
 PART = "LOADGEN_LAB_PART"
@@ -55,7 +56,8 @@ class Children:
         Raises:
             LabError: the program cannot be run.
         """
-        own = child_environment(os.environ, current_folder(), lab=True)
+        # All that they talk to is on this machine.
+        own = without_proxies(child_environment(os.environ, current_folder(), lab=True))
         environment = {**own, **extra, MARK: str(directory), PART: name}
         # The parts must find this very package, also from another working directory.
         root = str(Path(__file__).resolve().parents[2])

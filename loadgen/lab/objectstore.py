@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from pydantic import SecretStr
+
 from loadgen.lab.settings import ServerSettings
 
 Observer = Callable[[str, str, float, int], None]
@@ -93,26 +95,17 @@ class ObjectStore:
     def _client(self) -> Any:
         with self._lock:
             if self._made is None:
-                import boto3
-                from botocore.config import Config
+                from loadgen.config import S3Target
+                from loadgen.targets.s3 import s3_client
 
-                self._made = boto3.client(
-                    "s3",
-                    endpoint_url=self._settings.s3_endpoint,
-                    aws_access_key_id=self._settings.s3_access_key,
-                    aws_secret_access_key=self._settings.s3_secret_key,
-                    region_name="us-east-1",
-                    config=Config(
-                        connect_timeout=2,
-                        read_timeout=20,
-                        retries={"max_attempts": 3, "mode": "standard"},
-                        max_pool_connections=16,
-                        s3={"addressing_style": "path", "payload_signing_enabled": False},
-                        request_checksum_calculation="when_required",
-                        response_checksum_validation="when_required",
-                        parameter_validation=False,
-                    ),
+                settings = self._settings
+                target = S3Target(
+                    endpoint=settings.s3_endpoint,
+                    access_key_id=settings.s3_access_key,
+                    secret_access_key=SecretStr(settings.s3_secret_key),
+                    proxy="none",
                 )
+                self._made = s3_client(target, timeout_s=20.0, connections=16, attempts=3, lean=True)
             return self._made
 
     def _call(self, operation: str, action: Callable[[Any], Any], key: str, size_bytes: int = 0) -> Any:

@@ -160,25 +160,13 @@ def _actions(identity: str) -> list[str]:
 
 
 def client(endpoint: str, credential: Credential) -> Any:
-    """A boto3 client that gives up fast: this S3 is on the same machine."""
-    import boto3
-    from botocore.config import Config
+    """A client that gives up fast: this S3 is on the same machine, so there is no proxy either."""
+    from loadgen.config import S3Target
+    from loadgen.targets.s3 import s3_client
 
-    return boto3.client(
-        "s3",
-        endpoint_url=endpoint,
-        aws_access_key_id=credential.access_key,
-        aws_secret_access_key=credential.secret_key,
-        region_name=REGION,
-        config=Config(
-            connect_timeout=1,
-            read_timeout=5,
-            retries={"total_max_attempts": 1},
-            s3={"addressing_style": "path"},
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-        ),
-    )
+    login = {"access_key_id": credential.access_key, "secret_access_key": credential.secret_key}
+    target = S3Target.model_validate({"endpoint": endpoint, "region": REGION, "proxy": "none", **login})
+    return s3_client(target, timeout_s=5.0, attempts=1)
 
 
 def set_up(endpoint: str, admin: Credential, timeout_s: float, still_alive: Callable[[], None]) -> None:

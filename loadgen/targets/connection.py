@@ -227,6 +227,14 @@ class _Connection(http.client.HTTPConnection):
         self.body_held_back = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Request:
+    method: str
+    target: str
+    headers: Mapping[str, str]
+    body: Any
+
+
 class Transport:
     """Requests to one server, by kept connections where there are some.
 
@@ -248,6 +256,7 @@ class Transport:
         body: Any = None,
         limit_s: float = 30.0,
         repeatable: bool = False,
+        decode: bool = True,
     ) -> Response:
         """One request.
 
@@ -255,19 +264,21 @@ class Transport:
             method, target, headers, body: of the request; with ``Expect`` the body waits for the server's word.
             limit_s: from now to the last byte of the answer.
             repeatable: whether it may be sent again if a kept connection turns out to be closed.
+            decode: whether a compressed answer is unpacked.
 
         Raises:
             Trouble: no answer, or half of one.
         """
         deadline = Deadline(limit_s)
+        request = _Request(method, target, headers, body)
         kept = self._kept()
         if kept is not None:
             try:
-                return self._exchange(kept, deadline, method, target, headers, body)
+                return self._exchange(kept, deadline, request, decode)
             except Trouble as trouble:
                 if not repeatable or trouble.kind is not Kind.BROKEN or kept.line.heard:
                     raise
-        return self._exchange(self._connected(deadline), deadline, method, target, headers, body)
+        return self._exchange(self._connected(deadline), deadline, request, decode)
 
     def handshake(self, limit_s: float) -> None:
         """Connect, and speak TLS where that is wanted, no more; raises Trouble."""
@@ -291,20 +302,12 @@ class Transport:
                 return connection
             connection.line.abort()
 
-    def _exchange(
-        self,
-        connection: _Connection,
-        deadline: Deadline,
-        method: str,
-        target: str,
-        headers: Mapping[str, str],
-        body: Any,
-    ) -> Response:
+    def _exchange(self, connection: _Connection, deadline: Deadline, request: _Request, decode: bool) -> Response:
         line = connection.line
         line.deadline, line.heard = deadline, False
         try:
-            response = self._send(connection, method, target, headers, body)
-            content = _read(response)
+            response = self._send(connection, request)
+            content = _read(response, decode)
         except BaseException as problem:  # noqa: BLE001 - raised again, once the connection cannot be used any more
             # Also when a greenlet is killed here: a connection in the middle of an answer must not be used again.
             line.abort()
@@ -315,18 +318,17 @@ class Transport:
             self._idle.append(connection)
         return Response(response.status, response.reason, response.headers, content)
 
-    def _send(
-        self, connection: _Connection, method: str, target: str, headers: Mapping[str, str], body: Any
-    ) -> http.client.HTTPResponse:
+    def _send(self, connection: _Connection, request: _Request) -> http.client.HTTPResponse:
+        target, headers, body = request.target, request.headers, request.body
         proxy = self._server.proxy
         if proxy is not None and self._server.context is None:
             target, headers = f"http://{self._server.netloc}{target}", {**headers, **proxy.headers()}
         wait = body is not None and any(name.lower() == "expect" for name in headers)
         try:
             if not wait:
-                connection.request(method, target, body, dict(headers))
+                connection.request(request.method, target, body, dict(headers))
             else:
-                connection.putrequest(method, target, skip_accept_encoding=True)
+                connection.putrequest(request.method, target, skip_accept_encoding=True)
                 for name, value in headers.items():
                     connection.putheader(name, value)
                 connection.endheaders()
@@ -452,8 +454,8 @@ def _tunnel(line: _Line, server: Server, proxy: Proxy) -> None:
         raise Trouble(Kind.PROXY, f"{response.status} {response.reason}".strip(), at_proxy=True)
 
 
-def _read(response: http.client.HTTPResponse) -> bytes:
-    """The whole body, decoded."""
+def _read(response: http.client.HTTPResponse, decode: bool) -> bytes:
+    """The whole body."""
     parts: list[bytes] = []
     size_bytes = 0
     while part := response.read1(_CHUNK_BYTES):
@@ -466,7 +468,7 @@ def _read(response: http.client.HTTPResponse) -> bytes:
     response.close()
     content = parts[0] if len(parts) == 1 else b"".join(parts)
     encoding = (response.headers.get("Content-Encoding") or "").strip().lower()
-    return _gunzipped(content) if content and encoding in ("gzip", "x-gzip") else content
+    return _gunzipped(content) if decode and content and encoding in ("gzip", "x-gzip") else content
 
 
 _TOO_LARGE = f"the answer is larger than {MAX_BODY_BYTES >> 20} MiB; ask for less at a time"

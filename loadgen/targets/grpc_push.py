@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import base64
 import random as _random
+import re
 import time
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
 
 from loadgen.config import ConfigError
+from loadgen.config.access import Access
 from loadgen.config.target import Login
 from loadgen.model import GRPC_STATUS
-from loadgen.targets.hiding import url_without_secrets
+from loadgen.targets.hiding import Hiding, hiding_of, url_without_secrets
 from loadgen.targets.http import USER_AGENT, login_headers
+from loadgen.targets.proxies import proxy_of
 from loadgen.targets.retry import Attempt, PushPolicy, PushResult, Step, partial_success_of, push_with_retries
+from loadgen.targets.tls import authorities, client_certificate, tls_context
 
 EXPORT_METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 _OPTIONS = (
@@ -45,6 +49,7 @@ _REJECTED = frozenset(
     ("INVALID_ARGUMENT", "NOT_FOUND", "PERMISSION_DENIED", "UNAUTHENTICATED", "UNIMPLEMENTED", "FAILED_PRECONDITION",
      "RESOURCE_EXHAUSTED")
 )  # fmt: skip
+_METADATA_NAME = re.compile(r"[a-z0-9_.-]+")
 _NEVER_SENT = ("failed to connect", "connection refused", "dns resolution failed", "name resolution", "handshake")
 
 
@@ -72,9 +77,11 @@ class GrpcPusher:
         self._clock = clock
         self._sleep = sleep
         self._random = random
-        self._where = "grpc://" + url_without_secrets(address).rpartition("://")[2]
-        self._metadata = tuple((name.lower(), value) for name, value in login_headers(login).items())
-        self._channel = _channel(address, login)
+        way = channel_way(address, login)
+        self._where = "grpc://" + url_without_secrets(address).rpartition("://")[2] + way.told
+        self._hide = hiding_of(login)
+        self._metadata = grpc_metadata(login)
+        self._channel = _channel(way)
         self._export: Callable[..., bytes] = self._channel.unary_unary(EXPORT_METHOD)
 
     @property
@@ -96,21 +103,21 @@ class GrpcPusher:
         try:
             answer = self._export(content, timeout=self._policy.timeout_s, metadata=self._metadata)
         except grpc.RpcError as problem:
-            return failed_attempt(problem, self._where, sent_ns, self._clock())
+            return failed_attempt(problem, self._where, sent_ns, self._clock(), self._hide)
         except ValueError as problem:
             # The channel was closed while a push was under way.
-            return Attempt(Step.UNKNOWN, 0, f"{self._where}: {problem}", sent_ns, self._clock())
+            return Attempt(Step.UNKNOWN, 0, f"{self._where}: {self._hide.brief(problem)}", sent_ns, self._clock())
         done_ns = self._clock()
         refused = partial_success_of(answer) if len(answer) > 2 else ""
         step = Step.UNKNOWN if refused else Step.ACCEPTED
         return Attempt(step, GRPC_STATUS, f"{self._where}: {refused}" if refused else "", sent_ns, done_ns)
 
 
-def failed_attempt(problem: Any, where: str, sent_ns: int, done_ns: int) -> Attempt:
+def failed_attempt(problem: Any, where: str, sent_ns: int, done_ns: int, hide: Hiding | None = None) -> Attempt:
     """What a failed call means; ``problem`` is the call or its error, ``where`` names the address."""
     code = problem.code()
     name: str = code.name
-    said = " ".join((problem.details() or "").split())[:200]
+    said = (hide or Hiding(())).brief(problem.details()) if problem.details() else ""
     advice = _ADVICE.get(name, "see the server's log")
     text = f"{where}: {name}" + (f", {said!r}" if said else "") + f"; {advice}"
     asked_s = _retry_info_s(problem)
@@ -140,20 +147,70 @@ def channel_credentials(login: Login | None) -> Any:
         raise ConfigError(
             "[tempo] verify_tls = false: not possible by gRPC; give the certificate as ca_file, or use otlp_http"
         )
-    authorities = None
-    if login is not None and login.ca_file:
-        try:
-            authorities = Path(login.ca_file).read_bytes()
-        except OSError as problem:
-            raise ConfigError(f"[tempo] ca_file: {login.ca_file} cannot be read ({problem.strerror})") from problem
-    return grpc.ssl_channel_credentials(authorities)
+    access = login or Access()
+    try:
+        # As gRPC says nothing of files that do not fit, the same are tried by OpenSSL first.
+        tls_context(access)
+        certificate, key = client_certificate(access) or (None, None)
+        return grpc.ssl_channel_credentials(authorities(access), key, certificate)
+    except ConfigError as problem:
+        raise ConfigError(f"[tempo] {problem}") from problem
 
 
-def _channel(address: str, login: Login | None) -> Any:
+@dataclass(frozen=True, slots=True)
+class ChannelWay:
+    """How a channel reaches its server.
+
+    Attributes:
+        target: whom the channel connects to: the server, or its proxy.
+        credentials: for TLS; None for none.
+        options: for that way, and for no other that gRPC would take from the environment.
+        told: the way in words, for after the address; empty for a direct one.
+    """
+
+    target: str
+    credentials: Any
+    options: tuple[tuple[str, Any], ...]
+    told: str
+
+
+def channel_way(address: str, login: Login | None) -> ChannelWay:
+    """How to reach an OTLP/gRPC endpoint; ConfigError when address, files or proxy cannot be used."""
     host_port, secure = split_address(address)
+    host, _, port = host_port.rpartition(":")
+    host = host.strip("[]")
+    proxy = proxy_of("https" if secure else "http", host, int(port), login)
+    credentials = channel_credentials(login) if secure else None
+    # gRPC has rules of its own for the variables of proxies; we have decided already.
+    options: tuple[tuple[str, Any], ...] = (("grpc.enable_http_proxy", 0),)
+    if proxy is None:
+        return ChannelWay(host_port, credentials, options, "")
+    options += (("grpc.http_connect_server", host_port), ("grpc.default_authority", host_port))
+    if proxy.login:
+        headers = "\n".join(f"{name}:{value}" for name, value in proxy.headers().items())
+        options += (("grpc.http_connect_headers", headers),)
     if secure:
-        return grpc.secure_channel(host_port, channel_credentials(login), options=_OPTIONS)
-    return grpc.insecure_channel(host_port, options=_OPTIONS)
+        options += (("grpc.ssl_target_name_override", host),)
+    target = proxy.url.partition("://")[2]
+    return ChannelWay(target, credentials, options, f" (by way of {proxy.told})")
+
+
+def grpc_metadata(login: Login | None) -> tuple[tuple[str, str], ...]:
+    """Login and additional headers as metadata; ConfigError, without the value, for what gRPC cannot carry."""
+    found = tuple((name.lower(), value) for name, value in login_headers(login).items())
+    for name, value in found:
+        if not _METADATA_NAME.fullmatch(name) or name.endswith("-bin") or name.startswith("grpc-"):
+            raise ConfigError(f"[tempo] headers: {name} is no name that gRPC takes; rename it, or use otlp_http")
+        if not (value.isascii() and value.isprintable()):
+            raise ConfigError(f"[tempo] {name}: gRPC takes only ASCII in it; change it, or use otlp_http")
+    return found
+
+
+def _channel(way: ChannelWay) -> Any:
+    options = (*_OPTIONS, *way.options)
+    if way.credentials is not None:
+        return grpc.secure_channel(way.target, way.credentials, options=options)
+    return grpc.insecure_channel(way.target, options=options)
 
 
 def _retry_info_s(problem: Any) -> float | None:

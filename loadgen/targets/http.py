@@ -345,6 +345,16 @@ def date_of(value: str) -> int:
         return 0
 
 
+def explain_connection(server: Server, trouble: Trouble, limit_s: float) -> str:
+    """A sentence for a connection that did not come about; TLS apart."""
+    where = f"{server.host}:{server.port}"
+    if server.proxy is not None:
+        where += f" (by way of {server.proxy.told})"
+    if trouble.at_proxy:
+        return f"{where}: {proxy_trouble(trouble, str(trouble.said), limit_s)}"
+    return f"{where}: no connection ({trouble}); check the endpoint"
+
+
 def _retry_after_s(value: str | None, now_ns: int) -> float:
     """Seconds of a Retry-After header, which is a number or a date; 0 when it is neither."""
     if not value:

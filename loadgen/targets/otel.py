@@ -8,20 +8,20 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast
 
 import grpc
-import requests
 
 from loadgen.clock import Clock
 from loadgen.config import ConfigError, Target, TempoTarget
 from loadgen.model import Outcome
-from loadgen.targets.grpc_push import channel_credentials, split_address
-from loadgen.targets.hiding import url_without_secrets
+from loadgen.targets.grpc_push import channel_way, grpc_metadata, split_address
+from loadgen.targets.hiding import hiding_of, url_without_secrets
 from loadgen.targets.http import login_headers
 from loadgen.targets.otel_answers import Answers
 from loadgen.targets.otel_environment import clean_environment
 from loadgen.targets.push import OTLP_PATH, PushPolicy, PushResult
+from loadgen.targets.session import session_for
 
 with clean_environment():  # some variables are read when a module is imported
     from opentelemetry.context import Context
@@ -215,15 +215,6 @@ class _Collector(SpanProcessor):
         return spans
 
 
-class _UnverifiedSession(requests.Session):
-    """Does not verify certificates, whatever the exporter sets: the target says so by name."""
-
-    def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
-        settings = super().merge_environment_settings(url, proxies, stream, verify, cert)
-        settings["verify"] = False
-        return settings
-
-
 def _context_of(plan: SpanPlan) -> Context:
     if not plan.parent_id or not any(plan.parent_id):
         return Context()
@@ -240,17 +231,16 @@ def _exporter(
     target: TempoTarget, transport: Transport, timeout_s: float, clock: Clock
 ) -> tuple[SpanExporter, Answers]:
     if transport == "grpc":
-        address, secure = split_address(target.otlp_grpc)
-        metadata = tuple((name.lower(), value) for name, value in login_headers(target).items())
-        credentials = channel_credentials(target) if secure else None
-        answers = Answers(f"grpc://{address}", clock)
+        way = channel_way(target.otlp_grpc, target)
+        answers = Answers(f"grpc://{split_address(target.otlp_grpc)[0]}{way.told}", clock, hiding_of(target))
         grpc_exporter = _watched_grpc_exporter(answers)(
-            endpoint=address,
-            insecure=not secure,
-            credentials=credentials,
-            headers=metadata,
+            endpoint=way.target,
+            insecure=way.credentials is None,
+            credentials=way.credentials,
+            headers=grpc_metadata(target),
             timeout=timeout_s,
             compression=grpc.Compression.NoCompression,
+            channel_options=cast(Any, way.options),
         )
         return grpc_exporter, answers
     from opentelemetry.exporter.otlp.proto.http import Compression
@@ -258,15 +248,14 @@ def _exporter(
 
     if not target.otlp_http:
         raise ConfigError("[tempo] otlp_http: is empty; write it like http://tempo:4318")
-    answers = Answers(url_without_secrets(target.otlp_http), clock)
-    session = requests.Session() if target.verify_tls else _UnverifiedSession()
+    url = target.otlp_http.rstrip("/") + OTLP_PATH
+    answers = Answers(url_without_secrets(target.otlp_http), clock, hiding_of(target))
     http_exporter = HttpExporter(
-        endpoint=target.otlp_http.rstrip("/") + OTLP_PATH,
-        certificate_file=target.ca_file or None,
+        endpoint=url,
         headers=login_headers(target),
         timeout=timeout_s,
         compression=Compression.NoCompression,
-        session=answers.watch_session(session),
+        session=answers.watch_session(session_for(url, target)),
     )
     return http_exporter, answers
 

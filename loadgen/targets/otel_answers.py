@@ -15,6 +15,7 @@ import requests
 from loadgen.clock import Clock
 from loadgen.model import GRPC_STATUS, Outcome
 from loadgen.targets.grpc_push import failed_attempt
+from loadgen.targets.hiding import Hiding
 from loadgen.targets.http import Answer
 from loadgen.targets.push import judged
 from loadgen.targets.retry import Attempt, PushResult, Step, partial_success_of
@@ -23,8 +24,8 @@ from loadgen.targets.retry import Attempt, PushResult, Step, partial_success_of
 class Answers:
     """The attempts of one exporter, since `begin`."""
 
-    def __init__(self, where: str, clock: Clock) -> None:
-        self._where, self._clock = where, clock
+    def __init__(self, where: str, clock: Clock, hide: Hiding) -> None:
+        self._where, self._clock, self._hide = where, clock, hide
         self._attempts: list[Attempt] = []
 
     def begin(self) -> None:
@@ -39,9 +40,9 @@ class Answers:
             said: its words, for when no request was seen at all.
             sent_ns: when it was asked.
         """
-        now_ns = self._clock()
+        now_ns, said = self._clock(), self._hide(said) or "it does not say why"
         if not self._attempts:
-            text = f"{self._where}: no request of the SDK's exporter was seen: {said or 'it does not say why'}"
+            text = f"{self._where}: no request of the SDK's exporter was seen: {said}"
             return PushResult(Outcome.UNKNOWN, 0, text[:400], 0, 0, sent_ns, sent_ns, now_ns)
         *before, last = self._attempts
         ambiguous = sum(one.step is not Step.AGAIN for one in before)
@@ -69,7 +70,7 @@ class Answers:
                 response = send(request, **more)
             except requests.RequestException as problem:
                 # How far a request came that has no answer is not known.
-                text = f"{self._where}: the SDK's exporter gave up: {' '.join(str(problem).split())[:200]}"
+                text = f"{self._where}: the SDK's exporter gave up: {self._hide.brief(problem)}"
                 self._attempts.append(Attempt(Step.AGAIN_UNSURE, 0, text, sent_ns, self._clock()))
                 raise
             self._attempts.append(self._of_response(response, sent_ns))
@@ -81,7 +82,7 @@ class Answers:
     def _of_response(self, response: requests.Response, sent_ns: int) -> Attempt:
         body, done_ns = response.content, self._clock()
         kind = (response.headers.get("Content-Type") or "").partition(";")[0].strip().lower()
-        said = " ".join(body[:200].decode(errors="replace").split())
+        said = self._hide.brief(body[:200].decode(errors="replace"))
         error = "" if response.ok else f"{self._where}: {response.status_code}, {said!r}"
         answer = Answer(response.status_code, body, kind, error, sent_ns, done_ns)
         step, detail = judged(answer, self._where, otlp=True)
@@ -96,7 +97,7 @@ class Answers:
         code = call.code()  # waits for the end
         done_ns = self._clock()
         if code is not grpc.StatusCode.OK:
-            self._attempts.append(failed_attempt(call, self._where, sent_ns, done_ns))
+            self._attempts.append(failed_attempt(call, self._where, sent_ns, done_ns, self._hide))
             return
         refused = partial_success_of(call.result().SerializeToString())
         detail = f"{self._where}: {refused}" if refused else ""

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urlsplit
 
-from loadgen.config import S3Target
+from loadgen.config import ConfigError, S3Target
 from loadgen.model import NS
-from loadgen.targets.hiding import url_without_secrets
+from loadgen.targets.hiding import Hiding, hiding_of, url_without_secrets
+from loadgen.targets.proxies import proxy_of
 from loadgen.units import duration_text
 
 # S3 takes requests that are up to 15 minutes old; a difference of clocks below this refuses none.
@@ -25,33 +27,50 @@ _NOT_IMPLEMENTED = frozenset(
     {"NotImplemented", "XNotImplemented", "MethodNotAllowed", "NotSupported", "UnsupportedOperation", "Unsupported"}
     | {"OperationNotSupported", "FeatureNotSupported", "501", "405"}
 )
+DEFAULT_REGION = "us-east-1"
 
 
-def s3_client(target: S3Target, timeout_s: float = 10.0, connections: int = 8) -> Any:
-    """A boto3 client with path-style addresses, bounded times and one quick retry.
+def s3_client(
+    target: S3Target, timeout_s: float = 10.0, connections: int = 8, attempts: int = 2, lean: bool = False
+) -> Any:
+    """A client that is what the target says, whatever the environment holds.
+
+    Args:
+        target: where, as whom, by which way.
+        timeout_s: limit of one attempt, from the look-up of the name to the last byte.
+        connections: idle connections that are kept.
+        attempts: made in all, when nobody answers or S3 is busy.
+        lean: neither signs content nor checks arguments, which costs CPU.
 
     Raises:
-        ConfigError: the file with the secret key cannot be read.
+        ConfigError: a file with a secret or a certificate, or a proxy, cannot be used.
         ValueError, botocore's errors: the endpoint is no URL.
     """
-    import boto3
+    # The library takes half a second to load, and many commands need no S3.
     from botocore.config import Config
 
-    return boto3.client(
+    from loadgen.targets.s3_way import Sender, isolated_session, style_of
+
+    sender = Sender(target, timeout_s, connections)
+    client = isolated_session().create_client(
         "s3",
         endpoint_url=target.endpoint or None,
-        region_name=target.region,
+        region_name=target.region or DEFAULT_REGION,
         aws_access_key_id=target.access_key_id or None,
         aws_secret_access_key=target.secret_key() or None,
-        verify=(target.ca_file or True) if target.verify_tls else False,
+        aws_session_token=target.secret_session_token() or None,
         config=Config(
-            s3={"addressing_style": "path"},
-            connect_timeout=min(timeout_s, 5.0),
-            read_timeout=timeout_s,
-            retries={"total_max_attempts": 2, "mode": "standard"},
-            max_pool_connections=connections,
+            s3={**style_of(target), **({"payload_signing_enabled": False} if lean else {})},
+            parameter_validation=not lean,
+            retries={"total_max_attempts": attempts, "mode": "standard"},
+            proxies={},
+            # Checksums of the newer kind are refused by S3s that do not know them, reads and writes alike.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
         ),
     )
+    client.meta.events.register_first("before-send.s3", sender)
+    return client
 
 
 def list_page(client: Any, bucket: str, **more: Any) -> dict[str, Any]:
@@ -155,17 +174,27 @@ def explain_s3(
     clock: Callable[[], int] = time.time_ns,
 ) -> str:
     """One sentence for a failed S3 request: where, what, and what to do. The secret key is never in it."""
-    where = f"{url_without_secrets(target.endpoint) or 's3'}/{bucket}" + (f"/{key}" if key else "")
+    where = f"{url_without_secrets(target.endpoint) or 's3'}/{bucket}" + (f"/{key}" if key else "") + _way(target)
     code = error_code(problem)
+    hide = _hiding(target)
     hint = {
         "AccessDenied": if_denied,
         "403": if_denied,
-        "InvalidAccessKeyId": "the access key is not known here; check access_key_id",
+        "InvalidAccessKeyId": (
+            "the access key is not known here; check access_key_id, and set session_token if it is a temporary one"
+        ),
+        "InvalidToken": "the session token is wrong or does not belong to the access key; check session_token",
+        "ExpiredToken": "the session token is over; get a new one and set session_token",
         "SignatureDoesNotMatch": "the secret key is wrong; check secret_access_key",
+        "AuthorizationHeaderMalformed": _region(problem),
+        "SecondLevelDomainForbidden": 'this S3 takes no bucket in the path; set addressing_style = "virtual"',
+        "VirtualHostDomainForbidden": 'this S3 takes no bucket in the host name; set addressing_style = "path"',
         "NoSuchBucket": "create the bucket, or correct its name in the target",
         "404": "not there",
     }.get(code)
-    said = " ".join(str(problem).split())[:200]
+    if code == "ProxyConnectionError":
+        return f"{where}: {getattr(problem, 'kwargs', {}).get('proxy_url', problem)}"
+    said = hide.brief(problem)
     differ = clock_text(problem, clock)
     if is_about_clocks(problem):
         differ = differ or "the clocks of this machine and of the S3 server differ"
@@ -178,11 +207,38 @@ def explain_s3(
             "ConnectTimeoutError": "check the endpoint, the network and that S3 runs",
             "ReadTimeoutError": "S3 is slow or stuck",
             "NoCredentialsError": "set access_key_id and secret_access_key",
-            "SSLError": (
-                "the server does not speak TLS here; perhaps the endpoint must begin with http://"
-                if "WRONG_VERSION_NUMBER" in str(problem)
-                else "the certificate cannot be verified; set ca_file to the authority's PEM file"
-            ),
+            "PartialCredentialsError": "set access_key_id and secret_access_key",
+            "SSLError": _tls(str(problem)),
             "NotAListing": "a proxy or another program answered, not S3; check the endpoint",
         }.get(code, "check endpoint, credentials and S3's log")
     return f"{where}: {code}, {said!r}; {hint}{'' if is_about_clocks(problem) else differ}"
+
+
+def _way(target: S3Target) -> str:
+    url = urlsplit(target.endpoint)
+    try:
+        port = url.port or (443 if url.scheme == "https" else 80)
+        proxy = proxy_of(url.scheme, url.hostname or "", port, target)
+    except (ConfigError, ValueError):
+        return ""
+    return f" (by way of {proxy.told})" if proxy is not None else ""
+
+
+def _hiding(target: S3Target) -> Hiding:
+    try:
+        return hiding_of(target)
+    except ConfigError:  # whoever cannot read a secret cannot tell it either
+        return Hiding(())
+
+
+def _region(problem: BaseException) -> str:
+    wanted = str(_error(problem).get("Region", ""))
+    return f'set region = "{wanted}" in [s3]' if wanted else "set the region of this S3 in [s3] region"
+
+
+def _tls(text: str) -> str:
+    if "WRONG_VERSION_NUMBER" in text:
+        return "the server does not speak TLS here; perhaps the endpoint must begin with http://"
+    if "CERTIFICATE_REQUIRED" in text or "HANDSHAKE_FAILURE" in text or "BAD_CERTIFICATE" in text:
+        return "the server wants a certificate of ours, or another one; set cert_file and key_file"
+    return "the certificate cannot be verified; set ca_file to the authority's PEM file"

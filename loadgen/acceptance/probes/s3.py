@@ -7,10 +7,9 @@ Nothing is changed: the one write that is tried, to see that it is refused, has 
 from __future__ import annotations
 
 import contextlib
-import socket
-import ssl
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,8 +22,11 @@ from loadgen.config import ConfigError, S3Target, Target
 from loadgen.mistakes import REPORT_IT, mistake
 from loadgen.model import NS, Component
 from loadgen.targets.blocks import BlockError
+from loadgen.targets.connection import Kind, Transport, Trouble
 from loadgen.targets.failures import s3_errors
+from loadgen.targets.http import explain_connection, server_of
 from loadgen.targets.s3 import error_code, explain_s3, is_not_implemented, list_page, s3_client
+from loadgen.targets.tls import tls_context
 
 COMPONENTS = (Component.LOKI, Component.TEMPO, Component.MIMIR)
 PROBE_KEY = "loadgen-check/write-probe"
@@ -272,20 +274,15 @@ def ask_tls(s3: S3Target) -> Told[str]:
     if url.scheme != "https":
         return Told("plain")
     try:
-        context = ssl.create_default_context(cafile=s3.ca_file or None)
-    except OSError as problem:
-        return Told(error=f"the ca_file {s3.ca_file} cannot be used ({problem}); name a PEM file")
-    host, port = url.hostname or "", url.port or 443
-    try:
-        with (
-            socket.create_connection((host, port), _TIMEOUT_S) as plain,
-            context.wrap_socket(plain, server_hostname=host) as secure,
-        ):
-            secure.getpeercert()
-    except ssl.SSLCertVerificationError as problem:
-        return Told(f"refused: {problem.verify_message}")
-    except ssl.SSLError as problem:
-        return Told(f"refused: {problem.reason or problem}")
-    except OSError as problem:
-        return Told(error=f"{host}:{port}: no connection ({problem}); check the endpoint")
+        server, _ = server_of(s3.endpoint, s3)
+        # What is asked is whether the certificate is good, also where the target does not insist on it.
+        server = replace(server, context=tls_context(s3, verify=True))
+        Transport(server).handshake(_TIMEOUT_S)
+    except (ConfigError, ValueError) as problem:
+        return Told(error=str(problem))
+    except Trouble as trouble:
+        if trouble.kind is Kind.TLS:
+            cause = trouble.said
+            return Told(f"refused: {getattr(cause, 'verify_message', '') or getattr(cause, 'reason', '') or cause}")
+        return Told(error=explain_connection(server, trouble, _TIMEOUT_S))
     return Told("verified")
