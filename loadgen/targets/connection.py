@@ -54,11 +54,20 @@ class Trouble(Exception):
         said: the details, in the words of those who know them.
         delivered: the server may have received the request.
         at_proxy: it happened on the way to the proxy.
+        after_handshake: nothing came back on a new TLS connection, as when the server did not like who we are.
     """
 
-    def __init__(self, kind: Kind, said: object = "", delivered: bool = False, at_proxy: bool = False) -> None:
+    def __init__(
+        self,
+        kind: Kind,
+        said: object = "",
+        delivered: bool = False,
+        at_proxy: bool = False,
+        after_handshake: bool = False,
+    ) -> None:
         super().__init__(f"{kind.value}: {said}" if said else kind.value)
         self.kind, self.said, self.delivered, self.at_proxy = kind, said, delivered, at_proxy
+        self.after_handshake = after_handshake
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +234,7 @@ class _Connection(http.client.HTTPConnection):
         self.sock = cast(Any, line)
         self.line = line
         self.body_held_back = False
+        self.is_new = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,13 +315,14 @@ class Transport:
     def _exchange(self, connection: _Connection, deadline: Deadline, request: _Request, decode: bool) -> Response:
         line = connection.line
         line.deadline, line.heard = deadline, False
+        is_first, connection.is_new = connection.is_new, False
         try:
             response = self._send(connection, request)
             content = _read(response, decode)
         except BaseException as problem:  # noqa: BLE001 - raised again, once the connection cannot be used any more
             # Also when a greenlet is killed here: a connection in the middle of an answer must not be used again.
             line.abort()
-            _raise_broken(problem, line.heard)
+            _raise_broken(problem, line.heard, is_first and self._server.context is not None)
         if response.will_close or connection.body_held_back or len(self._idle) >= self._most:
             line.abort()
         else:
@@ -360,7 +371,7 @@ class Transport:
             _raise_unconnected(problem, at_proxy)
 
 
-def _raise_broken(problem: BaseException, heard: bool) -> NoReturn:
+def _raise_broken(problem: BaseException, heard: bool, is_first_by_tls: bool) -> NoReturn:
     """A request that failed on its connection, as `Trouble`; what is none of ours goes on as it is."""
     if isinstance(problem, TimeoutError):
         raise Trouble(Kind.TIMEOUT, "", True) from problem
@@ -368,7 +379,7 @@ def _raise_broken(problem: BaseException, heard: bool) -> NoReturn:
         # Since TLS 1.3 a server that does not like our certificate says so here.
         raise Trouble(Kind.TLS, problem, heard) from problem
     if isinstance(problem, (OSError, http.client.HTTPException)):
-        raise Trouble(Kind.BROKEN, _named(problem), True) from problem
+        raise Trouble(Kind.BROKEN, _named(problem), True, after_handshake=is_first_by_tls and not heard) from problem
     if isinstance(problem, (ValueError, zlib.error)):
         raise Trouble(Kind.ANSWER, problem, True) from problem
     raise problem

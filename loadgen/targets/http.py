@@ -236,6 +236,7 @@ class HttpClient:
             case Kind.BROKEN:
                 secure = self._server is not None and self._server.context is not None
                 hint = "; perhaps it speaks https, not http" if "BadStatusLine" in said and not secure else ""
+                hint = MAY_WANT_CERTIFICATE if trouble.after_handshake else hint
                 return f"{where}: the connection broke before the answer was complete ({said}){hint}; ask again"
         return f"{where}: no connection ({said}); check address and network"
 
@@ -247,7 +248,7 @@ class HttpClient:
                 f"{where}: the TLS certificate cannot be verified against {trusted}: {reason}; "
                 "set ca_file to the authority's PEM file, and use the host name that the certificate is for"
             )
-        if "CERTIFICATE_REQUIRED" in text or "HANDSHAKE_FAILURE" in text or "BAD_CERTIFICATE" in text:
+        if wants_certificate(text):
             return (
                 f"{where}: the server refuses us by TLS ({text}); if it wants a certificate, set cert_file and key_file"
             )
@@ -321,6 +322,14 @@ def json_of(answer: Answer, where: str) -> tuple[Any, str]:
             None,
             f"{where}: {answer.status} with malformed JSON ({str(problem)[:120]}); a proxy may have cut it; ask again",
         )
+
+
+def wants_certificate(text: str) -> bool:
+    """Whether a TLS error says that the server wants a certificate of ours, or another one."""
+    return any(word in text for word in ("CERTIFICATE_REQUIRED", "HANDSHAKE_FAILURE", "BAD_CERTIFICATE"))
+
+
+MAY_WANT_CERTIFICATE = "; perhaps it wants a certificate of ours, set cert_file and key_file"
 
 
 def proxy_trouble(trouble: Trouble, said: str, limit_s: float) -> str:

@@ -249,13 +249,14 @@ def _exporter(
     if not target.otlp_http:
         raise ConfigError("[tempo] otlp_http: is empty; write it like http://tempo:4318")
     url = target.otlp_http.rstrip("/") + OTLP_PATH
-    answers = Answers(url_without_secrets(target.otlp_http), clock, hiding_of(target))
+    session, told = session_for(url, target)
+    answers = Answers(url_without_secrets(target.otlp_http) + told, clock, hiding_of(target))
     http_exporter = HttpExporter(
         endpoint=url,
         headers=login_headers(target),
         timeout=timeout_s,
         compression=Compression.NoCompression,
-        session=answers.watch_session(session_for(url, target)),
+        session=answers.watch_session(session),
     )
     return http_exporter, answers
 

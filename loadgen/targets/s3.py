@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from loadgen.config import ConfigError, S3Target
 from loadgen.model import NS
 from loadgen.targets.hiding import Hiding, hiding_of, url_without_secrets
+from loadgen.targets.http import wants_certificate
 from loadgen.targets.proxies import proxy_of
 from loadgen.units import duration_text
 
@@ -239,6 +240,6 @@ def _region(problem: BaseException) -> str:
 def _tls(text: str) -> str:
     if "WRONG_VERSION_NUMBER" in text:
         return "the server does not speak TLS here; perhaps the endpoint must begin with http://"
-    if "CERTIFICATE_REQUIRED" in text or "HANDSHAKE_FAILURE" in text or "BAD_CERTIFICATE" in text:
+    if wants_certificate(text) or "cert_file" in text:
         return "the server wants a certificate of ours, or another one; set cert_file and key_file"
     return "the certificate cannot be verified; set ca_file to the authority's PEM file"

@@ -21,7 +21,7 @@ from botocore.loaders import Loader
 
 from loadgen.config import S3Target
 from loadgen.targets.connection import Kind, Transport, Trouble
-from loadgen.targets.http import proxy_trouble, server_of
+from loadgen.targets.http import MAY_WANT_CERTIFICATE, proxy_trouble, server_of
 
 
 def isolated_session() -> botocore.session.Session:
@@ -96,8 +96,8 @@ class Sender:
         made: Exception
         if trouble.at_proxy:
             made = theirs.ProxyConnectionError(proxy_url=proxy_trouble(trouble, said, self._timeout_s))
-        elif trouble.kind is Kind.TLS:
-            made = theirs.SSLError(endpoint_url=url, error=said)
+        elif trouble.kind is Kind.TLS or trouble.after_handshake:
+            made = theirs.SSLError(endpoint_url=url, error=said + trouble.after_handshake * MAY_WANT_CERTIFICATE)
         elif trouble.kind is Kind.CONNECT_TIMEOUT:
             made = theirs.ConnectTimeoutError(endpoint_url=url, error=said)
         elif trouble.kind is Kind.TIMEOUT:

@@ -22,13 +22,17 @@ _OF_THE_BODY = ("content-type", "content-encoding", "content-length")
 _TIMEOUT_S = 30.0
 
 
-def session_for(url: str, login: Login) -> requests.Session:
-    """A session for one server; ConfigError when a file, a proxy or the URL cannot be used."""
+def session_for(url: str, login: Login) -> tuple[requests.Session, str]:
+    """A session for one server, and the way to it in words, to be put after its address (empty for a direct one).
+
+    ConfigError when a file, a proxy or the URL cannot be used.
+    """
     session = requests.Session()
     session.trust_env = False
+    adapter = _Adapter(url, login)
     for scheme in ("http://", "https://"):
-        session.mount(scheme, _Adapter(url, login))
-    return session
+        session.mount(scheme, adapter)
+    return session, adapter.way
 
 
 class _Adapter(BaseAdapter):
@@ -39,6 +43,7 @@ class _Adapter(BaseAdapter):
         except ValueError as problem:
             raise ConfigError(f"{hiding_of(login)(url)}: not a URL ({problem})") from problem
         self._proxy = server.proxy
+        self.way = f" (by way of {server.proxy.told})" if server.proxy is not None else ""
         self._transport = Transport(server)
         self._headers = {"User-Agent": USER_AGENT, **login_headers(login)}
         self._hide = hiding_of(login)
