@@ -29,7 +29,8 @@ _OPTIONS = (
     ("grpc.max_receive_message_length", 16 << 20),
     # By default gRPC waits up to two minutes between connections, which would look like the server's recovery time.
     ("grpc.initial_reconnect_backoff_ms", 200),
-    ("grpc.min_reconnect_backoff_ms", 200),
+    # This one is no wait, it is the limit of an attempt to connect, with its TLS handshake.
+    ("grpc.min_reconnect_backoff_ms", 3000),
     ("grpc.max_reconnect_backoff_ms", 2000),
     # Channels to the same address would otherwise share one connection.
     ("grpc.use_local_subchannel_pool", 1),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -25,8 +26,8 @@ class FakeProxy:
 
 
 @contextlib.contextmanager
-def fake_proxy(to_port: int, refuses: str = "") -> Iterator[FakeProxy]:
-    """Serve until the block ends; ``refuses`` is a status line to answer instead."""
+def fake_proxy(to_port: int, refuses: str = "", delay_s: float = 0.0) -> Iterator[FakeProxy]:
+    """Serve until the block ends; ``refuses`` is a status line to answer instead, ``delay_s`` the way's length."""
     listener = socket.create_server(("127.0.0.1", 0))
     state = FakeProxy(listener.getsockname()[1], refuses=refuses)
     open_sockets: list[socket.socket] = [listener]
@@ -34,6 +35,7 @@ def fake_proxy(to_port: int, refuses: str = "") -> Iterator[FakeProxy]:
     def pump(one: socket.socket, other: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := one.recv(65_536):
+                time.sleep(delay_s)
                 other.sendall(data)
         with contextlib.suppress(OSError):
             other.shutdown(socket.SHUT_WR)

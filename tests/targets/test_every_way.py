@@ -322,6 +322,12 @@ def test_the_clusters_api_is_asked_by_the_same_way(pki: Pki, tmp_path: Path, mon
     assert len(proxy.asked) == 1 and servers.seen[0]["authorization"] == "Bearer example"
 
 
+def test_a_slow_way_to_a_grpc_server_is_no_refusal(pki: Pki) -> None:
+    with serving(pki) as servers, fake_proxy(servers.grpc_port, delay_s=0.1) as proxy:
+        section = {"ca_file": pki.path("ca.pem"), "proxy": proxy.url}
+        assert by_grpc("https://stack.test", servers.grpc_port, section) == ""
+
+
 def test_grpc_says_that_it_cannot_leave_out_verification() -> None:
     target = Target.model_validate({"tempo": {"otlp_grpc": "https://tempo:4317", "verify_tls": False}})
     with pytest.raises(ConfigError, match=r"verify_tls = false: not possible by gRPC"):
