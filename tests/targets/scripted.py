@@ -96,7 +96,7 @@ def scripted(*replies: Reply, answer: Callable[[Request], Reply] | None = None) 
             else:
                 self.wfile.write(reply.body)
 
-        do_POST = do_GET
+        do_POST = do_PUT = do_GET
 
     class Server(ThreadingHTTPServer):
         daemon_threads = True

@@ -292,6 +292,17 @@ def test_headers_of_the_section_arrive_and_those_of_the_environment_do_not(
     assert "x-foreign" not in first | second and "cf-access-client-id" not in second
 
 
+@pytest.mark.parametrize("name", ["http", "grpc", "sdk http", "sdk grpc"])
+def test_no_login_comes_from_netrc(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / ".netrc").write_text("default login foreign password example\n")
+    (tmp_path / ".netrc").chmod(0o600)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
+    with serving(None) as servers:
+        assert go(name, servers, "http://127.0.0.1") == ""
+    assert "authorization" not in servers.seen[0]
+
+
 def test_the_certificate_of_s3_is_checked_by_the_same_way(pki: Pki) -> None:
     with serving(pki) as servers, fake_proxy(servers.http_port) as proxy:
         settings = {"endpoint": f"https://stack.test:{servers.http_port}", "ca_file": pki.path("ca.pem")}
