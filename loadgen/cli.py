@@ -5,6 +5,7 @@ Exit codes: 0 every promise kept; 1 one broken; 2 it could not be told.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -28,6 +29,7 @@ from loadgen.config import ConfigError, Profile, Target, load_profile, parse_pro
 from loadgen.display import TerminalDisplay
 from loadgen.faults import Disruptor, DisruptorError
 from loadgen.interrupt import Interrupt
+from loadgen.joining import token_of_master
 from loadgen.locate import DEFAULT_PROFILE, LAB, find_profile, resolve_target
 from loadgen.model import Result, Signal
 from loadgen.orchestrate import Judgement, RunError, compare_clocks, conclude, execute, verify_again
@@ -40,7 +42,7 @@ from loadgen.steady import steady_output
 from loadgen.targets.clocks import read_clocks
 from loadgen.targets.preflight import check_reachable
 from loadgen.units import seconds
-from loadgen.workers import MASTER_PORT, RemoteWorkers, become_worker, wait_for_master
+from loadgen.workers import MASTER_PORT, RemoteWorkers, become_worker, token_for, wait_for_master
 
 TYPER_INTERRUPTED = 130
 INTERRUPTED = "[bold red]loadgen:[/] interrupted; what was measured until then is kept: loadgen report RUN judges it"
@@ -85,6 +87,12 @@ RateOption = Annotated[
     list[str] | None,
     typer.Option(
         "--rate", help="10MB/s for every signal, or logs=10MB/s for one; may be repeated.", metavar="[SIGNAL=]RATE"
+    ),
+]
+TokenOption = Annotated[
+    str,
+    typer.Option(
+        "--token-file", help="File with the token of master and workers; else LOADGEN_WORKER_TOKEN or …_TOKEN_FILE."
     ),
 ]
 RunArgument = Annotated[
@@ -168,9 +176,16 @@ def run(
             help="Let so many `loadgen worker` on other machines make the load, and begin when they are connected.",
         ),
     ] = 0,
-    bind_host: Annotated[str, typer.Option(help="With --expect-workers: the address to listen on.")] = "*",
+    bind_host: Annotated[
+        str,
+        typer.Option(
+            help="With --expect-workers: the address to listen on; * for all, so that other machines can join, which "
+            "needs a token.",
+        ),
+    ] = "127.0.0.1",
     bind_port: Annotated[int, typer.Option(help="With --expect-workers: the port to listen on.")] = MASTER_PORT,
     workers_wait: Annotated[str, typer.Option(help="With --expect-workers: how long to wait for them.")] = "5m",
+    token_file: TokenOption = "",
 ) -> None:
     """Load a stack, read everything back, judge every promise and write a report.
 
@@ -180,7 +195,9 @@ def run(
     console = _console()
     workers: RemoteWorkers | None = None
     if expect_workers:
-        workers = RemoteWorkers(expect_workers, bind_host, bind_port, _seconds("--workers-wait", workers_wait))
+        wait_s = _seconds("--workers-wait", workers_wait)
+        token, made_up = token_of_master(os.environ, token_file, bind_host)
+        workers = RemoteWorkers(expect_workers, bind_host, bind_port, wait_s, token, made_up)
     overrides: dict[str, object] = {}
     if duration:
         overrides["run.duration"] = duration
@@ -202,7 +219,8 @@ def run(
         from loadgen.faults.cluster import ClusterDisruptor
 
         disruptor = ClusterDisruptor(where.kubernetes, chosen.objectives.logs.recovery_max)
-    with TerminalDisplay(console) as display, Interrupt().installed() as interrupt:
+    joining = workers.open() if workers is not None else contextlib.nullcontext()
+    with joining, TerminalDisplay(console) as display, Interrupt().installed() as interrupt:
         judgement = _run(chosen, where, source, out, display, interrupt, disruptor, workers)
     _finish(console, judgement)
 
@@ -214,11 +232,13 @@ def worker(
     target: TargetOption = "",
     processes: Annotated[int, typer.Option(min=1, max=64, help="Worker processes to start; one a core.")] = 1,
     wait: Annotated[str, typer.Option(help="How long to wait for the master.")] = "5m",
+    token_file: TokenOption = "",
 ) -> None:
     """Make the load of a `loadgen run --expect-workers N` on another machine; ends when that load does.
 
     The plan comes from the master, and so does the target, except its secrets: give them as LOADGEN_<SECTION>_<KEY>
-    variables or files, as for `run`, or name a target file of this machine's own.
+    variables or files, as for `run`, or name a target file of this machine's own. Master and workers must know the same
+    token (LOADGEN_WORKER_TOKEN); on one machine, workers of the same person find it by themselves.
     """
     stderr = Console(stderr=True, highlight=False, soft_wrap=True)
     problem = wait_for_master(
@@ -226,7 +246,7 @@ def worker(
     )
     if problem:
         raise RunError(problem)
-    become_worker(master_host, master_port, target, processes)
+    become_worker(master_host, master_port, target, processes, token_for(master_host, master_port, token_file))
 
 
 def _seconds(option: str, text: str) -> float:

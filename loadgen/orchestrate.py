@@ -18,6 +18,7 @@ from typing import Protocol
 
 from loadgen.checks import judge, outcome
 from loadgen.checks.s3_match import s3_coverage
+from loadgen.checks.surroundings import gap_texts
 from loadgen.clock import ANCHOR, Clock, ClockWatch, anchored, steady_clock, step_text
 from loadgen.config import Profile, Target, parse_profile
 from loadgen.faults import Disruptor
@@ -25,7 +26,8 @@ from loadgen.faults.beside import FaultsBeside
 from loadgen.faults.timeline import Timeline
 from loadgen.flush import flush_components
 from loadgen.interrupt import Interrupt
-from loadgen.joining import Joiner
+from loadgen.joiner import Joiner
+from loadgen.joining import handed_on, new_token
 from loadgen.locate import locust_command
 from loadgen.model import NS, ClockReading, Component, FaultWindow, Result, RunKey, Signal, Verdict
 from loadgen.own import look_back
@@ -41,7 +43,7 @@ from loadgen.surroundings import child_environment, current_folder
 from loadgen.targets.clocks import read_clocks
 from loadgen.targets.readers import open_readers, ping
 from loadgen.verify import verify
-from loadgen.workers import RemoteWorkers, read_waiting
+from loadgen.workers import RemoteWorkers, free_port, read_waiting
 
 STOP_CHILD_WITHIN_S = 30.0
 HEAL_WITHIN_S = 60.0
@@ -160,7 +162,7 @@ def _load(
 ) -> tuple[FaultWindow, ...]:
     """The load phase: Locust as a child, the faults in a thread, progress to the display."""
     windows: tuple[FaultWindow, ...] = ()
-    watch, steps = ClockWatch(clock), list[str]()
+    watch, steps, before = ClockWatch(clock), list[str](), run.info().notes
 
     def store(known: Sequence[FaultWindow]) -> None:
         with contextlib.suppress(RunDirError):  # written once more after the load, and told then
@@ -176,7 +178,12 @@ def _load(
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env={**child_environment(os.environ, current_folder()), ANCHOR: anchored(clock), **environment},
+            env={
+                **child_environment(os.environ, current_folder()),
+                ANCHOR: anchored(clock),
+                **handed_on(workers.token if workers is not None else new_token()),
+                **environment,
+            },
             start_new_session=True,  # a Ctrl-C in the terminal is for us; the child is ended in order
         )
         try:
@@ -230,7 +237,10 @@ def _load(
     if child.returncode not in (0, 2) and not interrupt.requested:
         display.note(f"the load ended with exit code {child.returncode}; see {run.path / 'locust.log'}")
     run.compact()
-    _add_notes(run, steps)
+    _add_notes(run, [*steps, *gap_texts(run.info())])
+    for text in run.info().notes:
+        if text not in before and text not in steps:
+            display.note(text)
     return windows
 
 
@@ -266,7 +276,11 @@ def _locust_command(profile: Profile, run: RunDir, workers: RemoteWorkers | None
     if workers is not None:
         command += workers.locust_options()
     elif profile.run.processes > 1:
+        # Its own processes are one more master and its workers; nobody else has business there.
+        port = str(free_port())
         command += ["--processes", str(profile.run.processes)]
+        command += ["--master-bind-host", "127.0.0.1", "--master-bind-port", port]
+        command += ["--master-host", "127.0.0.1", "--master-port", port]
     return command
 
 

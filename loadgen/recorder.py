@@ -14,9 +14,14 @@ from pathlib import Path
 import pyarrow as pa
 
 from loadgen.model import Outcome, Signal
-from loadgen.rundir import ROWS, Row, RunDir, table_of, write_atomically
+from loadgen.rundir import ROWS, Row, RunDir, schema_of, table_of, unsound_columns, write_atomically
 
 Sink = Callable[[str, pa.Table], None]
+
+# What a process sends at once: more rows go in several messages, and no row is larger than a few kilobytes.
+MAX_ROWS = 10_000
+MAX_ROWS_BYTES = 24 << 20
+FROM_WORKERS = frozenset(("receipts", "queries", "sightings", "stack"))
 _TABLES = {row: table for table, row in ROWS.items()}
 
 
@@ -53,13 +58,41 @@ def to_ipc(table: pa.Table) -> bytes:
     return content
 
 
-def from_ipc(content: bytes) -> pa.Table:
-    """The table that `to_ipc` was given; ValueError when the bytes are damaged."""
+def from_ipc(content: bytes, schema: pa.Schema) -> pa.Table:
+    """The table that `to_ipc` was given; ValueError when the bytes are damaged or hold another table."""
     try:
         with pa.ipc.open_stream(content) as reader:
-            return reader.read_all()
-    except (pa.ArrowException, OSError) as problem:
-        raise ValueError(f"damaged table from a worker: {problem}") from problem
+            if not reader.schema.equals(schema):
+                raise ValueError("the columns are not those of this table; are both of the same version?")
+            table = reader.read_all()
+        table.validate(full=True)
+    except (pa.ArrowException, OSError, MemoryError) as problem:
+        raise ValueError(f"damaged ({' '.join(str(problem).split())[:100]})") from problem
+    return table
+
+
+def rows_of(message: object) -> tuple[str, pa.Table]:
+    """The table and rows in a worker's message; ValueError when it is anything else than a worker sends.
+
+    The name becomes a file's, so only the known ones will do, each with its columns.
+    """
+    table, content = (message.get("table"), message.get("rows")) if isinstance(message, dict) else (None, None)
+    if not isinstance(table, str) or table not in FROM_WORKERS:
+        raise ValueError(f"workers have no table {str(table)[:40]!r}")
+    if not isinstance(content, bytes):
+        raise ValueError(f"{table}: no rows in it")
+    if len(content) > MAX_ROWS_BYTES:
+        raise ValueError(f"{table}: {len(content):,} bytes at once, more than {MAX_ROWS_BYTES:,}")
+    try:
+        rows = from_ipc(content, schema_of(ROWS[table]))
+    except ValueError as problem:
+        raise ValueError(f"{table}: {problem}") from problem
+    if len(rows) > MAX_ROWS:
+        raise ValueError(f"{table}: {len(rows):,} rows at once, more than {MAX_ROWS:,}")
+    unsound = unsound_columns(rows)
+    if unsound:
+        raise ValueError(f"{table}: values are missing or unknown in {', '.join(unsound)}")
+    return table, rows
 
 
 @dataclass(frozen=True, slots=True)

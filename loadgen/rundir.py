@@ -464,7 +464,12 @@ def _read(path: Path, row: type[Row]) -> pa.Table | None:
         read = _fitted(read, row)
     except (OSError, pa.ArrowException, KeyError, ValueError):
         return None
-    return read if all(_is_sound(name, read.column(name)) for name in read.column_names) else None
+    return None if unsound_columns(read) else read
+
+
+def unsound_columns(table: pa.Table) -> list[str]:
+    """The columns with values that are missing, or with words that nobody knows."""
+    return [name for name in table.schema.names if not _is_sound(name, table.column(name))]
 
 
 def _is_whole(path: Path, row: type[Row]) -> bool:

@@ -12,11 +12,13 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from loadgen.config import Target, parse_target
+from loadgen.config import ConfigError, Target, parse_target
+from loadgen.joining import found_token, given_token, handed_on, knock, offered
 from loadgen.locate import LAB, locust_command, resolve_target
 from loadgen.rundir import write_atomically
 from loadgen.surroundings import child_environment, current_folder
@@ -35,12 +37,16 @@ class RemoteWorkers:
         bind_host: address that the master listens on; ``*`` for all.
         bind_port: its port.
         wait_s: how long it waits for them.
+        token: what they must show.
+        made_up: nobody gave the token, so workers on this machine find it by themselves.
     """
 
     expected: int
-    bind_host: str = "*"
+    bind_host: str = "127.0.0.1"
     bind_port: int = MASTER_PORT
     wait_s: float = 300.0
+    token: str = field(default="", repr=False)
+    made_up: bool = False
 
     def locust_options(self) -> list[str]:
         """What Locust's command line needs to be the master."""
@@ -52,7 +58,12 @@ class RemoteWorkers:
     def invitation(self) -> str:
         """What a person does to start one of them."""
         host = "THIS_HOST" if self.bind_host in ("*", "0.0.0.0", "::") else self.bind_host
-        return f"start each with `loadgen worker --master-host {host} --master-port {self.bind_port}`"
+        where = " on this machine" if self.made_up else " and the same token"
+        return f"start each with `loadgen worker --master-host {host} --master-port {self.bind_port}`{where}"
+
+    def open(self) -> AbstractContextManager[None]:
+        """Let the workers find what they need, while the run lasts."""
+        return offered(self.token, self.bind_port) if self.made_up else nullcontext()
 
     def too_few(self, connected: int) -> str:
         """The sentence for a run that could not begin."""
@@ -68,6 +79,13 @@ class Waiting:
 
     connected: int
     expected: int
+
+
+def free_port() -> int:
+    """A port of this machine that nobody has at the moment."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
 
 
 def write_waiting(run: Path, waiting: Waiting) -> None:
@@ -132,7 +150,20 @@ def wait_for_master(
         sleep(1.0)
 
 
-def become_worker(host: str, port: int, target: str, processes: int) -> NoReturn:
+def token_for(host: str, port: int, token_file: str) -> str:
+    """The token that a master takes; ConfigError when there is none that it would."""
+    given = given_token(os.environ, token_file)
+    problems = []
+    # A master that a person started with Locust itself may want none.
+    for token in [given] if given else dict.fromkeys((found_token(host, port), "")):
+        problem = knock(host, port, token)
+        if not problem:
+            return token
+        problems.append(problem)
+    raise ConfigError(problems[0])
+
+
+def become_worker(host: str, port: int, target: str, processes: int, token: str = "") -> NoReturn:
     """Turn this process into a Locust worker; it ends when its master does."""
     command = [*locust_command(), "--worker", "--master-host", host, "--master-port", str(port)]
     if target:
@@ -140,4 +171,4 @@ def become_worker(host: str, port: int, target: str, processes: int) -> NoReturn
     if processes > 1:
         command += ["--processes", str(processes)]
     sys.stdout.flush()
-    os.execve(command[0], command, child_environment(os.environ, current_folder()))
+    os.execve(command[0], command, {**child_environment(os.environ, current_folder()), **handed_on(token)})

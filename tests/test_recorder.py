@@ -1,8 +1,13 @@
+import re
+
+import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from loadgen.model import Receipt, StackSample
-from loadgen.recorder import ProgressKeeper, Recorder, from_ipc, read_progress, to_ipc
-from loadgen.rundir import table_of
+from loadgen.recorder import MAX_ROWS, MAX_ROWS_BYTES, ProgressKeeper, Recorder, read_progress, rows_of, to_ipc
+from loadgen.rundir import schema_of, table_of
 
 
 def receipt(n: int, outcome: str = "accepted", signal: str = "logs") -> Receipt:
@@ -40,12 +45,67 @@ def test_rows_that_the_sink_refuses_are_kept_for_the_next_time():
 
 def test_a_table_survives_the_way_to_another_process():
     table = table_of([receipt(1), receipt(2)], Receipt)
-    assert from_ipc(to_ipc(table)).equals(table)
+    assert rows_of({"table": "receipts", "rows": to_ipc(table)}) == ("receipts", table)
 
 
-def test_a_damaged_table_is_a_value_error():
-    with pytest.raises(ValueError, match="damaged"):
-        from_ipc(to_ipc(table_of([receipt(1)], Receipt))[:50])
+SENT = to_ipc(table_of([receipt(1), receipt(2)], Receipt))
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        (None, "no table"),
+        ([], "no table"),
+        ({"rows": SENT}, "no table"),
+        ({"table": "../../../x", "rows": SENT}, "no table '../../../x'"),
+        ({"table": "objects", "rows": SENT}, "no table"),
+        ({"table": ["receipts"], "rows": SENT}, "no table"),
+        ({"table": "receipts"}, "no rows"),
+        ({"table": "receipts", "rows": "text"}, "no rows"),
+        ({"table": "receipts", "rows": b""}, "damaged"),
+        ({"table": "receipts", "rows": SENT[:50]}, "damaged"),
+        ({"table": "receipts", "rows": SENT[:-300]}, "damaged"),
+        ({"table": "receipts", "rows": b"x" * (MAX_ROWS_BYTES + 1)}, "bytes at once"),
+        ({"table": "queries", "rows": SENT}, "columns"),
+        ({"table": "receipts", "rows": to_ipc(pa.table({"n": [1]}))}, "columns"),
+    ],
+)
+def test_what_no_worker_sends_is_refused_in_words(message, said):
+    with pytest.raises(ValueError, match=re.escape(said)):
+        rows_of(message)
+
+
+def test_columns_of_another_type_or_order_are_refused():
+    table = table_of([receipt(1)], Receipt)
+    for other in (
+        table.cast(table.schema.set(2, pa.field("n", pa.int32()))),
+        table.select(table.schema.names[::-1]),
+    ):
+        with pytest.raises(ValueError, match="columns"):
+            rows_of({"table": "receipts", "rows": to_ipc(other)})
+
+
+def test_missing_values_unknown_words_and_too_many_rows_are_refused():
+    table = table_of([receipt(1)], Receipt)
+    empty = table.set_column(2, table.schema.field(2), pa.array([None], table.schema.field(2).type))
+    wild = table_of([receipt(1, outcome="wild")], Receipt)
+    many = table_of([receipt(n) for n in range(MAX_ROWS + 1)], Receipt)
+    for other, said in ((empty, "missing"), (wild, "outcome"), (many, "rows at once")):
+        with pytest.raises(ValueError, match=said):
+            rows_of({"table": "receipts", "rows": to_ipc(other)})
+
+
+@given(st.data())
+def test_a_message_with_any_bytes_changed_is_sound_or_a_value_error(data):
+    content = bytearray(SENT)
+    for _ in range(data.draw(st.integers(1, 8))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        _, rows = rows_of({"table": "receipts", "rows": bytes(content)})
+    except ValueError:
+        return
+    assert rows.schema.equals(schema_of(Receipt))
+    rows.to_pylist()
 
 
 def test_progress_counts_what_was_accepted_and_what_was_not(tmp_path):

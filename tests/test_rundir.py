@@ -7,7 +7,7 @@ from dataclasses import replace
 import pyarrow.parquet as pq
 import pytest
 
-from loadgen.joining import Joiner
+from loadgen.joiner import Joiner
 from loadgen.model import FaultWindow, Objective, QueryEnd, QueryTiming, Result, RunKey, StackSample, Verdict
 from loadgen.rundir import GROUP_ROWS, JOIN_AT, RunDir, RunDirError, RunInfo, table_of
 

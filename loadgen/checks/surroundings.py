@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from loadgen.checks.case import Case, Check, Finding
+from loadgen.checks.case import Case, Check, Finding, clock_text
 from loadgen.model import NS, Component, Result, Signal
+from loadgen.rundir import RunInfo
 from loadgen.skew import SET_IT, weigh
 
 # The servers' words for a time that they do not take: Loki, Mimir and Cortex, and S3.
@@ -91,19 +92,23 @@ def _is_worthless(name: str, finding: Finding, off_s: float) -> bool:
 # -- workers -------------------------------------------------------------------------------------------------------
 
 
-def gap_texts(case: Case) -> tuple[str, ...]:
+def gap_texts(info: RunInfo) -> tuple[str, ...]:
     """Who was lost or away, and when, a sentence each."""
+
+    def at(time_ns: int) -> str:
+        return f"{(time_ns - info.key.began_ns) / NS:+.1f} s ({clock_text(time_ns)} UTC)"
+
     texts = []
-    for gap in case.history.info.gaps:
+    for gap in info.gaps:
         if gap.back_ns:
-            texts.append(f"worker {gap.worker} was not heard from {case.at(gap.heard_ns)} to {case.at(gap.back_ns)}")
+            texts.append(f"worker {gap.worker} was not heard from {at(gap.heard_ns)} to {at(gap.back_ns)}")
         else:
-            texts.append(f"worker {gap.worker} was lost at {case.at(gap.heard_ns)}: nothing was heard of it afterwards")
+            texts.append(f"worker {gap.worker} was lost at {at(gap.heard_ns)}: nothing was heard of it afterwards")
     return tuple(texts)
 
 
 def _with_gaps(check: Check, case: Case, finding: Finding) -> Finding:
-    lost = gap_texts(case)
+    lost = gap_texts(case.history.info)
     own = check.name == "loadgen.health"
     if not lost or not set(check.reads) & {"receipts", "queries", "sightings"}:
         return finding

@@ -7,7 +7,9 @@ statistics are for its own display; what is judged are the rows that are recorde
 from __future__ import annotations
 
 import logging
+import os
 import sys
+import time
 from argparse import Namespace
 from dataclasses import replace
 from functools import partial
@@ -17,18 +19,24 @@ from typing import Any
 import gevent
 import grpc.experimental.gevent as grpc_gevent
 import locust.log
+import pyarrow as pa
 from locust import events
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
-from loadgen.clock import steady_clock
-from loadgen.config import ConfigError, Profile, load_profile, parse_profile
+from loadgen.clock import ANCHOR, ClockWatch, handed_clock, steady_clock, step_text
+from loadgen.config import ConfigError, Profile, Target, load_profile, parse_profile
+from loadgen.joining import given_token
 from loadgen.locate import DEFAULT_PROFILE, find_profile, resolve_target
-from loadgen.model import MS, NS, RunKey, Signal
+from loadgen.model import MS, NS, ClockReading, RunKey, Signal
 from loadgen.process import self_samples
-from loadgen.recorder import ProgressKeeper, Recorder, from_ipc, run_sink, to_ipc
+from loadgen.recorder import ProgressKeeper, Recorder, run_sink
 from loadgen.rundir import RunDir, RunDirError
 from loadgen.runs import new_info, new_run_name
+from loadgen.skew import refusal, weigh
+from loadgen.targets.clocks import read_clocks
+from loadgen.users import link
+from loadgen.users.crew import Crew, Hand
 from loadgen.users.load import Load, start_up_ns
 from loadgen.users.people import DashboardViewer, LogShipper, MetricsAgent, TracedService, tell_of_query
 from loadgen.workers import Waiting, worker_target, write_waiting
@@ -50,10 +58,13 @@ class _Session:
         self.run: RunDir | None = None
         self.progress: ProgressKeeper | None = None
         self.recorder: Recorder | None = None
-        self.reported: set[str] = set()
+        self.crew: Crew | None = None
+        self.hand: Hand | None = None
         self._flusher: gevent.Greenlet | None = None
         self._waiter: gevent.Greenlet | None = None
-        self.clock = steady_clock()
+        self.clock = handed_clock(os.environ)
+        self.watch = ClockWatch(self.clock)
+        self.early: list[str] = []
         self.problem = ""
         # Locust lays the master's options over a worker's own before a test starts.
         self._own_target: str = self.options.load_target
@@ -66,6 +77,7 @@ class _Session:
         runner = self.environment.runner
         if isinstance(runner, WorkerRunner):
             runner.register_message("loadgen_finish", self._on_finish, concurrent=True)
+            self.hand = Hand(runner, self.clock)
             return
         profile, _ = self.configuration()
         counts = {
@@ -85,9 +97,7 @@ class _Session:
         if not self.environment.stop_timeout:
             self.environment.stop_timeout = 5.0
         if isinstance(runner, MasterRunner):
-            runner.register_message("loadgen_rows", self._on_rows)
-            runner.register_message("loadgen_finished", self._on_finished)
-            runner.register_message("loadgen_problem", self._on_problem)
+            self.crew = Crew(self.environment, self.clock, self._note)
             if self.options.run_dir and (Path(self.options.run_dir) / "run.json").exists():
                 self._waiter = gevent.spawn(self._tell_waiting, Path(self.options.run_dir), runner)
 
@@ -117,15 +127,22 @@ class _Session:
             target = worker_target(self._own_target, options.loadgen_target_source, options.loadgen_target)
             key = RunKey(options.loadgen_run, options.loadgen_seed, options.loadgen_began_ns, options.loadgen_series_of)
             profile = parse_profile(options.loadgen_profile, "profile of the master")
-            self.recorder = Recorder(self._to_master)
-            self._begin(Load(key, profile, target, self.recorder, runner.worker_index, options.loadgen_workers))
+            assert self.hand is not None  # made with the process
+            self.recorder = Recorder(self.hand.send)
+            if self.hand.behind_ns:
+                self.clock = steady_clock(-self.hand.behind_ns)
+            index, workers = runner.worker_index, options.loadgen_workers
+            self._begin(Load(key, profile, target, self.recorder, index, workers, self.clock))
             return
         profile, source = self.configuration()
         target, source = resolve_target(source)
+        clocks = self._compare_clocks(profile, target)
         workers, far_ns = 1, 0
         if isinstance(runner, MasterRunner):
             far_ns = 0 if self.options.processes else FAR_START_UP_NS
             workers = max(1, len(runner.clients.ready) + len(runner.clients.running) + len(runner.clients.spawning))
+        if self.crew is not None:
+            self.crew.begin(self._store)
         busy_ns = start_up_ns(profile, self.options.num_users, workers, self.clock) + far_ns
         began_ns = (self.clock() + busy_ns) // MS * MS
         run_dir = Path(self.options.run_dir) if self.options.run_dir else None
@@ -138,16 +155,17 @@ class _Session:
         else:
             name = new_run_name(began_ns)
             info = new_info(RunKey(name, profile.run.seed, began_ns), profile, target, source)
+            info = replace(info, clocks=clocks, notes=weigh(clocks).texts())
             self.run = RunDir.create(
                 run_dir if run_dir and not run_dir.exists() else Path("reports") / name, info, "load"
             )
             log.info("run directory: %s", self.run.path)
         key = replace(info.key, began_ns=began_ns)
-        self.run.write_info(replace(info, key=key, workers=workers))
+        self.run.write_info(replace(info, key=key, workers=workers, notes=(*info.notes, *self.early)))
+        self.early.clear()
         self.progress = ProgressKeeper(self.run.path, began_ns)
         self.recorder = Recorder(run_sink(self.run, self.progress))
-        if isinstance(runner, MasterRunner):
-            self.reported = set()
+        if self.crew is not None:
             vars(self.options).update(
                 loadgen_run=key.run,
                 loadgen_seed=key.seed,
@@ -163,7 +181,26 @@ class _Session:
                 write_waiting(self.run.path, Waiting(workers, self.options.expect_workers))
             self._begin(None)
         else:
-            self._begin(Load(key, profile, target, self.recorder, 0, 1))
+            self._begin(Load(key, profile, target, self.recorder, 0, 1, self.clock))
+
+    def _compare_clocks(self, profile: Profile, target: Target) -> tuple[ClockReading, ...]:
+        """The servers' clocks beside ours; nothing where that was done already. ConfigError when ours will not do."""
+        if self.options.run_dir and (Path(self.options.run_dir) / "run.json").exists():
+            return ()
+        sent = [signal for signal in Signal if profile.users(signal)]
+        clocks = read_clocks(target, sent)
+        skew = weigh(clocks)
+        wrong = refusal(skew, sent, time.time_ns())
+        if wrong:
+            raise ConfigError(wrong)
+        for text in skew.texts():
+            log.warning("%s", text)
+        return clocks
+
+    def _store(self, table: str, rows: pa.Table) -> None:
+        """Rows of a worker."""
+        if self.run is not None and self.progress is not None:
+            run_sink(self.run, self.progress)(table, rows)
 
     def _begin(self, load: Load | None) -> None:
         self.environment.loadgen = load
@@ -175,6 +212,25 @@ class _Session:
         while True:
             gevent.sleep(FLUSH_EVERY_S)
             self.flush()
+            self._look_around()
+
+    def _look_around(self) -> None:
+        """Was a clock set, is a worker lost?"""
+        step_ns = self.watch.step_ns()
+        load: Load | None = self.environment.loadgen
+        if step_ns and ANCHOR not in os.environ:  # else whose clock this is watches it
+            began_ns = load.plan.key.began_ns if load is not None else self.clock()
+            text = step_text("this machine", step_ns, (self.clock() - began_ns) / NS)
+            if self.hand is not None:
+                self.environment.runner.send_message("loadgen_problem", text)
+            else:
+                self._note(text)
+        if self.crew is not None and self.run is not None and self.crew.look():
+            self.run.write_info(replace(self.run.info(), gaps=tuple(self.crew.gaps)))
+            if self.crew.all_lost:
+                self._note("all workers were lost, so the load ended there")
+                if self.options.headless:
+                    gevent.spawn(self.environment.runner.quit)
 
     def flush(self, ended: bool = False) -> None:
         """Hand the rows on. A full disk is told and tried again, it does not end the load."""
@@ -207,18 +263,9 @@ class _Session:
         load: Load | None = getattr(self.environment, "loadgen", None)
         if load is not None:
             load.stop()
-        runner = self.environment.runner
-        if isinstance(runner, MasterRunner) and self.run is not None:
-            runner.send_message("loadgen_finish")
-            give_up_ns = self.clock() + round(FINISH_WITHIN_S * NS)
-            while self.clock() < give_up_ns and not self._all_reported(runner):
-                gevent.sleep(0.05)
-            if not self._all_reported(runner):
-                self._note("not every worker reported at the end; the last seconds of some are missing")
-
-    def _all_reported(self, runner: MasterRunner) -> bool:
-        alive = {client.id for client in runner.clients.all if client.state != "missing"}
-        return alive <= self.reported
+        if self.crew is not None and self.run is not None:
+            self._look_around()
+            self.crew.finish(FINISH_WITHIN_S)
 
     def test_stop(self) -> None:
         """After the users have stopped."""
@@ -238,9 +285,11 @@ class _Session:
 
     def _note(self, text: str) -> None:
         log.warning("%s", text)
-        if self.run is not None:
-            info = self.run.info()
-            self.run.write_info(replace(info, notes=(*info.notes, text)))
+        if self.run is None:
+            self.early.append(text)
+            return
+        info = self.run.info()
+        self.run.write_info(replace(info, notes=(*info.notes, text)))
 
     def quitting(self) -> None:
         """Decide the exit code: failed pushes are data of the run, not failures of the generator."""
@@ -256,7 +305,9 @@ class _Session:
             self.environment.process_exit_code = 2 if locust.log.unhandled_greenlet_exception or self.problem else 0
             return
         accepted = self.progress.accepted_batches if self.progress else 0
-        broken = locust.log.unhandled_greenlet_exception or self.problem
+        broken = (
+            locust.log.unhandled_greenlet_exception or self.problem or (self.crew is not None and self.crew.problem)
+        )
         self.environment.process_exit_code = 0 if accepted and not broken else 2
 
     def test_stop_once(self) -> None:
@@ -266,19 +317,6 @@ class _Session:
 
     # -- between master and workers --
 
-    def _to_master(self, table: str, rows: Any) -> None:
-        self.environment.runner.send_message("loadgen_rows", {"table": table, "rows": to_ipc(rows)})
-
-    def _on_rows(self, msg: Any, **_: Any) -> None:
-        if self.run is None or self.progress is None:
-            return
-        try:
-            rows = from_ipc(msg.data["rows"])
-            run_sink(self.run, self.progress)(msg.data["table"], rows)
-        except (ValueError, KeyError, RunDirError) as problem:
-            self.problem = f"rows of worker {msg.node_id} could not be stored: {problem}"
-            log.error("%s", self.problem)
-
     def _on_finish(self, **_: Any) -> None:
         """A worker is asked to end: users stop gracefully, then everything recorded goes to the master."""
         load: Load | None = getattr(self.environment, "loadgen", None)
@@ -286,12 +324,6 @@ class _Session:
             load.stop()
         self.environment.runner.stop()
         self.environment.runner.send_message("loadgen_finished", {})
-
-    def _on_finished(self, msg: Any, **_: Any) -> None:
-        self.reported.add(msg.node_id)
-
-    def _on_problem(self, msg: Any, **_: Any) -> None:
-        self._note(f"worker {msg.node_id}: {msg.data}")
 
     def cannot_start(self, problem: Exception) -> None:
         """End this process with a clear line; a worker tells its master too."""
@@ -307,6 +339,17 @@ def configure() -> None:
     """Hang loadgen on Locust's events; called once, by the locustfile."""
     # gRPC's own threads would block the event loop that Locust runs on.
     grpc_gevent.init_gevent()
+    session: _Session | None = None
+
+    def refused() -> None:
+        if session is not None and session.crew is not None:
+            session.crew.stranger()
+
+    try:
+        link.dress(given_token(os.environ), refused)
+    except ConfigError as problem:
+        sys.stderr.write(f"loadgen: {problem}\n")
+        sys.exit(2)
 
     @events.init_command_line_parser.add_listener
     def _arguments(parser: Any, **_: Any) -> None:
@@ -330,21 +373,22 @@ def configure() -> None:
 
     @events.init.add_listener
     def _init(environment: Environment, **_: Any) -> None:
-        session = _Session(environment)
+        nonlocal session
+        session = current = _Session(environment)
         environment.loadgen = None
         try:
-            session.init()
+            current.init()
             if not isinstance(environment.runner, WorkerRunner):
-                resolve_target(session.configuration()[1])
+                resolve_target(current.configuration()[1])
         except (ConfigError, RunDirError) as problem:
             sys.stderr.write(f"loadgen: {problem}\n")
             sys.exit(2)
         listeners = environment.events
-        listeners.test_start.add_listener(lambda **_: _guard(session, session.test_start))
-        listeners.spawning_complete.add_listener(lambda **_: _guard(session, session.spawning_complete))
-        listeners.test_stopping.add_listener(lambda **_: session.test_stopping())
-        listeners.test_stop.add_listener(lambda **_: session.test_stop_once())
-        listeners.quitting.add_listener(lambda **_: session.quitting())
+        listeners.test_start.add_listener(lambda **_: _guard(current, current.test_start))
+        listeners.spawning_complete.add_listener(lambda **_: _guard(current, current.spawning_complete))
+        listeners.test_stopping.add_listener(lambda **_: current.test_stopping())
+        listeners.test_stop.add_listener(lambda **_: current.test_stop_once())
+        listeners.quitting.add_listener(lambda **_: current.quitting())
 
 
 def _guard(session: _Session, start: Any) -> None:

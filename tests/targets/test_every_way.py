@@ -153,7 +153,7 @@ def by_s3(base: str, port: int, section: dict[str, Any]) -> str:
         list_page(s3_client(target, 5.0, attempts=1), "b")
     except ConfigError:
         raise
-    except Exception as problem:
+    except Exception as problem:  # noqa: BLE001 - whatever it is, it must be worded
         return explain_s3(problem, target, "b")
     return ""
 
