@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -50,10 +51,12 @@ def test_what_tempo_dropped_in_silence_is_named_with_its_number_and_its_limit() 
     scrape(made, Component.TEMPO, 10, live_traces_exceeded=4.0)
     verdict = made.verdict("traces.loss")
     assert verdict.remedy == (
-        "Tempo took pushes and dropped 4 spans of them for live_traces_exceeded: raise "
+        "Tempo took pushes and then dropped a part of them for live_traces_exceeded, by its own count 4 spans: raise "
         "overrides.defaults.ingestion.max_traces_per_user"
     )
-    assert any("4 spans for live_traces_exceeded (tempo_discarded_spans_total)" in text for text in verdict.evidence)
+    assert any(
+        "4 spans for live_traces_exceeded (tempo_discarded_spans_total); it counts" in t for t in verdict.evidence
+    )
 
 
 def test_what_was_counted_before_the_run_is_not_its_reason() -> None:
@@ -69,7 +72,7 @@ def test_a_restart_in_between_counts_from_zero() -> None:
     scrape(made, Component.TEMPO, 0, trace_too_large=900.0)
     scrape(made, Component.TEMPO, 5, trace_too_large=903.0)
     scrape(made, Component.TEMPO, 10, started_s=BEGAN_NS / NS + 7, trace_too_large=6.0)
-    assert "dropped 9 spans of them for trace_too_large" in remedy_of(made, Signal.TRACES)
+    assert "for trace_too_large, by its own count 9 spans" in remedy_of(made, Signal.TRACES)
 
 
 def test_where_less_was_discarded_than_is_missing_the_rest_has_its_own_advice() -> None:
@@ -77,7 +80,7 @@ def test_where_less_was_discarded_than_is_missing_the_rest_has_its_own_advice() 
     scrape(made, Component.TEMPO, 0, live_traces_exceeded=1.0)
     scrape(made, Component.TEMPO, 10, live_traces_exceeded=2.0)
     remedy = remedy_of(made, Signal.TRACES)
-    assert "dropped 1 span of them" in remedy
+    assert "by its own count 1 span:" in remedy
     assert "for the rest, look at the failed flushes" in remedy
 
 
@@ -103,7 +106,7 @@ def test_a_reason_to_refuse_counts_only_where_no_push_was_refused(signal: Signal
     made = lost(signal)
     scrape(made, signal.component, 0)
     scrape(made, signal.component, 10, **{reason: 20.0})
-    assert f"for {reason}: raise {setting}" in remedy_of(made, signal)
+    assert re.search(f"for {reason}, by its own count 20 [a-z]+: raise {setting}", remedy_of(made, signal))
     made.change(
         "receipts",
         lambda r: (r.signal, r.user, r.n) == (signal, 0, 2),
@@ -149,7 +152,7 @@ def test_an_unknown_reason_is_named_as_it_is() -> None:
     made = lost(Signal.METRICS)
     scrape(made, Component.MIMIR, 0)
     scrape(made, Component.MIMIR, 10, brand_new=4.0)
-    assert "for brand_new: see mimir's log" in remedy_of(made, Signal.METRICS)
+    assert "for brand_new, by its own count 4 samples: see mimir's log" in remedy_of(made, Signal.METRICS)
 
 
 @pytest.mark.parametrize("signal", list(Signal))
