@@ -167,7 +167,8 @@ class MimirServer:
         if result.refusal is None:
             return Response(status_code=200)
         response = plain(result.refusal.status, printable(result.refusal.text) + "\n")
-        if result.refusal.status == 429 or result.refusal.status >= 500:
+        # Mimir asks for a pause with its own 5xx too; the one here stands for an answer that was lost on its way.
+        if result.refusal.status == 429:
             # Mimir's shortest pause, with its jitter.
             response.headers["Retry-After"] = str(_RETRY_AFTER_S + random.randint(0, _RETRY_AFTER_S // 2))
         return response
