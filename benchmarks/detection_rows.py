@@ -237,7 +237,7 @@ def _restarts(one: Signal) -> tuple[Row, ...]:
             "killed, and away for 5 s; bound 4 s",
             (f"{component}.recovery",),
             (),
-            merged(_fault(one, 6.5, 5.0), {"run": {"duration": 28}, "objectives": {one.value: {"recovery_max": 4}}}),
+            merged(_fault(one, 6.5, 5.0), {"run": {"duration": 36}, "objectives": {one.value: {"recovery_max": 4}}}),
             points_to=("kill +6.",),
             unsure={f"{one}.throughput": "what queued up in the meantime may not have been sent before the load ended"},
         ),
