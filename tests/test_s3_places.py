@@ -11,6 +11,7 @@ import pytest
 from fake_s3 import BUCKETS, FakeS3
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_history import BEGAN_NS as BEGAN_MADE_NS
 from made_history import good_run
 from s3_bench import BEGAN_NS, UUID, Bench, made
 
@@ -285,3 +286,17 @@ def test_names_that_people_give_are_nobodys_data(folders: list[str], files: list
         owner_of("a/", Names(tuple(plain), tuple(one for one in files if ":" not in one and "index" not in one)))
         is None
     )
+
+
+@pytest.mark.parametrize(("seen_s", "result"), [(1, Result.FAIL), (60, Result.UNKNOWN)])
+def test_a_late_object_that_was_there_long_before_anybody_looked_may_be_a_copy(seen_s: float, result: Result) -> None:
+    """As when a bucket is copied below a prefix: S3 dates the copies anew."""
+    run = good_run()
+    run.drop("stack", lambda row: row.metric == "last_listing")
+    late_ns = BEGAN_MADE_NS + 2_000 * NS
+    for one in [one for one in run.objects if one.component == "loki"]:
+        run.objects.remove(one)
+        run.objects.append(replace(one, modified_ns=late_ns, first_seen_ns=late_ns + round(seen_s * NS)))
+    verdict = run.verdict("logs.s3_delay")
+    assert verdict.result is result
+    assert result is Result.FAIL or "may be a copy" in verdict.evidence[0]

@@ -305,7 +305,9 @@ class BlockSweep:
         if self._kind.by_time and not detail:
             self._tenants.settle(tenant)
         self._stored.add(prefix)
-        self._any = self._any or not detail
+        if not detail:
+            self._any = True
+            self._tenants.found_in(tenant)
         self._found(self._object(meta.key, opened, now_ns, detail))
         return False
 

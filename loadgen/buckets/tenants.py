@@ -35,7 +35,7 @@ class Tenants:
         self._component = component
         self._tenant = tenant
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
-        self._settled = ""
+        self._settled = self._found_in = ""
         self._kept = bool(tenant and self._prefix)
         self._mine: dict[str, None] = {}
         self._assumed: set[str] = set()
@@ -95,15 +95,20 @@ class Tenants:
 
     def settle(self, tenant: str) -> None:
         """The run's data was found here."""
-        self._settled, self.names = tenant, (tenant,)
+        self._settled = self._found_in = tenant
+        self.names = (tenant,)
+
+    def found_in(self, tenant: str) -> None:
+        """Something of the run was found here, which need not be the only place."""
+        self._found_in = tenant
 
     # -- for people ------------------------------------------------------------------------------------------------
 
     @property
     def note(self) -> str:
         """What a reader should know of where the data was found; empty if it is where the target says."""
-        before = self._settled.rpartition("/")[0]
-        if not self._settled or before == self._prefix.rstrip("/"):
+        before = self._found_in.rpartition("/")[0]
+        if not self._found_in or before == self._prefix.rstrip("/"):
             return ""
         where = f"{self._component}'s data lies below {before or 'the root'} in {self._asking.bucket}"
         return f'{where}; set {self._component}_prefix = "{before}" in [s3] of the target'
@@ -111,9 +116,7 @@ class Tenants:
     @property
     def understood(self) -> bool:
         """Whether the bucket looks as it must, after a look everywhere: then what is not there was not written."""
-        if self._settled or not self._walked:
-            return True
-        if self._empty:
+        if self._found_in or not self._walked or self._empty:
             return True
         there = [one for one in self._mine if one.startswith(self._prefix)]
         return any(not self._tenant or one.rpartition("/")[2] == self._tenant for one in there)

@@ -101,7 +101,7 @@ def _judge(case: Case, signal: Signal) -> Finding:
         return not_listed(case, objective, component, coverage.accepted)
     delay_s = coverage.delay_ns / NS
     worst_s = float(delay_s.max()) if len(delay_s) else None
-    exact = coverage.exact[coverage.stored_ns > 0]
+    exact = coverage.exact[coverage.stored_ns > 0] & coverage.watched
     late = delay_s > limit_s
     # What was lost cannot come any more, but it may have waited too long before.
     until_ns = np.where(coverage.lost_ns > 0, coverage.lost_ns, coverage.listed_ns)
@@ -154,7 +154,7 @@ def _judge(case: Case, signal: Signal) -> Finding:
     if late.any():
         why = (
             f"of {counted(int(late.sum()), 'batches')} only an upper bound beyond {duration_text(limit_s)} is known: "
-            f"{_NOT_EXACT[component]}"
+            f"{_not_exact(coverage, component)}"
         )
         return finding(Result.UNKNOWN, _SPLIT if coverage.split else _WATCH_EARLIER, why)
     if overdue.any():
@@ -171,6 +171,13 @@ def _judge(case: Case, signal: Signal) -> Finding:
             return finding(Result.UNKNOWN, _of_failure(looks.kind), why)
         return finding(Result.UNKNOWN, _of_unreadable(coverage) if coverage.unreadable else _LATER[component], why)
     return finding(Result.PASS)
+
+
+def _not_exact(coverage: Coverage, component: Component) -> str:
+    """Why the time of an object can be later than that of what is in it."""
+    if not coverage.watched.all():
+        return "there before anybody looked at the bucket, so that it may be a copy of an object that came earlier"
+    return _NOT_EXACT[component]
 
 
 def _absent_texts(case: Case, coverage: Coverage, absent: NDArray[np.bool_]) -> list[str]:
@@ -240,9 +247,9 @@ def _evidence(case: Case, coverage: Coverage, component: Component, delay_s: NDA
             "acknowledged "
             f"{case.at(int(coverage.done_ns[slowest]))}"
         )
-    bounds = int((~coverage.exact[coverage.stored_ns > 0]).sum())
+    bounds = int((~(coverage.exact[coverage.stored_ns > 0] & coverage.watched)).sum())
     if bounds:
-        texts.append(f"only an upper bound is known of {counted(bounds, 'batches')}: {_NOT_EXACT[component]}")
+        texts.append(f"only an upper bound is known of {counted(bounds, 'batches')}: {_not_exact(coverage, component)}")
     maybe = int(coverage.maybe.sum())
     if maybe:
         texts.append(f"{counted(maybe, 'batches')} not proven: {_UNPROVEN[component]}")

@@ -34,6 +34,8 @@ from loadgen.rundir import History
 
 # An object older than the push by more than what whole seconds and clock corrections explain cannot hold its data.
 OLDER_NS = 2 * NS
+# Who watches sees an object sooner than this after it was written.
+_SEEN_LATE_NS = 15 * NS
 NEVER = np.int64(2**62)
 LISTING = "last_listing"
 STRANGERS = "other_streams"
@@ -95,6 +97,7 @@ class Coverage:
         strangers: Loki: streams with chunks of the run's time of which nobody knows whether they are the run's under
             other labels; 0 if nobody had to count them.
         split: Loki split streams of the run into several.
+        first_look_ns: the first moment that the bucket is known to have been looked at; 0: never.
     """
 
     user: Times
@@ -111,6 +114,7 @@ class Coverage:
     size_bytes: int
     strangers: int
     split: bool
+    first_look_ns: int
 
     @property
     def accepted(self) -> int:
@@ -121,6 +125,17 @@ class Coverage:
     def pending(self) -> int:
         """Accepted batches that were not seen in S3 and may still come."""
         return int(((self.stored_ns == 0) & (self.lost_ns == 0)).sum())
+
+    @property
+    def watched(self) -> Flags:
+        """Of the batches that are there: whether anybody can have seen them come.
+
+        What was there long before the first look may be a copy: S3 dates objects anew when a bucket is copied,
+        replicated or moved below a prefix.
+        """
+        there = self.stored_ns > 0
+        watched: Flags = self.first_look_ns - self.stored_ns[there] <= _SEEN_LATE_NS
+        return watched
 
     @property
     def delay_ns(self) -> Times:
@@ -164,6 +179,7 @@ def s3_coverage(history: History, plan: Plan, signal: Signal) -> Coverage:
         size_bytes=int(objects["size_bytes"].sum()),
         strangers=_strangers(history, signal.component),
         split=bool((objects["part"] > 0).any()),
+        first_look_ns=_first_look_ns(history, signal.component, objects),
     )
 
 
@@ -185,6 +201,14 @@ def _stored_ns(objects: pd.DataFrame) -> Times:
     """When an object was there: LastModified, never later than the listing that showed it."""
     modified, seen = objects["modified_ns"].to_numpy(np.int64), objects["first_seen_ns"].to_numpy(np.int64)
     return np.where((modified == 0) | ((seen > 0) & (seen < modified)), seen, modified)
+
+
+def _first_look_ns(history: History, component: Component, objects: pd.DataFrame) -> int:
+    """When the bucket is known to have been looked at for the first time; 0: never."""
+    stack = history.stack
+    looks = stack[(stack["component"] == Component.S3.value) & (stack["metric"] == LISTING)]
+    looks = looks[looks["labels"].str.split(",").str[0] == f"component={component}"]
+    return int(min([*looks["at_ns"].tolist(), *objects["first_seen_ns"].tolist()], default=0))
 
 
 def _listed_ns(history: History, component: Component) -> int:
