@@ -18,7 +18,7 @@ from s3_bench import BEGAN_NS, Bench, made, refused
 
 from loadgen.buckets import blocks
 from loadgen.buckets.streams import StreamSweep
-from loadgen.checks.s3_match import looks_of
+from loadgen.checks.s3_looks import looks_of
 from loadgen.config import S3Target
 from loadgen.mistakes import REPORT_IT, mistake
 from loadgen.model import LISTING_FAILED, NS, OURS, Component, Result, StackSample, bucket_labels

@@ -16,7 +16,7 @@ from made_history import good_run
 from s3_bench import BEGAN_NS, UUID, Bench, made
 
 from loadgen.buckets.layout import Names, owner_of
-from loadgen.checks.s3_match import looks_of
+from loadgen.checks.s3_looks import looks_of
 from loadgen.config import S3Target
 from loadgen.model import LAYOUT, MS, NS, Component, Result, StackSample, bucket_labels
 from loadgen.s3watch import MAX_REQUESTS, S3Watcher

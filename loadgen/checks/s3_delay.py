@@ -19,7 +19,8 @@ from loadgen.checks.case import (
     share_text,
     unknown,
 )
-from loadgen.checks.s3_match import CLOCK_MAX, CLOCK_MIN, Coverage, looks_of, s3_coverage
+from loadgen.checks.s3_looks import looks_of
+from loadgen.checks.s3_match import CLOCK_MAX, CLOCK_MIN, Coverage, s3_coverage
 from loadgen.mistakes import REPORT_IT
 from loadgen.model import CLOCKS, NS, OURS, Component, Objective, Result, Signal
 from loadgen.units import bytes_text, duration_text

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from loadgen.checks.case import EXAMPLES, Case, Check, Finding, counted, nobody_sends, records, skipped, unknown
 from loadgen.checks.s3_delay import not_listed
+from loadgen.checks.s3_looks import kept_looked_ns
 from loadgen.checks.s3_match import Coverage, s3_coverage
-from loadgen.model import KEPT_LOOK, MS, NS, Component, Objective, Result, Signal
+from loadgen.model import MS, NS, Component, Objective, Result, Signal
 from loadgen.plan import Plan
 from loadgen.units import duration_text
 
@@ -55,7 +56,7 @@ def _judge(case: Case, signal: Signal) -> Finding:
     objective = Objective("0 gone", 0.0, "objects")
     if not case.profile.users(signal):
         return nobody_sends(objective, signal)
-    looked_ns = _looked_ns(case, component)
+    looked_ns = kept_looked_ns(case.history, component)
     objects = case.history.objects
     mine = objects[(objects["component"] == component.value) & (objects["detail"] == "")]
     mine = mine.sort_values("first_seen_ns", kind="stable").drop_duplicates(["bucket", "key"])
@@ -115,14 +116,6 @@ def _with_gone(
     return Finding(
         Result.FAIL, objective, measured, len(lost), len(again), (*texts, *evidence), _ADVICE[signal.component]
     )
-
-
-def _looked_ns(case: Case, component: Component) -> int:
-    """When everything that had been found was looked for again, for the last time."""
-    stack = case.history.stack
-    looks = stack[(stack["component"] == Component.S3.value) & (stack["metric"] == KEPT_LOOK)]
-    looks = looks[looks["labels"].str.split(",").str[0] == f"component={component}"]
-    return int(looks["at_ns"].max()) if len(looks) else 0
 
 
 def _gone_of(case: Case, component: Component, objects: pd.DataFrame) -> pd.DataFrame:

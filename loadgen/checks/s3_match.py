@@ -17,18 +17,9 @@ from numpy.typing import NDArray
 
 from loadgen.checks.case import Case, Times
 from loadgen.checks.restart_losses import lost_by_restart
+from loadgen.checks.s3_looks import first_look_ns, listed_ns_of, strangers_of
 from loadgen.checks.s3_split import split_batches
-from loadgen.model import (
-    LAYOUT,
-    LISTING_FAILED,
-    MS,
-    NOTHING_CERTAIN_NS,
-    NS,
-    Component,
-    Outcome,
-    Signal,
-    why_of,
-)
+from loadgen.model import MS, NOTHING_CERTAIN_NS, NS, Outcome, Signal
 from loadgen.plan import Plan
 from loadgen.rundir import History
 
@@ -37,46 +28,9 @@ OLDER_NS = 2 * NS
 # Who watches sees an object sooner than this after it was written.
 _SEEN_LATE_NS = 15 * NS
 NEVER = np.int64(2**62)
-LISTING = "last_listing"
-STRANGERS = "other_streams"
 CLOCK_MIN, CLOCK_MAX = "clock_ahead_min_s", "clock_ahead_max_s"
 
 Flags = NDArray[np.bool_]
-
-
-@dataclass(frozen=True, slots=True)
-class Looks:
-    """What is known of the looks at the bucket of a component.
-
-    Attributes:
-        listed_ns: the last moment that it is known to have been listed; 0: never.
-        failed: why the looks since then failed; empty: they did not.
-        kind: whose fault that was: ``ours``, ``clocks`` or ``s3``.
-        strange: what the bucket holds, if nothing of it is where and as the component's data should be.
-    """
-
-    listed_ns: int
-    failed: str
-    kind: str
-    strange: str
-
-
-def looks_of(history: History, component: Component) -> Looks:
-    """The looks at a component's bucket."""
-    listed_ns = _listed_ns(history, component)
-    failed = _last_sample(history, component, LISTING_FAILED)
-    layout = _last_sample(history, component, LAYOUT)
-    kind, why = why_of(str(failed["labels"])) if failed is not None and failed["at_ns"] > listed_ns else ("", "")
-    strange = why_of(str(layout["labels"]))[1] if layout is not None and not layout["value"] else ""
-    return Looks(listed_ns, why, kind, strange)
-
-
-def _last_sample(history: History, component: Component, metric: str) -> pd.Series | None:
-    """The newest sample of a kind of the S3 watcher's."""
-    stack = history.stack
-    mine = stack[(stack["component"] == Component.S3.value) & (stack["metric"] == metric)]
-    mine = mine[mine["labels"].str.split(",").str[0] == f"component={component}"]
-    return None if mine.empty else mine.iloc[int(mine["at_ns"].to_numpy(np.int64).argmax())]
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,14 +126,14 @@ def s3_coverage(history: History, plan: Plan, signal: Signal) -> Coverage:
         lost_ns=_lost_ns(case, signal, batches.user, batches.n),
         exact=places.exact,
         maybe=places.maybe & (places.stored_ns >= NEVER),
-        listed_ns=_listed_ns(history, signal.component),
+        listed_ns=listed_ns_of(history, signal.component),
         objects=len(objects),
         unreadable=int(objects["unreadable"].sum()),
         unreadable_why=str(objects["detail"].max()) if len(objects) else "",
         size_bytes=int(objects["size_bytes"].sum()),
-        strangers=_strangers(history, signal.component),
+        strangers=strangers_of(history, signal.component),
         split=bool((objects["part"] > 0).any()),
-        first_look_ns=_first_look_ns(history, signal.component, objects),
+        first_look_ns=first_look_ns(history, signal.component, objects),
     )
 
 
@@ -201,35 +155,6 @@ def _stored_ns(objects: pd.DataFrame) -> Times:
     """When an object was there: LastModified, never later than the listing that showed it."""
     modified, seen = objects["modified_ns"].to_numpy(np.int64), objects["first_seen_ns"].to_numpy(np.int64)
     return np.where((modified == 0) | ((seen > 0) & (seen < modified)), seen, modified)
-
-
-def _first_look_ns(history: History, component: Component, objects: pd.DataFrame) -> int:
-    """When the bucket is known to have been looked at for the first time; 0: never."""
-    stack = history.stack
-    looks = stack[(stack["component"] == Component.S3.value) & (stack["metric"] == LISTING)]
-    looks = looks[looks["labels"].str.split(",").str[0] == f"component={component}"]
-    return int(min([*looks["at_ns"].tolist(), *objects["first_seen_ns"].tolist()], default=0))
-
-
-def _listed_ns(history: History, component: Component) -> int:
-    """When the component's bucket was listed last.
-
-    The watcher leaves a sample of every complete listing. Without any, the object that was seen last tells it; what
-    other buckets showed says nothing, because a credential may be good for one bucket only.
-    """
-    stack = history.stack
-    looks = stack[(stack["component"] == Component.S3.value) & (stack["metric"] == LISTING)]
-    looks = looks[looks["labels"].str.split(",").str[0] == f"component={component}"]
-    objects = history.objects
-    seen = objects.loc[objects["component"] == component.value, "first_seen_ns"]
-    return max(int(looks["at_ns"].max()) if len(looks) else 0, int(seen.max()) if len(seen) else 0)
-
-
-def _strangers(history: History, component: Component) -> int:
-    stack = history.stack
-    counts = stack[(stack["component"] == Component.S3.value) & (stack["metric"] == STRANGERS)]
-    counts = counts[counts["labels"].str.split(",").str[0] == f"component={component}"]
-    return int(counts.sort_values("at_ns")["value"].iloc[-1]) if len(counts) else 0
 
 
 @dataclass(frozen=True, slots=True)
