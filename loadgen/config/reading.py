@@ -86,6 +86,8 @@ def _explain(model: type[BaseModel], origin: str, error: Any) -> str:
     """One validation error as a sentence: where, what, and the nearest right key. Never the value of a secret."""
     location = [str(part) for part in error["loc"]]
     where = f"{origin}: " + (f"[{'.'.join(location[:-1])}] {location[-1]}" if len(location) > 1 else ".".join(location))
+    if error["type"] == "value_error" and location and _keys_at(model, error["loc"]):
+        where = f"{origin}: [{'.'.join(location)}]"
     if error["type"] == "extra_forbidden":
         allowed = _keys_at(model, error["loc"][:-1])
         near = difflib.get_close_matches(location[-1], allowed, n=1, cutoff=0.5)

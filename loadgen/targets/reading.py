@@ -158,9 +158,10 @@ class Asker:
                 try:
                     sized = parse(raw)
                 except MalformedAnswer as problem:
-                    error = f"{where}: {answer.status}, but {problem}"
+                    error = self._client.hide(f"{where}: {answer.status}, but {problem}")
                 except (KeyError, IndexError, TypeError, ValueError, AttributeError) as problem:
-                    error = f"{where}: {answer.status}, but the answer is not as the API promises ({problem!r:.120})"
+                    why = f"the answer is not as the API promises ({problem!r:.120})"
+                    error = self._client.hide(f"{where}: {answer.status}, but {why}")
         if self._record is not None:
             self._record(
                 QueryTiming(

@@ -11,6 +11,7 @@ from urllib.parse import quote
 from loadgen.acceptance.facts import DashboardFacts, DatasourceFacts, ErrorAnswer, Told
 from loadgen.config import Target
 from loadgen.model import MS, NS, Component
+from loadgen.targets.hiding import url_without_secrets
 from loadgen.targets.http import Answer, HttpClient, json_of
 from loadgen.targets.readers import Readers, datasources_of
 
@@ -67,7 +68,7 @@ def _datasource(client: HttpClient, component: Component, uid: str, readers: Rea
             uid=str(raw.get("uid", "")),
             type=str(raw["type"]),
             access=str(raw.get("access", "")),
-            url=str(raw.get("url", "")),
+            url=url_without_secrets(str(raw.get("url", ""))),
             links=tuple(_links(data)),
             health=health,
             query_s=query,

@@ -7,6 +7,7 @@ import math
 from loadgen.acceptance.facts import History, RemoteWrite, Told
 from loadgen.model import Component
 from loadgen.parity import Parity, compare
+from loadgen.targets.hiding import url_without_secrets
 from loadgen.targets.http import HttpClient
 from loadgen.targets.mimir import MimirReader
 from loadgen.targets.reading import Asker
@@ -45,7 +46,7 @@ def ask_remote_write(prometheus: MimirReader, now_ms: int) -> Told[tuple[RemoteW
     newest_s = newest.value[0].value if newest.value else math.nan
     found = [
         RemoteWrite(
-            url=url,
+            url=url_without_secrets(url),
             failed_samples=one.get("failed", math.nan),
             lag_s=one.get("newest", newest_s) - one.get("sent", math.nan),
             shards=one.get("shards", math.nan),
