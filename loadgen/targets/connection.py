@@ -422,7 +422,7 @@ def _open(host: str, port: int, deadline: Deadline) -> socket.socket:
         except OSError as problem:
             sock.close()
             last = problem
-        except BaseException:
+        except BaseException:  # also when a greenlet is killed here
             sock.close()
             raise
     raise last
