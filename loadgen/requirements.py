@@ -226,6 +226,7 @@ REQUIREMENTS: tuple[Requirement, ...] = (
         "NFR-PERF-002",
         "10 MB/s on each component without loss",
         (*_signals("throughput", "loss", "freshness"), "loadgen.health"),
+        check=("clocks",),
         audit=("promises_possible",),
     ),
     Requirement("NFR-SEC-001", "credentials encrypted", check=("k8s.secrets",), audit=("sops",)),

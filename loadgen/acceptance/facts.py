@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from loadgen.model import Component
+from loadgen.model import ClockReading, Component
 from loadgen.parity import Parity
 
 T = TypeVar("T")
@@ -256,3 +256,4 @@ class Deployment:
     secrets: Told[tuple[SecretFacts, ...]] = field(
         default_factory=lambda: Told(skipped="no [kubernetes] namespace is set")
     )
+    clocks: Told[tuple[ClockReading, ...]] = field(default_factory=lambda: Told(skipped="the target has no address"))

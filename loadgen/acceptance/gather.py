@@ -11,8 +11,9 @@ from loadgen.acceptance.facts import Deployment, Told
 from loadgen.acceptance.probes import accepts, grafana, prometheus, s3
 from loadgen.acceptance.probes import kubernetes as cluster
 from loadgen.config import Target
-from loadgen.model import MS
+from loadgen.model import MS, ClockReading
 from loadgen.runs import new_run_name
+from loadgen.targets.clocks import read_clocks
 from loadgen.targets.http import HttpClient
 from loadgen.targets.readers import open_readers
 
@@ -34,7 +35,9 @@ def gather(
     must be refused. ConfigError when a secret's file cannot be read.
     """
     found = Deployment(target.name, clock())
-    steps: list[tuple[str, Callable[[Deployment], Deployment]]] = []
+    steps: list[tuple[str, Callable[[Deployment], Deployment]]] = [
+        ("clocks", lambda d: replace(d, clocks=_clocks(target, clock)))
+    ]
     if target.s3.endpoint:
         steps += [
             ("S3: buckets", lambda d: replace(d, s3=Told(target.s3.endpoint), buckets=s3.ask_buckets(target))),
@@ -80,6 +83,13 @@ def gather(
         progress(name)
         found = step(found)
     return found
+
+
+def _clocks(target: Target, clock: Callable[[], int]) -> Told[tuple[ClockReading, ...]]:
+    addresses = (target.grafana.url, target.loki.url, target.tempo.otlp_http, target.mimir.url, target.s3.endpoint)
+    if not any((*addresses, target.prometheus.url)):
+        return Told(skipped="the target has no address that answers with its time")
+    return Told(read_clocks(target, clock=clock))
 
 
 def _prometheus(found: Deployment, target: Target, mimir: Any, now_ms: int) -> Deployment:

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from loadgen.config import Target
 from loadgen.model import MS, NS, Component, RunKey
+from loadgen.targets.datasources import Datasources
 from loadgen.targets.grafana import GrafanaReader
 from loadgen.targets.http import HttpClient
 from loadgen.targets.loki import LokiReader
@@ -61,8 +62,11 @@ def open_readers(
         client = HttpClient(target.grafana.url, target.grafana, timeout_s, clock, connections)
         uids = datasources_of(target)
 
+        sources = Datasources(client)
+
         def through(component: Component, prefix: str) -> Asker:
-            return Asker(component, client, prefix, "grafana", source, record)
+            lacking = sources.of(component, uids[component])
+            return Asker(component, client, prefix, "grafana", source, record, lacking)
 
         proxied = {component: through(component, proxy_path(uid)) for component, uid in uids.items()}
         roots = {component: through(component, "") for component in uids}

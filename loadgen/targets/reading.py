@@ -80,6 +80,7 @@ class Asker:
         via: ``grafana`` or ``direct``.
         source: who asks, as in `QueryTiming`.
         record: takes the timing of every query; None drops them.
+        lacking: why an answer means that Grafana has no such data source; empty when it does not mean that.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Asker:
         via: str,
         source: str,
         record: Record | None = None,
+        lacking: Callable[[Answer], str] | None = None,
     ) -> None:
         self.component = component
         self.via = via
@@ -97,10 +99,11 @@ class Asker:
         self._prefix = prefix
         self._source = source
         self._record = record
+        self._lacking = lacking
 
     def recording(self, record: Record | None) -> Asker:
         """The same, with timings handed to ``record``."""
-        return Asker(self.component, self._client, self._prefix, self.via, self._source, record)
+        return Asker(self.component, self._client, self._prefix, self.via, self._source, record, self._lacking)
 
     def hand_on(self, timings: Iterable[QueryTiming]) -> None:
         """Give timings to whoever takes those of this one."""
@@ -149,8 +152,11 @@ class Asker:
     ) -> Reply[T]:
         where = self._client.where + path
         sized: Sized[T] | None = None
-        error = ""
-        if absence is not None and absence.means(answer):
+        # First, or a data source that is not there would be taken for a trace that is not there.
+        error = self._lacking(answer) if self._lacking is not None else ""
+        if error:
+            pass
+        elif absence is not None and absence.means(answer):
             sized = absence.value
         else:
             raw, error = json_of(answer, where)

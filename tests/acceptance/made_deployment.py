@@ -18,7 +18,7 @@ from loadgen.acceptance.facts import (
     SecretFacts,
     Told,
 )
-from loadgen.model import Component
+from loadgen.model import NS, ClockReading, Component
 from loadgen.parity import Parity
 
 COMPONENTS = (Component.LOKI, Component.TEMPO, Component.MIMIR)
@@ -67,6 +67,15 @@ def pod(component: Component) -> PodFacts:
     return PodFacts(component, f"{component}-0", "Running", True, 20_000.0, 0, amounts, amounts)
 
 
+def clocks(**ahead_s: float) -> tuple[ClockReading, ...]:
+    """Servers with the same time as this machine, but for those that are named."""
+    names = ("Grafana", "Loki", "Tempo", "Mimir", "S3")
+    return tuple(
+        ClockReading(name, round((ahead_s.get(name, 0) - 0.4) * NS), round((ahead_s.get(name, 0) + 0.4) * NS))
+        for name in names
+    )
+
+
 def good() -> Deployment:
     accesses = tuple(
         Access(one, BUCKETS[other], action, Told(False))
@@ -84,6 +93,7 @@ def good() -> Deployment:
     return Deployment(
         name="made",
         asked_ns=1_790_000_000_000_000_000,
+        clocks=Told(clocks()),
         buckets=tuple(map(bucket, COMPONENTS)),
         s3=Told("https://s3.example.com"),
         tls=Told("verified"),

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from made_deployment import COMPONENTS, good
+from made_deployment import COMPONENTS, clocks, good
 
 from loadgen.acceptance.checks import CHECKS, Check, judge
 from loadgen.acceptance.facts import Deployment, LifecycleRule, SecretFacts, Told
@@ -61,8 +61,11 @@ def probe(component: Component, **fields: Any) -> Spoil:
     )
 
 
+BEHIND = clocks(Grafana=-1200, Loki=-1200, Tempo=-1201, Mimir=-1200, S3=-1199)  # so this machine is ahead
 DENIED = "s3.example.com/loki-chunks: AccessDenied"
 BROKEN: list[tuple[str, str, Spoil]] = [
+    ("clocks", "a server of another time", told("clocks", clocks(Mimir=-1200))),
+    ("clocks", "a server 3 s ahead", told("clocks", clocks(S3=3))),
     ("s3.buckets", "a bucket that does not exist", in_bucket(TEMPO, listed=Told(error="NoSuchBucket"))),
     ("s3.buckets", "a credential that is refused", in_bucket(LOKI, listed=Told(error=DENIED))),
     ("s3.versioning", "versioning that was suspended", in_bucket(LOKI, versioning=Told("Suspended"))),
@@ -144,6 +147,8 @@ def test_without_any_answer_nothing_passes(check: Check) -> None:
 
 
 UNKNOWN: list[tuple[str, Spoil]] = [
+    ("clocks", told("clocks", ())),
+    ("clocks", told("clocks", BEHIND)),
     ("s3.buckets", in_bucket(LOKI, listed=Told(error="no answer within 8 s"))),
     ("s3.versioning", in_bucket(LOKI, versioning=Told(error=DENIED))),
     ("s3.lifecycle", in_bucket(TEMPO, lifecycle=Told(error=DENIED))),
@@ -172,6 +177,29 @@ def test_what_could_not_be_told_is_unknown_with_the_reason(name: str, spoil: Spo
     mine = verdict(spoil(good()), name)
     assert mine.result is Result.UNKNOWN
     assert mine.evidence and mine.remedy
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil"),
+    [
+        ("loki.accepts", probe(LOKI, pushed="400, has timestamp too new")),
+        ("mimir.accepts", probe(MIMIR, seen_after_s=None, waited_s=15.0)),
+        ("prometheus.parity", in_told("parity", missing=1)),
+        ("s3.buckets", in_bucket(LOKI, listed=Told(error="RequestTimeTooSkewed"))),
+        ("s3.isolation", lambda d: d),
+    ],
+)
+def test_nothing_fails_or_passes_by_this_machines_wrong_clock(name: str, spoil: Spoil) -> None:
+    found = replace(spoil(good()), clocks=Told(BEHIND))
+    mine = verdict(found, name)
+    assert mine.result is Result.UNKNOWN
+    assert "this machine's clock is 20 min ahead of those of Grafana, Loki, Tempo, Mimir and S3" in mine.evidence[0]
+    assert not [one for one in judge(found) if one.result is Result.FAIL]
+
+
+def test_what_does_not_depend_on_the_time_still_fails_with_a_wrong_clock() -> None:
+    found = replace(in_told("pods", ready=False)(good()), clocks=Told(BEHIND))
+    assert verdict(found, "k8s.pods").result is Result.FAIL
 
 
 def test_s3_on_the_same_machine_needs_no_tls() -> None:

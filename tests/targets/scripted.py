@@ -80,7 +80,8 @@ def scripted(*replies: Reply, answer: Callable[[Request], Reply] | None = None) 
                 self.close_connection = True
                 self.connection.close()
                 return
-            self.send_response(reply.status)
+            # A date of the reply stands alone: real servers send one.
+            (self.send_response_only if "Date" in reply.headers else self.send_response)(reply.status)
             if reply.status != 204:
                 self.send_header("Content-Length", str(len(reply.body)))
             for name, value in reply.headers.items():

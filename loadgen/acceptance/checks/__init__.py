@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from loadgen.acceptance.checks import (
     accepts,
+    clocks,
     grafana,
     kubernetes,
     prometheus,
@@ -20,6 +21,7 @@ from loadgen.mistakes import REPORT_IT, mistake
 from loadgen.model import Result, Verdict
 
 CHECKS: tuple[Check, ...] = (
+    *clocks.CHECKS,
     *s3_buckets.CHECKS,
     *s3_settings.CHECKS,
     *s3_access.CHECKS,
@@ -38,7 +40,7 @@ def judge(found: Deployment, checks: Sequence[Check] = CHECKS) -> tuple[Verdict,
 
 def _verdict(check: Check, found: Deployment) -> Verdict:
     try:
-        finding = check.judge(found)
+        finding = clocks.by_right_clock(check, found, check.judge(found))
     except Exception as problem:  # noqa: BLE001 - one promise that cannot be judged must not cost the others
         finding = Finding(Result.UNKNOWN, "", 0, (f"judging it failed: {mistake(problem)}",), REPORT_IT)
     return Verdict(

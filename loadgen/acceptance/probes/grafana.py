@@ -11,6 +11,7 @@ from urllib.parse import quote
 from loadgen.acceptance.facts import DashboardFacts, DatasourceFacts, ErrorAnswer, Told
 from loadgen.config import Target
 from loadgen.model import MS, NS, Component
+from loadgen.targets.datasources import Datasources
 from loadgen.targets.hiding import url_without_secrets
 from loadgen.targets.http import Answer, HttpClient, json_of
 from loadgen.targets.readers import Readers, datasources_of
@@ -54,7 +55,9 @@ def ask_datasources(
 
 def _datasource(client: HttpClient, component: Component, uid: str, readers: Readers) -> Told[DatasourceFacts]:
     path = f"/api/datasources/uid/{quote(uid, safe='')}"
-    raw, error = json_of(client.get(path), client.where + path)
+    answer = client.get(path)
+    raw, error = json_of(answer, client.where + path)
+    error = Datasources(client).of(component, uid)(answer) or error
     if not error and (not isinstance(raw, dict) or "type" not in raw):
         error = f"{client.where}{path}: the answer describes no data source"
     health, query = _health(client, path), _query(component, readers)
