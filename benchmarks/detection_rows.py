@@ -85,6 +85,18 @@ _ITEMS = (
         "altered", what="attribute",
     ),
     _late(Signal.TRACES, "trace"),
+    Row(
+        "traces/too-many-wait",
+        "every trace readable 12 s after it was accepted, within the bound of 20 s, and more probes due than may wait",
+        ("traces.freshness",),
+        (order("tempo", DefectKind.DELAY, count=MANY, delay_s=12.0),),
+        {
+            "run": {"duration": 14}, "traces": {"users": 6}, "freshness": {"every": 0.5},
+            "verify": {"patience": 25, "settle": 13},
+        },
+        verdict=Result.UNKNOWN,
+        points_to=("planned were not made: ",),
+    ),
     _of(Signal.METRICS, "lost", "one sample accepted and not stored", DefectKind.LOSE, "loss"),
     _of(Signal.METRICS, "doubled", "one sample once more, 1 ms later", DefectKind.DOUBLE, "duplicates"),
     _of(Signal.METRICS, "altered", "one sample with a wrong value at its right time", DefectKind.ALTER, "altered"),
@@ -346,7 +358,36 @@ def _slow(one: Signal, delay_s: float, bound: str) -> Row:
     )
 
 
+def _stalled_for_viewers(one: Signal) -> Row:
+    """Of two hundred and more panels two are asked in the stall: only those never asked make it visible in the p99."""
+    return Row(
+        f"{one}/stalled-for-viewers",
+        "one panel answered after 6 s, while a viewer planned seven more a second; bound p99 3 s",
+        (f"{one}.query",),
+        (order("grafana", DefectKind.SLOW, 8.0, delay_s=6.0, match=_PANELS[SIGNALS.index(one)]),),
+        {
+            "run": {"duration": 40},
+            "dashboards": {"users": 1, "refresh": 0.05},
+            "objectives": {one.value: {"query_p99": 3}},
+        },
+        points_to=("were never asked, because those before had no answer yet",),
+    )
+
+
+def _stalled_at_the_end(one: Signal) -> Row:
+    return Row(
+        f"{one}/stalled-at-the-end",
+        "panels are not answered any more for the last 6 s of the load; bound p99 3 s",
+        (f"{one}.query",),
+        (order("grafana", DefectKind.SLOW, 6.0, count=MANY, delay_s=HOUR_S, match=_PANELS[SIGNALS.index(one)]),),
+        {"run": {"duration": 12}, "objectives": {one.value: {"query_p99": 3}}},
+        points_to=("had no answer when the load ended",),
+    )
+
+
 _QUERIES = (
+    *map(_stalled_for_viewers, SIGNALS),
+    *map(_stalled_at_the_end, SIGNALS),
     _slow(Signal.LOGS, 4.0, "3 s"),
     _slow(Signal.TRACES, 6.0, "5 s"),
     _slow(Signal.METRICS, 4.0, "3 s"),
