@@ -176,7 +176,7 @@ def _deleted(one: Signal, what: str) -> tuple[Row, ...]:
             f"one {what} of the run deleted from S3 while the load goes on",
             (f"{one}.s3_kept",),
             (Step(7.0, lambda stage: stage.delete_stored(one.component.value)),),
-            {"run": {"duration": 10}},
+            {"run": {"duration": 12}},
             points_to=named,
         ),
         Row(

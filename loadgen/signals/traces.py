@@ -7,7 +7,7 @@ span and its ancestors have status ERROR and HTTP status 500.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +49,7 @@ class SpanFacts:
     end_ns: int
     status: int
     attributes: tuple[tuple[str, str | int], ...]
-    resource: tuple[tuple[str, str], ...] = ()
+    resource: tuple[tuple[str, str], ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import base64
 import binascii
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from loadgen.model import NS
@@ -34,7 +34,7 @@ class FoundSpan:
     status: int
     attributes: Mapping[str, Attribute]
     resource: Mapping[str, Attribute]
-    scope: str | None = None
+    scope: str | None = field(default=None, compare=False)
     """Name of its instrumentation scope; None where the answer has none."""
 
 

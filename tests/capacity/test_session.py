@@ -27,7 +27,7 @@ def test_all_steps_go_on_with_the_series_of_the_search_and_only_those_of_streams
 ) -> None:
     asked: list[tuple[str, str]] = []
 
-    def refuse(*arguments: Any, series_of: str) -> None:
+    def refuse(*arguments: Any, series_of: str, **_: Any) -> None:
         asked.append((arguments[4], series_of))
         raise RunError("the load could not begin")
 

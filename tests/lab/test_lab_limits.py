@@ -252,7 +252,7 @@ ONE_OF_EACH = {"rate": 1.5 * MB, "streams": 5.0, "live_traces": 3.0, "series": 7
         ("loki.streams", 429, "maximum active stream limit exceeded when trying to create stream"),
         ("tempo.rate", 429, "RATE_LIMITED: batch size (1800"),
         ("tempo.live_traces", 200, "discarded 6"),
-        ("mimir.rate", 429, "exceeded the ingestion rate limit, set to 50 items/s with a maximum allowed burst of 50."),
+        ("mimir.rate", 429, "exceeded the ingestion burst size limit, set to 50"),
         ("mimir.series", 400, "per-user series limit of 7 exceeded (err-mimir-max-series-per-user)"),
     ],
 )

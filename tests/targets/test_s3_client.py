@@ -114,9 +114,9 @@ def test_the_region_that_s3_names_is_taken() -> None:
         (error(400, "ExpiredToken"), "get a new one"),
         (
             error(403, "RequestTimeTooSkewed", "<RequestTime>A</RequestTime><ServerTime>B</ServerTime>"),
-            "the clock of this machine or of S3 is wrong (here A, there B)",
+            "S3 refuses requests of another time",
         ),
-        (error(403, "RequestTimeTooSkewed"), "let both be set by NTP"),
+        (error(403, "RequestTimeTooSkewed"), "set both clocks by NTP"),
     ],
 )
 def test_refusals_say_what_to_set(reply: Reply, advice: str) -> None:
