@@ -84,6 +84,10 @@ _ITEMS = (
         Signal.TRACES, "wrong-attribute", "one span of the right id with a wrong attribute", DefectKind.ALTER,
         "altered", what="attribute",
     ),
+    _of(
+        Signal.TRACES, "wrong-resource", "spans of the right ids with a wrong attribute of their resource",
+        DefectKind.ALTER, "altered", what="resource", items=0,
+    ),
     _late(Signal.TRACES, "trace"),
     Row(
         "traces/too-many-wait",

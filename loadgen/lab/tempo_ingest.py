@@ -14,6 +14,7 @@ from functools import partial
 
 from google.protobuf.message import DecodeError, EncodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from loadgen.lab.defects import STORE_KINDS, DefectKind, Defects, Order
@@ -206,9 +207,10 @@ def without(request: ExportTraceServiceRequest, trace_ids: Collection[bytes]) ->
 
 def trace_defects(clock_ns: Callable[[], int] = time.time_ns) -> Defects:
     """Defects of traces. One item is one trace: ``lose`` drops its last span, or all of it; ``double`` and ``alter``
-    hit its first span; ``delay`` and ``forget`` what this push holds of it. Spans have no order."""
+    hit its first span (``resource``: all that share its resource); ``delay`` and ``forget`` what this push holds of it.
+    Spans have no order."""
     kinds = [kind for kind in STORE_KINDS if kind is not DefectKind.REORDER]
-    whats = {DefectKind.LOSE: ("span", "trace"), DefectKind.ALTER: ("name", "duration", "attribute")}
+    whats = {DefectKind.LOSE: ("span", "trace"), DefectKind.ALTER: ("name", "duration", "attribute", "resource")}
     return Defects(kinds, clock_ns, whats)
 
 
@@ -261,12 +263,16 @@ def _damage_trace(request: ExportTraceServiceRequest, trace_id: bytes, order: Or
                     if order.kind is DefectKind.DOUBLE:
                         part.spans.add().CopyFrom(span)
                     else:
-                        _alter(span, order.asked.what)
+                        _alter(resource.resource if order.asked.what == "resource" else span, order.asked.what)
                     return
 
 
-def _alter(span: Span, what: str) -> None:
-    if what == "duration":
+def _alter(span: Span | Resource, what: str) -> None:
+    if isinstance(span, Resource):
+        # The last, because the first is the name of the service, by which traces are searched for.
+        value = span.attributes[-1].value if span.attributes else span.attributes.add(key="altered").value
+        value.string_value = _altered(value.string_value)
+    elif what == "duration":
         span.end_time_unix_nano += 1_000_000
     elif what == "attribute":
         value = span.attributes[0].value if span.attributes else span.attributes.add(key="altered").value

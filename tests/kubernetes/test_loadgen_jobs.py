@@ -203,3 +203,15 @@ def test_the_network_policy_covers_every_pod_of_loadgen() -> None:
     assert set(policy["spec"]["policyTypes"]) == {"Ingress", "Egress"}
     for spec in job_specs().values():
         assert chosen.items() <= spec["template"]["metadata"]["labels"].items()
+
+
+def test_a_master_that_waits_for_pods_listens_for_them_and_all_have_the_token_of_the_secret() -> None:
+    (secret,) = objects("Secret").values()
+    masters = [name for name, arguments in commands() if arguments[0] == "worker"]
+    assert masters
+    for name in masters:
+        (run,) = (arguments for of, arguments in commands() if of == name and arguments[0] == "run")
+        assert run[run.index("--bind-host") + 1] == "0.0.0.0"
+        (container,) = pod_of(name)["containers"]
+        assert {"secretRef": {"name": secret["metadata"]["name"]}} in container["envFrom"]
+    assert "LOADGEN_WORKER_TOKEN" in secret["stringData"]
