@@ -133,6 +133,17 @@ def test_slow_streams_are_not_read_to_be_counted(tmp_path: Path) -> None:
     assert len(bench.objects()) == 1 and not bench.s3.gets
 
 
+def test_slow_streams_may_have_parts_where_loki_is_restarted_in_the_run(tmp_path: Path) -> None:
+    bench = made(tmp_path, faults=[{"component": "loki", "kind": "kill", "at": 3}])
+    bench.put_chunk(0, 0, 4, content=chunk(5))
+    put_part(bench, 0, 4, 5, 1)
+    put_part(bench, 1, 4, 5, 1)
+    bench.put_chunk(0, 6, 9, content=chunk(4))
+    bench.requests()
+    rows = bench.objects().sort_values(["part", "from_ns"])
+    assert rows["part"].tolist() == [0, 0, 1, 2] and rows["items"].tolist() == [5, 4, 1, 1]
+
+
 def test_parts_of_streams_that_should_be_whole_are_learned_from_a_chunk(tmp_path: Path) -> None:
     bench = made(tmp_path)
     for number in ("0", "1"):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from loadgen.buckets.asking import Asking, Listed
 from loadgen.buckets.wanted import Wanted
-from loadgen.model import NS
+from loadgen.model import NS, Signal
 from loadgen.signals.logs import fingerprint
 from loadgen.targets.blocks import BlockError, chunk_labels, chunk_lines
 from loadgen.targets.failures import s3_errors
@@ -44,10 +44,16 @@ class Naming:
         return fingerprint(tuple({**kept, **self.added}.items()))
 
     def may_split(self, wanted: Wanted) -> bool:
-        """Whether streams of the run are, or may be, so fast that Loki splits them."""
-        logs = wanted.plan.logs
-        size = logs.body(logs.batch(0, 0)).plain_bytes
-        return self.split or size + size * NS / logs.load.interval_ns >= _MAY_SPLIT_BYTES
+        """Whether Loki splits, or may split, streams of the run.
+
+        It does so with fast ones. When it starts again it also counts what it replays from its log into the rate of a
+        stream, and splits even slow ones for some seconds (seen on Loki 3 at 42 kB/s).
+        """
+        plan = wanted.plan
+        size = plan.logs.body(plan.logs.batch(0, 0)).plain_bytes
+        fast = size + size * NS / plan.logs.load.interval_ns >= _MAY_SPLIT_BYTES
+        restarted = any(fault.component == Signal.LOGS.component for fault in plan.profile.faults)
+        return self.split or fast or restarted
 
     @property
     def text(self) -> str:
