@@ -14,7 +14,19 @@ from pathlib import Path
 import pyarrow as pa
 
 from loadgen.model import Outcome, Signal
-from loadgen.rundir import ROWS, Row, RunDir, schema_of, table_of, unsound_columns, write_atomically
+from loadgen.rundir import ROWS, Row, RunDir, schema_of, table_of, to_ipc, unsound_columns, write_atomically
+
+__all__ = [
+    "Progress",
+    "ProgressKeeper",
+    "Recorder",
+    "Sink",
+    "from_ipc",
+    "read_progress",
+    "rows_of",
+    "run_sink",
+    "to_ipc",
+]
 
 Sink = Callable[[str, pa.Table], None]
 
@@ -47,15 +59,6 @@ class Recorder:
                     # Also when a greenlet is ended here: what was not handed on is kept.
                     self._rows[table] = rows + self._rows[table]
                     raise
-
-
-def to_ipc(table: pa.Table) -> bytes:
-    """A table as bytes for another process."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    content: bytes = sink.getvalue().to_pybytes()
-    return content
 
 
 def from_ipc(content: bytes, schema: pa.Schema) -> pa.Table:

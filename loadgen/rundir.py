@@ -246,7 +246,7 @@ class RunDir:
 
     def append_table(self, table: str, rows: pa.Table) -> None:
         """Store an Arrow table with the columns of ``table`` as a part."""
-        content = _to_stream(rows)
+        content = to_ipc(rows)
         name = f"{table}-{self._writer}-{next(self._numbers):06d}-{zlib.crc32(content):08x}{_LEVELS[0]}"
         write_atomically(self.path / "parts" / name, content)
 
@@ -429,7 +429,8 @@ def _fault(raw: Mapping[str, Any]) -> FaultWindow:
     return window
 
 
-def _to_stream(rows: pa.Table) -> bytes:
+def to_ipc(rows: pa.Table) -> bytes:
+    """A table as an Arrow stream: for a part, or for another process."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, rows.schema) as writer:
         writer.write_table(rows)
