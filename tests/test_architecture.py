@@ -146,3 +146,9 @@ def test_whoever_catches_everything_says_why(path):
         if broad(node):
             where = lines[node.lineno - 1], lines[node.lineno]
             assert any("#" in line for line in where), f"{path}:{node.lineno} catches everything and does not say why"
+
+
+def test_no_two_test_modules_have_the_same_name():
+    """Without packages pytest imports them by their bare names."""
+    names = [path.name for path in Path(__file__).parent.rglob("test_*.py")]
+    assert len(set(names)) == len(names)
