@@ -80,6 +80,7 @@ class Way(Enum):
     BLIND = "the watcher of S3 has a wrong credential"
     POWERLESS = "nobody may stop a component"
     DELETED = "a block is deleted from S3 after the run, its server restarted, and the run read back once more"
+    SURROUNDED = "by the command, in a folder full of foreign modules and settings, with variables of its own"
     TAKEN = "an object is deleted from S3 behind its server's back after the run, which is then read back once more"
 
 
@@ -103,6 +104,7 @@ class Row:
         way: how the run is made.
         limits: what embedded servers refuse or drop in this run, as `--limit` names it, in plain units.
         advises: what the remedy of each finder must say.
+        variables: of the environment of a run that is `Way.SURROUNDED`; SKEW_S sets its clock wrong by so many seconds.
     """
 
     name: str
@@ -120,6 +122,7 @@ class Row:
     way: Way = Way.WHOLE
     limits: Mapping[str, float] = field(default_factory=dict)
     advises: str = ""
+    variables: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

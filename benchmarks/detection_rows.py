@@ -549,6 +549,38 @@ _OWN = (
     ),
 )  # fmt: skip
 
+_FOREIGN = {
+    "LOCUST_TAGS": "checkout", "LOCUST_MODE_MASTER": "1", "LOCUST_USERS": "50", "OTEL_SDK_DISABLED": "true",
+    "OTEL_TRACES_SAMPLER": "always_off", "PYTHONWARNINGS": "error", "PYTHONOPTIMIZE": "2", "AWS_PROFILE": "nobody",
+    "HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9",
+}  # fmt: skip
+_AROUND = (
+    Row(
+        "around/foreign-settings",
+        "a folder full of foreign modules and settings of Locust, and variables of Locust, OpenTelemetry and proxies",
+        (),
+        variables=_FOREIGN,
+        way=Way.SURROUNDED,
+    ),
+    Row(
+        "around/clock-5s-ahead",
+        "this machine's clock is 5 s ahead of the servers'",
+        (),
+        variables={"SKEW_S": "5"},
+        way=Way.SURROUNDED,
+    ),
+    Row(
+        "around/clock-40s-ahead",
+        "this machine's clock is 40 s ahead of the servers'; bounds of freshness 20 s",
+        tuple(f"{one}.freshness" for one in SIGNALS),
+        variables={"SKEW_S": "40"},
+        verdict=Result.UNKNOWN,
+        points_to=("this machine's clock is",),
+        advises="NTP",
+        way=Way.SURROUNDED,
+    ),
+)
+
 ROWS: tuple[Row, ...] = (
     *_ITEMS,
     *(_by_count(one, what) for one, what in zip(SIGNALS, ("line", "span", "sample"), strict=True)),
@@ -559,6 +591,7 @@ ROWS: tuple[Row, ...] = (
     *_PUSHES,
     *_QUERIES,
     *_OWN,
+    *_AROUND,
 )
 
 NO_ROW: Mapping[str, str] = {

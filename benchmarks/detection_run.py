@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 from pydantic import SecretStr
 
+from benchmarks.detection_around import CLOCK, surround
 from benchmarks.detection_assess import Came, batches_of
 from benchmarks.detection_row import BASE, BEFORE, READING, Row, Way, merged
 from loadgen.config import Target, parse_profile
@@ -29,7 +30,7 @@ from loadgen.lab.state import LabError, LabState
 from loadgen.lab.target import LabDisruptor, lab_target
 from loadgen.locate import LAB
 from loadgen.model import Signal
-from loadgen.orchestrate import Judgement, execute, verify_again
+from loadgen.orchestrate import Judgement, conclude, execute, verify_again
 from loadgen.plan import plan_of
 from loadgen.recorder import Progress, read_progress
 from loadgen.rundir import RunDir
@@ -168,7 +169,8 @@ class Bench:
         director = _Director(self._lab, row, path, self._tell)
         try:
             director.take(BEFORE)
-            judgement = (self._killed if row.way is Way.KILLED else self._whole)(row, path, name, director)
+            ways = {Way.KILLED: self._killed, Way.SURROUNDED: self._surrounded}
+            judgement = ways.get(row.way, self._whole)(row, path, name, director)
             if row.way in (Way.DELETED, Way.TAKEN):
                 component = Signal(row.name.partition("/")[0]).component.value
                 if row.way is Way.DELETED:  # so that it does not go on with what it knows
@@ -211,6 +213,34 @@ class Bench:
         environment = {"LOADGEN_LAB_DIR": str(self._lab.directory)}
         target, disruptor = self._target(row), None if row.way is Way.POWERLESS else LabDisruptor(self._lab)
         return execute(profile, target, LAB, path, name, director, self._stop, disruptor, environment)
+
+    def _surrounded(self, row: Row, path: Path, name: str, director: _Director) -> Judgement:
+        """Start loadgen as a user does, where nothing around it may change the run."""
+        folder = surround(self._runs / f"{name}-around")
+        profile = self._runs / f"{name}.toml"
+        profile.write_text(toml_of(merged(BASE, row.profile)))
+        package = str(Path(__file__).resolve().parents[1])
+        path_variable = os.pathsep.join((str(folder / CLOCK), package))
+        environment = {**os.environ, "LOADGEN_LAB_DIR": str(self._lab.directory), "PYTHONPATH": path_variable}
+        command = [sys.executable, "-m", "loadgen", "run", "--profile", str(profile), "--out", str(path.resolve())]
+        process = subprocess.Popen(
+            command, env={**environment, "HOME": str(folder), **row.variables}, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder, start_new_session=True,
+        )  # fmt: skip
+        load: list[psutil.Process] = []
+        try:
+            self._wait(lambda: process.poll() is not None, "the run did not end", 150.0)
+        finally:
+            with suppress(psutil.Error):  # the load has a session of its own, and would outlive a run that hangs
+                load = psutil.Process(process.pid).children(recursive=True)
+            process.kill()
+            for child in load:
+                with suppress(psutil.Error):
+                    child.kill()
+            said = process.communicate()[0]
+        if not (path / "verdicts.json").exists():
+            raise RowError(f"the run ended with exit code {process.returncode}: {' '.join(said.split())[-300:]}")
+        return conclude(RunDir.open(path), director)
 
     def _killed(self, row: Row, path: Path, name: str, director: _Director) -> Judgement:
         """Start loadgen as a user does, kill it in the middle of the first fault, heal the lab, verify the run."""
