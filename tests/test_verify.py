@@ -640,6 +640,67 @@ def test_two_senders_of_the_same_series_that_a_label_tells_apart_are_duplicates(
     assert "replica='a'" in row.detail and "replica='b'" in row.detail
 
 
+def split_by_label(bench: Bench, begins: Callable[[int], str | None], name: str = "replica") -> None:
+    """Store every sample and line with one more label, or another value of one, that depends on its second."""
+    stack = bench.stack
+    for labels, samples in list(stack.samples.items()):
+        del stack.samples[labels]
+        for at_ms, value in samples:
+            stack.samples.setdefault(relabelled(labels, **{name: begins(at_ms // 1000)}), []).append((at_ms, value))
+
+
+def test_samples_that_two_agents_wrote_in_turn_under_a_label_of_their_own_are_all_there(bench: Bench) -> None:
+    split_by_label(bench, lambda second: "ab"[second // 2 % 2])
+    bench.verify()
+    told = bench.sightings()
+    assert not bench.wrong() and (told["looked"] == 1).all()
+    assert set(told.loc[(told["signal"] == Signal.METRICS) & (told["compared"] > 0), "added"]) <= {'label replica="a"'}
+
+
+def test_a_label_that_is_added_from_some_moment_on_loses_and_doubles_nothing(bench: Bench) -> None:
+    middle_s = bench.batch(Signal.METRICS).due_ns // NS
+    split_by_label(bench, lambda second: "home" if second >= middle_s else None, "cluster")
+    bench.verify()
+    assert not bench.wrong() and (bench.sightings()["looked"] == 1).all()
+
+
+def test_a_label_that_is_changed_from_some_moment_on_alters_what_came_after_and_loses_nothing(compared: Bench) -> None:
+    times_ms = compared.plan.metrics.times_ms(compared.batch(Signal.METRICS))
+    split_by_label(
+        compared, lambda second: "other" if second * 1000 >= times_ms[0] // 1000 * 1000 else "loadgen", "job"
+    )
+    compared.verify()
+    rows = compared.sightings()
+    rows = rows[(rows["signal"] == Signal.METRICS) & (rows["user"] == 1)].sort_values("n")
+    assert (rows[["missing", "late", "doubled"]] == 0).all(axis=None)
+    assert rows["altered"].tolist() == [0, 0, 0, 20, 20, 20]
+    assert "label job is 'other' instead of 'loadgen'" in compared.row(Signal.METRICS, 1, 3).detail
+
+
+def test_of_what_two_agents_wrote_at_once_for_a_while_only_that_while_is_duplicated(compared: Bench) -> None:
+    _, _, labels = compared.sample()
+    mine = set(compared.plan.metrics.times_ms(compared.batch(Signal.METRICS)).tolist())
+    samples = compared.stack.samples.pop(labels)
+    last_ms = max(mine)
+    compared.stack.samples[relabelled(labels, replica="a")] = [one for one in samples if one[0] <= last_ms]
+    compared.stack.samples[relabelled(labels, replica="b")] = [one for one in samples if one[0] >= min(mine)]
+    compared.verify()
+    assert compared.wrong() == [("metrics", 1, 3)]
+    row = compared.row(Signal.METRICS, 1, 3)
+    assert (row.doubled, row.missing, row.altered) == (len(mine), 0, 0)
+
+
+@pytest.mark.parametrize("value", [1.0, True, "1"])
+def test_an_attribute_that_came_back_as_another_type_is_altered(compared: Bench, value: object) -> None:
+    spans = compared.stack.spans[compared.trace()]
+    sent = dict(spans[3].attributes)
+    name = next(name for name, was in sent.items() if isinstance(was, int))
+    spans[3] = replace(spans[3], attributes={**sent, name: type(value)(sent[name])})  # type: ignore[call-arg]
+    compared.verify()
+    row = compared.row(Signal.TRACES, 1, 3)
+    assert row.altered == 1 and name in row.detail
+
+
 def test_another_scope_is_an_alteration_and_an_answer_without_one_is_none(compared: Bench) -> None:
     spans = compared.stack.spans[compared.trace()]
     spans[3], spans[4] = replace(spans[3], scope="other"), replace(spans[4], scope=None)

@@ -209,12 +209,7 @@ def compare_samples(
         if row not in copies:
             tally.lack(labels)
             continue
-        # Of several the one that is most like what was sent counts, and the others as its copies.
-        first, *others = sorted(copies[row], key=lambda one: (len(set(labels) - set(one.labels)), one.labels))
-        tally.add(first, all_values[row], source.load.interval_ms)
-        tally.compare_labels(labels, first)
-        for one in others:
-            tally.copy(one, first)
+        tally.add_all(labels, copies[row], all_values[row], source.load.interval_ms)
     return [
         Found(
             case=case,
@@ -264,23 +259,40 @@ class _Tally:
         for batch in range(len(self.found)):
             self._lacking.setdefault(batch, shortened(f"series {_named(labels)} is missing"))
 
-    def compare_labels(self, sent: Labels, one: RawSeries) -> None:
-        """Hold the labels of a series against those that were sent; another value makes all of it another series."""
+    def add_all(self, sent: Labels, copies: Sequence[RawSeries], values: NDArray[np.float64], interval_ms: int) -> None:
+        """Add what came back of one series: as one, or as several that differ in labels that do not identify it.
+
+        Agents that take turns, or one that is set up anew in the middle, leave several, each with a part of the
+        samples. A sample that several have came that often; the one that is most like what was sent counts.
+        """
+        first, *others = sorted(copies, key=lambda one: (len(set(sent) - set(one.labels)), one.labels))
+        there = self._add(first, values, interval_ms, np.zeros(len(self._times), dtype=np.bool_))
+        self._compare_labels(sent, first, there)
+        for one in others:
+            self._copy(one, first, there)
+            fresh = self._add(one, values, interval_ms, there)
+            self._compare_labels(sent, one, fresh)
+            there = there | fresh
+        for place in np.flatnonzero(~there):
+            self._note(self._lacking, first, int(place), "is missing")
+
+    def _compare_labels(self, sent: Labels, one: RawSeries, counted: NDArray[np.bool_]) -> None:
+        """Hold the labels of a series against those that were sent; another value alters all that counts of it."""
         came = dict(one.labels)
         self.added.note("label", (name for name, _ in sent), came)
         difference = difference_of("label", sent, came)
         if difference:
-            places = self._known(one)
-            seen = np.unique(places)
+            places = np.flatnonzero(counted)
             # What is altered in its value too counts once.
-            fresh = np.setdiff1d(seen, self._wrong.get(one.labels, np.zeros(0, np.int64)))
+            fresh = np.setdiff1d(places, self._wrong.get(one.labels, np.zeros(0, np.int64)))
             np.add.at(self.altered, self._owners[fresh], 1)
-            for place in seen:
+            for place in places:
                 self._note(self.details, one, int(place), f"came back with another label: {difference}")
 
-    def copy(self, one: RawSeries, first: RawSeries) -> None:
-        """Count a series that is the same as another but for labels that were not sent: each sample came again."""
+    def _copy(self, one: RawSeries, first: RawSeries, there: NDArray[np.bool_]) -> None:
+        """Count those samples of a series that are there already, under other labels."""
         places = self._known(one)
+        places = places[there[places]]
         np.add.at(self.doubled, self._owners[places], 1)
         apart = sorted(set(one.labels) ^ set(first.labels))
         for place in np.unique(places):
@@ -293,24 +305,24 @@ class _Tally:
         planned: NDArray[np.int64] = places[self._times[places] == one.times_ms]
         return planned
 
-    def add(self, one: RawSeries, values: NDArray[np.float64], interval_ms: int) -> None:
-        """Add what came back of one series."""
+    def _add(
+        self, one: RawSeries, values: NDArray[np.float64], interval_ms: int, before: NDArray[np.bool_]
+    ) -> NDArray[np.bool_]:
+        """Add what one series has beside what was there ``before``; tells the places that it adds."""
         times, owners = self._times, self._owners
         places = np.minimum(np.searchsorted(times, one.times_ms), len(times) - 1)
         known = times[places] == one.times_ms
         surplus = one.times_ms[~known]
         surplus = surplus[~np.isin(surplus % interval_ms, self._places)]
         if len(surplus):
-            before = np.maximum(np.searchsorted(times, surplus) - 1, 0)
-            np.add.at(self.doubled, owners[before], 1)
+            preceding = np.maximum(np.searchsorted(times, surplus) - 1, 0)
+            np.add.at(self.doubled, owners[preceding], 1)
             said = f"came back once more at {int(surplus[0])} ms"
-            self._note(self.details, one, int(before[0]), said)
-        places, came_values, came_times = places[known], one.values[known], one.times_ms[known]
+            self._note(self.details, one, int(preceding[0]), said)
+        counts = known & ~before[places]
+        places, came_values, came_times = places[counts], one.values[counts], one.times_ms[counts]
         seen = np.bincount(places, minlength=len(times))
         np.add.at(self.found, owners[seen > 0], 1)
-        if not seen.all():
-            for place in np.flatnonzero(seen == 0):
-                self._note(self._lacking, one, int(place), "is missing")
         if (seen > 1).any():
             np.add.at(self.doubled, owners, np.maximum(seen - 1, 0))
             self._note(self.details, one, int(np.argmax(seen > 1)), f"came back {int(seen.max())} times")
@@ -325,6 +337,8 @@ class _Tally:
         if len(behind):
             np.add.at(self.reordered, owners[places[behind]], 1)
             self._note(self.details, one, int(places[behind[0]]), "came back after a later sample")
+        added: NDArray[np.bool_] = seen > 0
+        return added
 
     def _note(self, notes: dict[int, str], one: RawSeries, place: int, said: str) -> None:
         batch = int(self._owners[place])

@@ -36,7 +36,8 @@ def difference_of(kind: str, sent: Iterable[tuple[str, object]], came: Mapping[s
     for name, value in sent:
         if name not in came:
             return f"{kind} {name} is missing, it was {value!r}"
-        if came[name] != value:
+        # 1, 1.0 and True are equal in Python, and three types of an attribute.
+        if came[name] != value or type(came[name]) is not type(value):
             return f"{kind} {name} is {came[name]!r} instead of {value!r}"
     return ""
 
