@@ -42,6 +42,7 @@ from loadgen.skew import refusal, weigh
 from loadgen.surroundings import child_environment, current_folder
 from loadgen.targets.clocks import read_clocks
 from loadgen.targets.readers import open_readers, ping
+from loadgen.targets.reading import Patience
 from loadgen.verify import verify
 from loadgen.workers import RemoteWorkers, free_port, read_waiting
 
@@ -339,7 +340,8 @@ def _read_back(
         stop=interrupt.end_phase,
     )
     if plan.profile.queries and not interrupt.end_phase():
-        readers = open_readers(target, clock, None, plan.profile.verify.timeout, "own")
+        patience = Patience(interrupt.sleep, interrupt.end_phase)
+        readers = open_readers(target, clock, None, plan.profile.verify.timeout, "own", patience=patience)
         display.phase("ranges", "how far back the own queries could look")
         run.append(look_back(run, readers, plan.profile.queries, clock, interrupt.end_phase))
     run.compact()

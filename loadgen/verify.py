@@ -22,6 +22,7 @@ from loadgen.reading.metrics import MetricAuditor
 from loadgen.reading.traces import TraceAuditor
 from loadgen.rundir import RunDir
 from loadgen.targets.readers import Readers, open_readers
+from loadgen.targets.reading import Patience
 
 Progress = Callable[[str, int, int], None]
 _Key = tuple[Signal, int, int]
@@ -112,7 +113,8 @@ def verify(
     where = target.via
     log = _QueryLog()
     if readers is None:
-        readers = open_readers(target, clock, log.add, settings.timeout, "verify", settings.parallel + 2)
+        patience = Patience(sleep, stop)
+        readers = open_readers(target, clock, log.add, settings.timeout, "verify", settings.parallel + 2, patience)
     earlier = _take_earlier(run)
     receipts, _ = run.rows("receipts")
     store = _Store(run, log)

@@ -9,7 +9,7 @@ from typing import Any, cast
 from loadgen.model import NS
 from loadgen.reading.traces import Listing
 from loadgen.targets.reading import Reply
-from loadgen.targets.tempo import TempoReader, TraceHit
+from loadgen.targets.tempo import CANNOT_LIST, TempoReader, TraceHit
 
 LATER_NS = 1_000 * NS
 NEWEST = (110).to_bytes(16, "big")
@@ -147,3 +147,40 @@ def test_a_person_who_wants_the_end_does_not_wait_for_hidden_traces() -> None:
 def test_a_search_that_is_refused_where_the_cut_off_falls_onto_its_start_hides_it() -> None:
     made, _ = listing(now_ns=140 * NS, hidden_s=30)
     assert made.of(110 * NS, 111 * NS).status == 400 and made.hides(111 * NS)
+
+
+class _Crowded(_Searches):
+    """More traces of the run in each second than Tempo lists, and few of each user."""
+
+    def search(self, query: str, start_ns: int, end_ns: int, limit: int, listed_spans: int) -> Reply[Any]:
+        self.queries.append(query)
+        if "loadgen.user" not in query:
+            return Reply(None, f"more than 5 traces within one second; {CANNOT_LIST}", 200, 1, 2)
+        if self.error:
+            return Reply(None, self.error, 503, 3, 4)
+        one = query.encode()[-10:].rjust(16)
+        return Reply({one: TraceHit(one, 2, (b"b", b"a"))}, "", 200, 3, 4)
+
+    queries: list[str]
+
+
+def crowded(stopped: bool = False) -> tuple[Listing, _Crowded]:
+    searches = _Crowded(Clock(LATER_NS))
+    searches.queries = []
+    clock, reader = searches.clock, cast(TempoReader, searches)
+    return Listing(reader, "run", 9.0, 0, frozenset(), clock, clock.sleep, lambda: stopped, [3, 7]), searches
+
+
+def test_what_search_cannot_list_in_one_second_is_listed_user_by_user() -> None:
+    made, searches = crowded()
+    reply = made.of(100 * NS, 101 * NS)
+    assert reply.value is not None and len(reply.value[0]) == 2 and set(reply.value[0].values()) == {b"ab"}
+    assert [query.partition("loadgen.user")[2][:11] for query in searches.queries] == ["", ' = "00003" ', ' = "00007" ']
+
+
+def test_a_part_of_the_users_is_no_list() -> None:
+    made, searches = crowded()
+    searches.error = "away"
+    assert made.of(100 * NS, 101 * NS).error == "away"
+    made, _ = crowded(stopped=True)
+    assert CANNOT_LIST in made.of(100 * NS, 101 * NS).error

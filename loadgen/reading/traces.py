@@ -8,12 +8,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from loadgen.model import NS, Outcome, Signal
 from loadgen.reading.cases import Case, Found, Ledger, grouped, shortened, unreadable
 from loadgen.reading.names import Added, difference_of
 from loadgen.signals.traces import SPANS_PER_TRACE, SpanFacts, TraceSource
 from loadgen.targets.reading import Reply, quoted
-from loadgen.targets.tempo import SEARCH_LIMIT, FoundSpan, TempoReader
+from loadgen.targets.tempo import CANNOT_LIST, SEARCH_LIMIT, FoundSpan, TempoReader
 from loadgen.wire.otlp import SCOPE
 
 # Traces are read one by one, so there must be some windows for several to be read at a time.
@@ -57,6 +59,7 @@ class Listing:
         clock: epoch nanoseconds.
         sleep: waits so many seconds, or less.
         stop: true when a person wants the end.
+        users: whose traces they are. Where Tempo cannot list all of one second, they are asked for one by one.
     """
 
     def __init__(
@@ -69,9 +72,11 @@ class Listing:
         clock: Callable[[], int],
         sleep: Callable[[float], None],
         stop: Callable[[], bool],
+        users: Sequence[int] = (),
     ) -> None:
         self._reader = reader
         self._query = run_query(run)
+        self._by_user = [run_query(run, user) for user in users]
         self._limit = max(SEARCH_LIMIT, math.ceil(per_s * _SPARE) + SEARCH_LIMIT)
         self._newest_ns = newest_ns
         self._newest = newest
@@ -134,7 +139,23 @@ class Listing:
             return reply
 
     def _search(self, start_ns: int, end_ns: int) -> Reply[Listed]:
-        reply = self._reader.search(self._query, start_ns, end_ns, limit=self._limit, listed_spans=SPANS_PER_TRACE + 1)
+        whole = self._ask(self._query, start_ns, end_ns)
+        if CANNOT_LIST not in whole.error:
+            return whole
+        parts: list[Reply[Listed]] = []
+        for query in self._by_user:
+            if self._stop():
+                return whole
+            parts.append(self._ask(query, start_ns, end_ns))
+            if parts[-1].value is None:
+                return parts[-1]
+        if not parts:
+            return whole
+        listed = {one: spans for part in parts for one, spans in (part.value or {}).items()}
+        return Reply(listed, "", parts[-1].status, parts[0].sent_ns, parts[-1].done_ns)
+
+    def _ask(self, query: str, start_ns: int, end_ns: int) -> Reply[Listed]:
+        reply = self._reader.search(query, start_ns, end_ns, limit=self._limit, listed_spans=SPANS_PER_TRACE + 1)
         if reply.value is None:
             return reply.failed()
         return reply.with_value({one: b"".join(sorted(hit.span_ids)) for one, hit in reply.value.items()})
@@ -162,7 +183,8 @@ class TraceAuditor:
         per_s = ledger.plan.users(Signal.TRACES) * load.traces_per_batch / (load.interval_ns / NS)
         last = ledger.case(len(ledger) - 1).batch
         newest = frozenset(row.tobytes() for row in self._source.trace_ids(last))
-        self._listing = Listing(reader, ledger.plan.key.run, per_s, last.due_ns, newest, clock, sleep, stop)
+        users = np.unique(ledger.users).tolist()
+        self._listing = Listing(reader, ledger.plan.key.run, per_s, last.due_ns, newest, clock, sleep, stop, users)
 
     def windows(self) -> Iterator[tuple[Case, ...]]:
         """All cases, in windows of time."""

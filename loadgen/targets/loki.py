@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from loadgen.model import NS, QueryTiming
+from loadgen.model import NS
+from loadgen.targets.most import Most
 from loadgen.targets.reading import (
     Asker,
     Labels,
@@ -27,6 +28,7 @@ from loadgen.targets.reading import (
 
 MAX_ENTRIES = 5000
 """The most entries that Loki returns by default (``max_entries_limit_per_query``)."""
+_TOO_MANY_ENTRIES = re.compile(r"max entries limit(?:.*\(\d+ > (\d+)\))?", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,19 +61,12 @@ class _Came:
     entries: list[LogEntry]
 
 
-@dataclass(slots=True)
-class _Most:
-    """The most entries that this Loki gives to one query, once it has said so."""
-
-    entries: int = MAX_ENTRIES
-
-
 class LokiReader:
     """Queries of one Loki. What one of its copies learns of Loki's limits, all of them keep to."""
 
-    def __init__(self, asker: Asker, most: _Most | None = None) -> None:
+    def __init__(self, asker: Asker, most: Most | None = None) -> None:
         self._asker = asker
-        self._most = most or _Most()
+        self._most = most or Most(MAX_ENTRIES, _TOO_MANY_ENTRIES)
 
     def recording(self, record: Record | None) -> LokiReader:
         """The same, with timings handed to ``record``."""
@@ -104,7 +99,7 @@ class LokiReader:
                 return reply.failed()
             sent_ns = sent_ns or reply.sent_ns
             count = sum(len(came.entries) for came in reply.value)
-            full = count >= min(limit, self._most.entries)
+            full = count >= min(limit, self._most.items)
             until_ns = max(entry.at_ns for came in reply.value for entry in came.entries) if full else end_ns
             if full and until_ns <= at_ns:
                 # Everything on this page has its first timestamp. It is whole only if nothing more has that time.
@@ -181,32 +176,13 @@ class LokiReader:
     def _entries(
         self, selector: str, start_ns: int, end_ns: int, limit: int, direction: str, due_ns: int
     ) -> Reply[tuple[_Came, ...]]:
-        """At most ``limit`` entries, or as many as Loki allows. A refusal that only tells how many is no failed query.
+        """At most ``limit`` entries, or as many as Loki allows."""
 
-        ``max_entries_limit_per_query`` differs by tenant, and Loki names it when it refuses.
-        """
-        range_s = (end_ns - start_ns) / NS
-        while True:
-            asked = min(limit, self._most.entries)
-            params = _range(selector, start_ns, end_ns, asked, direction)
-            held: list[QueryTiming] = []
-            asker = self._asker.recording(held.append)
-            reply = asker.get("logs", "/loki/api/v1/query_range", params, range_s, _streams_of, due_ns)
-            fewer = _allowed_entries(reply.error, asked)
-            if not fewer:
-                self._asker.hand_on(held)
-                return reply
-            self._most.entries = fewer
-            due_ns = due_ns or reply.sent_ns
+        def get(asker: Asker, most: int, due_ns: int) -> Reply[tuple[_Came, ...]]:
+            params = _range(selector, start_ns, end_ns, most, direction)
+            return asker.get("logs", "/loki/api/v1/query_range", params, (end_ns - start_ns) / NS, _streams_of, due_ns)
 
-
-def _allowed_entries(error: str, asked: int) -> int:
-    """How many entries to ask for instead, where Loki refused a query for their number; 0 where it did not."""
-    if "max entries limit" not in error:
-        return 0
-    said = re.search(r"\(\d+ > (\d+)\)", error)
-    fewer = int(said[1]) if said else asked // 2
-    return fewer if 0 < fewer < asked else 0
+        return self._most.ask(self._asker, limit, get, due_ns)
 
 
 def _range(selector: str, start_ns: int, end_ns: int, limit: int, direction: str) -> dict[str, str]:

@@ -19,7 +19,7 @@ from loadgen.targets.push import (
     tempo_http_pusher,
 )
 from loadgen.targets.readers import Readers, open_readers
-from loadgen.targets.reading import Reply
+from loadgen.targets.reading import Patience, Reply
 from loadgen.targets.refusals import dropped_text, step_of
 from loadgen.targets.retry import Step
 from loadgen.targets.s3 import explain_s3, list_page, s3_client
@@ -75,7 +75,8 @@ def _reading(target: Target, signals: Collection[Signal], timeout_s: float, cloc
             return [f"Grafana does not answer: {error}"]
         if not isinstance(health, dict) or "version" not in health:
             return [f"{client.where}: answers, but not as Grafana does; check [grafana] url"]
-    readers = open_readers(target, clock, None, timeout_s, "preflight")
+    patience = Patience(time.sleep, lambda: False, timeout_s)
+    readers = open_readers(target, clock, None, timeout_s, "preflight", patience=patience)
     questions: dict[Signal, Callable[[Readers, int], Reply[Any]]] = {
         Signal.LOGS: lambda r, now_ns: r.loki.labels(now_ns - _LOOK_BACK_NS, now_ns),
         Signal.TRACES: lambda r, now_ns: r.tempo.first_hits("{ }", now_ns - _LOOK_BACK_NS, now_ns, 1),

@@ -15,7 +15,7 @@ from loadgen.targets.grafana import GrafanaReader
 from loadgen.targets.http import HttpClient
 from loadgen.targets.loki import LokiReader
 from loadgen.targets.mimir import MimirReader
-from loadgen.targets.reading import Asker, Record, Reply, quoted, selector
+from loadgen.targets.reading import Asker, Patience, Record, Reply, quoted, selector
 from loadgen.targets.tempo import TempoReader
 
 
@@ -44,6 +44,7 @@ def open_readers(
     timeout_s: float,
     source: str,
     connections: int = 16,
+    patience: Patience | None = None,
 ) -> Readers:
     """Readers of all components of a target, by the way that the target names.
 
@@ -54,6 +55,7 @@ def open_readers(
         timeout_s: limit of one query.
         source: who asks, for the timings: ``viewer``, ``probe`` or ``verify``.
         connections: connections kept open to each server.
+        patience: with a server that has too many questions; None: what it answers first counts.
 
     Raises:
         ConfigError: a file with a secret cannot be read.
@@ -66,7 +68,7 @@ def open_readers(
 
         def through(component: Component, prefix: str) -> Asker:
             lacking = sources.of(component, uids[component])
-            return Asker(component, client, prefix, "grafana", source, record, lacking)
+            return Asker(component, client, prefix, "grafana", source, record, lacking, patience)
 
         proxied = {component: through(component, proxy_path(uid)) for component, uid in uids.items()}
         roots = {component: through(component, "") for component in uids}
@@ -80,7 +82,7 @@ def open_readers(
 
     def direct(component: Component, url: str, login: Any) -> Asker:
         client = HttpClient(url, login, timeout_s, clock, connections)
-        return Asker(component, client, "", "direct", source, record)
+        return Asker(component, client, "", "direct", source, record, None, patience)
 
     mimir_url = target.mimir.query_url or (target.mimir.url.rstrip("/") + "/prometheus" if target.mimir.url else "")
     return Readers(

@@ -70,6 +70,27 @@ class Absence(Generic[T]):
     means: Callable[[Answer], bool]
 
 
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a question waits for a server that has too many others, which it says by HTTP 429.
+
+    It is for reading back. People and probes do not wait: what they would see is what counts.
+
+    Attributes:
+        sleep: waits so many seconds, or less.
+        stop: true when a person wants the end.
+        within_s: of one question in all; one that asks for a longer pause is not repeated.
+    """
+
+    sleep: Callable[[float], None]
+    stop: Callable[[], bool]
+    within_s: float = 20.0
+
+
+_TOO_MANY_QUESTIONS = 429
+_FIRST_PAUSE_S = 0.25
+
+
 class Asker:
     """Sends the queries of one component by one way, and hands on their timings.
 
@@ -81,6 +102,7 @@ class Asker:
         source: who asks, as in `QueryTiming`.
         record: takes the timing of every query; None drops them.
         lacking: why an answer means that Grafana has no such data source; empty when it does not mean that.
+        patience: with a server that has too many questions; None: none. Each attempt has its timing.
     """
 
     def __init__(
@@ -92,6 +114,7 @@ class Asker:
         source: str,
         record: Record | None = None,
         lacking: Callable[[Answer], str] | None = None,
+        patience: Patience | None = None,
     ) -> None:
         self.component = component
         self.via = via
@@ -100,10 +123,13 @@ class Asker:
         self._source = source
         self._record = record
         self._lacking = lacking
+        self._patience = patience
 
     def recording(self, record: Record | None) -> Asker:
         """The same, with timings handed to ``record``."""
-        return Asker(self.component, self._client, self._prefix, self.via, self._source, record, self._lacking)
+        return Asker(
+            self.component, self._client, self._prefix, self.via, self._source, record, self._lacking, self._patience
+        )
 
     def hand_on(self, timings: Iterable[QueryTiming]) -> None:
         """Give timings to whoever takes those of this one."""
@@ -122,8 +148,17 @@ class Asker:
         absence: Absence[T] | None = None,
     ) -> Reply[T]:
         """Ask by GET. ``due_ns`` is the planned time (0: now)."""
-        answer = self._client.get(self._prefix + path, params)
-        return self._reply(kind, self._prefix + path, range_s, parse, due_ns, absence, answer)
+        waited_s, pause_s = 0.0, _FIRST_PAUSE_S
+        while True:
+            answer = self._client.get(self._prefix + path, params)
+            reply = self._reply(kind, self._prefix + path, range_s, parse, due_ns, absence, answer)
+            pause_s = max(pause_s, answer.retry_after_s)
+            if self._patience is None or answer.status != _TOO_MANY_QUESTIONS or self._patience.stop():
+                return reply
+            if waited_s + pause_s > self._patience.within_s:
+                return reply
+            self._patience.sleep(pause_s)
+            waited_s, pause_s = waited_s + pause_s, 2 * pause_s
 
     def post(
         self,

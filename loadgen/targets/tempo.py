@@ -5,16 +5,23 @@ from __future__ import annotations
 import base64
 import binascii
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from loadgen.model import NS
 from loadgen.targets.http import Answer
+from loadgen.targets.most import Most
 from loadgen.targets.reading import Absence, Asker, MalformedAnswer, Record, Reply, Sized
 
 SEARCH_LIMIT = 1000
 _SEARCH_LIMIT_MAX = 64_000
+_ANY = 2**32 - 1
+# query_frontend.search.max_result_limit, 0 (none) or 262,144 by default.
+_TOO_MANY_TRACES = re.compile(r"limit \d+ exceeds max limit (\d+)")
+CANNOT_LIST = "search cannot list them all"
+"""In the error of a search that finds more traces within one second than Tempo gives to a query."""
 _KINDS = {"UNSPECIFIED": 0, "INTERNAL": 1, "SERVER": 2, "CLIENT": 3, "PRODUCER": 4, "CONSUMER": 5}
 _STATUS = {"UNSET": 0, "OK": 1, "ERROR": 2}
 Attribute = str | int | float | bool
@@ -54,12 +61,13 @@ def _is_bare_404(answer: Answer) -> bool:
 class TempoReader:
     """Queries of one Tempo."""
 
-    def __init__(self, asker: Asker) -> None:
+    def __init__(self, asker: Asker, most: Most | None = None) -> None:
         self._asker = asker
+        self._most = most or Most(_ANY, _TOO_MANY_TRACES)
 
     def recording(self, record: Record | None) -> TempoReader:
-        """The same, with timings handed to ``record``."""
-        return TempoReader(self._asker.recording(record))
+        """The same, with timings handed to ``record``. What one of them learns of Tempo's limit, all keep to."""
+        return TempoReader(self._asker.recording(record), self._most)
 
     def trace(self, trace_id: bytes, due_ns: int = 0) -> Reply[tuple[FoundSpan, ...]]:
         """All spans of a trace, empty if Tempo does not have it.
@@ -88,8 +96,8 @@ class TempoReader:
         Of each trace up to ``listed_spans`` are listed.
 
         Tempo's search stops at its limit without saying so. A result that reaches it is asked for again in two halves
-        of the range, and below two seconds with a higher limit. Start and end are rounded outwards to whole seconds,
-        so traces of just outside may be among the hits.
+        of the range, and below two seconds with a higher limit, up to what Tempo allows. Start and end are rounded
+        outwards to whole seconds, so traces of just outside may be among the hits.
         """
         start_s, end_s = start_ns // NS, max(start_ns // NS + 1, math.ceil(end_ns / NS))
         hits: dict[bytes, TraceHit] = {}
@@ -97,11 +105,8 @@ class TempoReader:
         sent_ns = 0
         while waiting:
             first_s, last_s, most = waiting.pop()
-            span = {"start": str(first_s), "end": str(last_s)}
-            params = {"q": query, **span, "limit": str(most), "spss": str(listed_spans)}
-            reply = self._asker.get(
-                "search", "/api/search", params, float(last_s - first_s), _hits_of, 0 if sent_ns else due_ns
-            )
+            reply = self._search(query, first_s, last_s, most, listed_spans, 0 if sent_ns else due_ns)
+            most = min(most, self._most.items)
             if reply.value is None:
                 return reply.failed()
             sent_ns = sent_ns or reply.sent_ns
@@ -110,10 +115,10 @@ class TempoReader:
                     middle_s = (first_s + last_s) // 2
                     waiting += [(first_s, middle_s, most), (middle_s, last_s, most)]
                     continue
-                if most < _SEARCH_LIMIT_MAX:
+                if most < min(_SEARCH_LIMIT_MAX, self._most.items):
                     waiting.append((first_s, last_s, most * 4))
                     continue
-                error = f"more than {most} traces within one second; search cannot list them all"
+                error = f"more than {most} traces within one second; {CANNOT_LIST}"
                 return Reply(None, error, reply.status, sent_ns, reply.done_ns)
             for hit in reply.value:
                 known = hits.get(hit.trace_id)
@@ -124,9 +129,20 @@ class TempoReader:
     def first_hits(self, query: str, start_ns: int, end_ns: int, limit: int, due_ns: int = 0) -> Reply[int]:
         """How many traces one search as a person's panel makes it finds, up to ``limit``."""
         start_s, end_s = start_ns // NS, math.ceil(end_ns / NS)
-        params = {"q": query, "start": str(start_s), "end": str(end_s), "limit": str(limit), "spss": "3"}
-        reply = self._asker.get("search", "/api/search", params, float(end_s - start_s), _hits_of, due_ns)
+        reply = self._search(query, start_s, end_s, limit, 3, due_ns)
         return reply.failed() if reply.value is None else reply.with_value(len(reply.value))
+
+    def _search(
+        self, query: str, start_s: int, end_s: int, limit: int, listed_spans: int, due_ns: int
+    ) -> Reply[tuple[TraceHit, ...]]:
+        """One search for at most ``limit`` traces, or as many as Tempo allows."""
+
+        def get(asker: Asker, most: int, due_ns: int) -> Reply[tuple[TraceHit, ...]]:
+            span = {"start": str(start_s), "end": str(end_s)}
+            params = {"q": query, **span, "limit": str(most), "spss": str(listed_spans)}
+            return asker.get("search", "/api/search", params, float(end_s - start_s), _hits_of, due_ns)
+
+        return self._most.ask(self._asker, limit, get, due_ns)
 
     def metrics(self, query: str, start_ns: int, end_ns: int, step_s: int, due_ns: int = 0) -> Reply[int]:
         """How many points above zero a TraceQL metrics query gives over a range."""

@@ -22,7 +22,7 @@ from loadgen.targets.http import HttpClient
 from loadgen.targets.loki import LokiReader
 from loadgen.targets.mimir import MimirReader
 from loadgen.targets.readers import Readers, open_readers, ping
-from loadgen.targets.reading import Asker, duration_text, quoted, selector
+from loadgen.targets.reading import Asker, Patience, duration_text, quoted, selector
 from loadgen.targets.tempo import TempoReader, padded_id
 
 
@@ -377,6 +377,44 @@ def test_more_traces_in_a_second_than_any_limit_is_an_error() -> None:
     assert "search cannot list them all" in reply.error
 
 
+class LimitedTempo(FakeTempo):
+    """Refuses a search for more traces than ``query_frontend.search.max_result_limit`` allows, in Tempo's words."""
+
+    def __init__(self, starts_s: list[int], most: int) -> None:
+        super().__init__(starts_s)
+        self.most, self.limits = most, list[int]()
+
+    def get(self, path: str, params: dict[str, str]) -> HttpAnswer:
+        limit = int(params["limit"])
+        self.limits.append(limit)
+        if limit > self.most:
+            error = f"http://tempo{path}: 400, 'limit {limit} exceeds max limit {self.most}'"
+            return HttpAnswer(400, b"", "text/plain", error, 1, 2)
+        return super().get(path, params)
+
+
+def tempo_of(fake: Any, record: Any = None) -> TempoReader:
+    return TempoReader(Asker(Component.TEMPO, fake, "", "direct", "verify", record))
+
+
+@given(starts=st.lists(st.integers(0, 20), max_size=60, unique=True), most=st.integers(3, 9))
+def test_search_is_exhaustive_within_the_limit_that_tempo_names(starts: list[int], most: int) -> None:
+    timings: list[QueryTiming] = []
+    client = LimitedTempo(starts, most)
+    tempo = tempo_of(client, timings.append)
+    reply = tempo.search("{ }", 0, 20 * NS)
+    assert set(reply.value or ()) == {(number + 1).to_bytes(16, "big") for number in range(len(starts))}
+    assert all(timing.ok for timing in timings), "a refusal that tells the limit is no failed query"
+    assert tempo.recording(None).first_hits("{ }", 0, 20 * NS, 20).ok
+    assert [limit for limit in client.limits if limit > most] == [1000], "the copy knows it too"
+
+
+def test_more_traces_in_a_second_than_tempo_allows_is_an_error_and_not_asked_for_with_a_higher_limit() -> None:
+    client = LimitedTempo([0] * 9, 5)
+    assert "search cannot list them all" in tempo_of(client).search("{ }", 0, NS).error
+    assert client.limits == [1000, 5]
+
+
 # -- Grafana's panels ----------------------------------------------------------------------------------------------
 
 
@@ -492,3 +530,56 @@ def test_a_loki_that_allows_no_entries_at_all_is_a_failed_query() -> None:
     client = LimitedLoki(0)
     reply = LokiReader(Asker(Component.LOKI, client, "", "direct", "verify")).newest("{}", 0, 9, 10)
     assert not reply.ok and "max_entries_limit_per_query" in reply.error
+
+
+# -- servers that have too many questions ----------------------------------------------------------------------------
+
+BUSY = Answer(429, b"too many outstanding requests")
+
+
+class Waits:
+    def __init__(self, within_s: float = 20.0, stop_after: int = 99) -> None:
+        self.slept: list[float] = []
+        self.patience = Patience(self.slept.append, lambda: len(self.slept) >= stop_after, within_s)
+
+
+def ask_patiently(url: str, waits: Waits | None, record: Any = None, question: str = "loki labels") -> Any:
+    patience = waits.patience if waits else None
+    return ASK[question](open_readers(target(url), time.time_ns, record, 5.0, "verify", patience=patience))
+
+
+@pytest.mark.parametrize("question", ["loki labels", "mimir raw", "tempo search", "tempo values"])
+def test_a_question_for_which_a_server_has_no_time_is_asked_again_after_growing_pauses(question: str) -> None:
+    timings: list[QueryTiming] = []
+    good = {"loki": json_answer({"status": "success", "data": []}), "mimir": prometheus("matrix", [])}
+    tempo = json_answer({"traces": [], "tagValues": []})
+    waits = Waits()
+    with scripted(BUSY, BUSY, BUSY, good.get(question.split()[0], tempo)) as server:
+        reply = ask_patiently(server.url, waits, timings.append, question)
+    assert reply.ok and waits.slept == [0.25, 0.5, 1.0]
+    assert [timing.status for timing in timings] == [429, 429, 429, 200], "each attempt is told"
+
+
+def test_as_long_as_the_server_asks_for_is_waited() -> None:
+    waits = Waits()
+    with scripted(Answer(429, b"", {"Retry-After": "7"}), json_answer({"status": "success", "data": []})) as server:
+        assert ask_patiently(server.url, waits).ok
+    assert waits.slept == [7.0]
+
+
+@pytest.mark.parametrize(
+    ("answer", "waits", "slept"),
+    [
+        (BUSY, Waits(within_s=2.0), [0.25, 0.5, 1.0]),
+        (BUSY, Waits(stop_after=2), [0.25, 0.5]),
+        (Answer(429, b"", {"Retry-After": "60"}), Waits(), []),
+        (Answer(503, b"away"), Waits(), []),
+        (BUSY, None, []),
+    ],
+    ids=["too long", "stopped", "asks for too much", "another failure", "no patience"],
+)
+def test_patience_has_an_end_and_is_for_429_alone(answer: Answer, waits: Waits | None, slept: list[float]) -> None:
+    with scripted(answer) as server:
+        reply = ask_patiently(server.url, waits)
+        assert len(server.requests) == len(slept) + 1
+    assert reply.status == answer.status and reply.error and (waits is None or waits.slept == slept)
