@@ -33,6 +33,7 @@ from loadgen.model import (
     LISTING_FAILED,
     NS,
     OURS,
+    PARTS_LOOK,
     Component,
     GoneObject,
     Signal,
@@ -285,6 +286,8 @@ class S3Watcher:
             return
         bucket.last_listing_ns = bucket.cycle_began_ns
         self._sample("last_listing", bucket, bucket.cycle_began_ns, bucket.rows)
+        if bucket.sweep is self._streams and self._streams.parted:
+            self._sample(PARTS_LOOK, bucket, bucket.cycle_began_ns, bucket.rows)
         if wanted.is_over(bucket.cycle_began_ns):
             understood = bucket.tenants.understood
             seen = "" if understood else bucket.tenants.seen[:_WHY_CHARS]

@@ -18,7 +18,7 @@ from s3_bench import BEGAN_NS, UUID, Bench, made
 from loadgen.buckets.layout import Names, owner_of
 from loadgen.checks.s3_looks import looks_of
 from loadgen.config import S3Target
-from loadgen.model import LAYOUT, MS, NS, Component, Result, StackSample, bucket_labels
+from loadgen.model import LAYOUT, MS, NS, PARTS_LOOK, Component, Result, StackSample, bucket_labels
 from loadgen.s3watch import MAX_REQUESTS, S3Watcher
 from loadgen.targets.blocks import chunk_place, loki_chunk
 
@@ -219,7 +219,8 @@ def test_a_wrong_prefix_is_told_when_the_data_lies_elsewhere(tmp_path: Path) -> 
 def test_what_is_not_found_in_a_strange_bucket_is_unknown_and_never_a_fail(tmp_path: Path) -> None:
     run = good_run()
     run.drop("objects", lambda row: row.component == "loki")
-    run.stack.append(StackSample("s3", "last_listing", "component=loki,bucket=b", BEGAN_NS + 10**6 * NS, 0))
+    for metric in ("last_listing", PARTS_LOOK):
+        run.stack.append(StackSample("s3", metric, "component=loki,bucket=b", BEGAN_NS + 10**6 * NS, 0))
     assert run.result("logs.s3_delay") is Result.FAIL
     labels = bucket_labels(Component.LOKI, "b", why="index/ (an index)")
     run.stack.append(replace(run.stack[-1], metric=LAYOUT, labels=labels, value=0.0))

@@ -11,7 +11,8 @@ import cramjam
 import pytest
 from s3_bench import BEGAN_NS, Bench, made, refused
 
-from loadgen.model import MS
+from loadgen.checks import CHECKS, judge
+from loadgen.model import MS, NS, Outcome, Receipt, Result
 
 FAST: dict[str, Any] = {"users": 2, "rate": "4MB/s"}
 
@@ -151,3 +152,99 @@ def test_parts_of_streams_that_should_be_whole_are_learned_from_a_chunk(tmp_path
         bench.put_chunk(0, content=head(labels), added={"__stream_shard__": number})
     bench.watcher.poll_once()
     assert sorted(bench.objects()["part"]) == [1, 2]
+
+
+# -- slow streams that Loki split for some seconds ------------------------------------------------------------------
+
+ALONE: dict[str, Any] = {
+    "logs": {"users": 1, "lines_per_s": 10, "push_every": 1},
+    "metrics": {"users": 0},
+    "traces": {"users": 0},
+}
+KILLED = [{"component": "loki", "kind": "kill", "at": 3}]
+BATCHES = 14
+
+
+def pushed(bench: Bench) -> None:
+    """Every batch was accepted at once."""
+    rows = []
+    for n in range(BATCHES):
+        batch = bench.plan.logs.batch(0, n)
+        at = batch.due_ns + MS
+        rows.append(
+            Receipt(
+                signal="logs", user=0, n=n, due_ns=batch.due_ns, items=batch.items, outcome=Outcome.ACCEPTED.value,
+                transport="http", free_ns=0, sent_ns=at, last_sent_ns=at, done_ns=at + MS, attempts=1,
+                ambiguous_attempts=0, plain_bytes=9, wire_bytes=9, status=204, detail="",
+            )
+        )  # fmt: skip
+    bench.run.append(rows)
+
+
+def put_batches(bench: Bench, first: int, last: int, shards: tuple[int, ...] = ()) -> None:
+    """Whole batches in one chunk of the stream, or dealt out among shards."""
+    logs = bench.plan.logs
+    times = [at for n in range(first, last + 1) for at in logs.line_times(logs.batch(0, n)).tolist()]
+    for place, shard in enumerate(shards or (None,)):
+        mine = [(at - BEGAN_NS) / NS for at in times[place :: len(shards) or 1]]
+        added = {} if shard is None else {"__stream_shard__": str(shard)}
+        bench.put_chunk(0, mine[0], mine[-1], content=chunk(len(mine)), added=added)
+
+
+def result_of(bench: Bench) -> Result:
+    (verdict,) = judge(bench.run.history(), bench.plan, [one for one in CHECKS if one.name == "logs.s3_delay"])
+    return verdict.result
+
+
+def bench_of_holes(path: Path, faults: list[dict[str, Any]]) -> Bench:
+    target = {"s3": {"endpoint": "http://s3:9000"}}
+    bench = made(path, target, **ALONE, faults=faults)
+    pushed(bench)
+    bench.s3.now_ns = BEGAN_NS + 20 * NS
+    return bench
+
+
+@pytest.mark.parametrize("faults", [[], KILLED], ids=["no fault", "a fault"])
+@pytest.mark.parametrize("shards", [(0,), (0, 1), (0, 1, 2)], ids=len)
+@pytest.mark.parametrize("hole", [(0, 1), (5, 6), (12, 13)], ids=["begin", "middle", "end"])
+@pytest.mark.parametrize("again", [False, True], ids=["at once", "verified later"])
+def test_what_lacks_in_a_slow_stream_is_found_in_its_parts_and_proven(
+    tmp_path: Path, faults: list[dict[str, Any]], shards: tuple[int, ...], hole: tuple[int, int], again: bool
+) -> None:
+    bench = bench_of_holes(tmp_path, faults)
+    for first, last in ((0, hole[0] - 1), (hole[1] + 1, BATCHES - 1)):
+        if first <= last:
+            put_batches(bench, first, last)
+    if again:
+        bench.watcher.poll_once()
+    put_batches(bench, *hole, shards)
+    bench.end_load(BATCHES)
+    bench.s3.now_ns = BEGAN_NS + 900 * NS
+    (bench.another() if again else bench.watcher).poll_once()
+    assert sorted(set(bench.objects()["part"])) == [0, *(shard + 1 for shard in shards)]
+    assert result_of(bench) is Result.PASS
+
+
+@pytest.mark.parametrize("faults", [[], KILLED], ids=["no fault", "a fault"])
+def test_what_is_in_no_part_either_is_late(tmp_path: Path, faults: list[dict[str, Any]]) -> None:
+    bench = bench_of_holes(tmp_path, faults)
+    put_batches(bench, 0, 4)
+    put_batches(bench, 7, BATCHES - 1)
+    bench.end_load(BATCHES)
+    bench.s3.now_ns = BEGAN_NS + 900 * NS
+    bench.watcher.poll_once()
+    assert result_of(bench) is Result.FAIL
+
+
+def test_a_running_watcher_looks_for_parts_only_where_there_is_a_hole(tmp_path: Path) -> None:
+    bench = bench_of_holes(tmp_path, [])
+    put_batches(bench, 0, 4)
+    bench.requests()
+    assert bench.requests() == 1 and not bench.s3.gets
+    put_batches(bench, 7, BATCHES - 1)
+    put_batches(bench, 5, 6, (0,))
+    bench.requests()
+    assert sorted(bench.objects()["part"]) == [0, 0, 0, 0, 1], "what was found before is stored again, counted"
+    bench.s3.gets.clear()
+    # The stream, its part, and the next part that may be there.
+    assert bench.requests() == 3 and not bench.s3.gets

@@ -6,7 +6,8 @@ many streams, a page that begins at one of them is read as far as it reaches, an
 of ours: never more requests than streams, nor more than the pages of the whole bucket.
 
 Fast streams are split by Loki, and keys do not tell which of their lines are where; of chunks of such streams the lines
-are counted.
+are counted. Slow ones may be split as well, for some seconds after Loki was restarted by whomever: parts are looked for
+where a chunk is known beyond a time that none has, and in a look at everything where a line is not there in its time.
 """
 
 from __future__ import annotations
@@ -59,7 +60,9 @@ class StreamSweep:
     """The chunks of the run's streams in one bucket.
 
     Attributes:
-        undecided, patient: of no use here, as keys tell all.
+        undecided: of no use here, as keys tell all.
+        patient: this is no look at everything, which may be the last one.
+        parted: streams lack lines whose time is over, and the last cycle looked for parts of all of these.
         renamed: streams are looked for under other names than in the cycles before.
 
     Args:
@@ -84,9 +87,11 @@ class StreamSweep:
         self._foreign: set[str] = set()
         self._any = False
         self._counts = False
+        self._split: set[int] = set()
         self._across_requests = 0
         self.undecided = 0
         self.patient = True
+        self.parted = False
         self.renamed = False
 
     def recall(self, wanted: Wanted, stored: pd.DataFrame) -> None:
@@ -95,30 +100,38 @@ class StreamSweep:
         self._know(wanted)
         if len(stored) and stored["part"].max():
             self._expect_parts(wanted, int(stored["part"].max()) + 1)
-        columns = (stored[name].tolist() for name in ("key", "from_ns", "through_ns"))
-        for key, from_ns, through_ns in zip(*columns, strict=True):
-            place = chunk_place(key)
-            if place is not None and place.stream in self._streams:
+        columns = [stored[name].tolist() for name in ("key", "from_ns", "through_ns", "items")]
+        places = [chunk_place(key) for key in columns[0]]
+        streams = [self._streams.get(place.stream) if place is not None else None for place in places]
+        self._split |= {stream.user for stream in streams if stream is not None and stream.part}
+        for place, stream, from_ns, through_ns, lines in zip(places, streams, *columns[1:], strict=True):
+            # What was found before its stream was known to be split is found again, and counted.
+            if place is not None and stream is not None and (lines or stream.user not in self._split):
                 self._tenants.settle(place.tenant)
-                self._add(wanted, self._streams[place.stream], place.rest, from_ns, through_ns)
+                self._add(wanted, stream, place.rest, from_ns, through_ns)
 
     def cycle(self, wanted: Wanted) -> Iterator[int]:
         """Look through the streams that lack data once; yields after each request how many rows it brought."""
         self._know(wanted)
-        self.renamed = False
+        self.renamed = self.parted = False
+        now_ns = self._clock()
         waiting = [name for name in self._order if not self._complete(wanted, self._streams[name])]
         if waiting:
             yield from self._tenants.look(everywhere=wanted.is_over(self._clock()) and not self._any)
         while waiting:
-            known = set(self._streams)
+            known, split = set(self._streams), set(self._split)
             for name in waiting:
                 self._begin(wanted, self._streams[name])
             one_by_one = len(waiting) <= max(_FEW, _PAGE_COST * self._across_requests)
             for tenant in self._tenants.names:
                 yield from (self._one_by_one if one_by_one else self._across)(wanted, tenant, waiting)
-            # Parts of split streams that turned up.
+            # Parts of split streams that turned up, or may be there; and what must be counted because of them.
+            self._expect_what_lacks(wanted, now_ns)
+            again = self._count_again(self._split - split)
             self._know(wanted)
-            waiting = [name for name in self._order if name not in known]
+            waiting = [name for name in self._order if name not in known or name in again]
+        overdue = [name for name in self._order if self._overdue(wanted, self._streams[name], now_ns)]
+        self.parted = bool(overdue) and all(self._part_of(wanted, name) in self._streams for name in overdue)
 
     @property
     def note(self) -> str:
@@ -182,6 +195,37 @@ class StreamSweep:
             for part in range(1, upto + 1):
                 self._streams.setdefault(self._naming.stream(wanted, user, part), _Stream(user, part))
 
+    def _part_of(self, wanted: Wanted, name: str) -> str:
+        """The first part of a stream: every push that Loki deals out begins there, or comes after one that did."""
+        return self._naming.stream(wanted, self._streams[name].user, 1)
+
+    def _expect_what_lacks(self, wanted: Wanted, now_ns: int) -> None:
+        """Streams may have parts that have a hole, and when this may be the last look those that are overdue.
+
+        Elsewhere what lacks is most likely not written yet, and looking for parts would double the requests.
+        """
+        for name in self._order:
+            stream = self._streams[name]
+            holed = bool(stream.ahead) and not stream.part and wanted.plan.key.began_ns > 0
+            if holed or (not self.patient and self._overdue(wanted, stream, now_ns)):
+                self._streams.setdefault(self._part_of(wanted, name), _Stream(stream.user, 1))
+
+    def _overdue(self, wanted: Wanted, stream: _Stream, now_ns: int) -> bool:
+        """A whole stream lacks a line that was to be in S3 by now."""
+        if stream.part or not wanted.plan.key.began_ns or self._complete(wanted, stream):
+            return False
+        due_ns, _ = self._next_line(wanted, stream)
+        return now_ns - due_ns > wanted.plan.profile.objectives.logs.s3_delay_max * NS
+
+    def _count_again(self, users: set[int]) -> set[str]:
+        """Of users whose stream turns out to be split, the chunks that were found uncounted are looked for anew."""
+        again = set()
+        for name, stream in self._streams.items() if users and not self._counts else ():
+            if stream.user in users and not stream.part:
+                stream.covered_ns, stream.ahead, stream.seen = 0, (), ()
+                again.add(name)
+        return again
+
     def _may_be_ours(self, wanted: Wanted, content: Content, listed: Listed) -> bool:
         """Whether a chunk of an unknown stream can hold lines of the run."""
         return (
@@ -235,11 +279,13 @@ class StreamSweep:
                 continue
             if listed.modified_ns - ahead_ns < wanted.began_ns - GRACE_NS:
                 continue
-            lines = lines_in(self._asking, listed) if self._counts else 0
+            counts = self._counts or stream.part > 0 or stream.user in self._split
+            lines = lines_in(self._asking, listed) if counts else 0
             self._tenants.settle(tenant)
             self._found(self._object(wanted, stream, listed, content, lines, seen_ns))
             self._add(wanted, stream, place.rest, content.from_ns, content.through_ns)
             if stream.part:
+                self._split.add(stream.user)
                 following = self._naming.stream(wanted, stream.user, stream.part + 1)
                 self._streams.setdefault(following, _Stream(stream.user, stream.part + 1))
 

@@ -69,7 +69,9 @@ def stored_of(history: History, plan: Plan, signal: Signal) -> Stored:
     objects = history.objects[history.objects["component"] == signal.component.value]
     unreadable = objects[objects["detail"] != ""]
     objects = objects[objects["detail"] == ""].sort_values("first_seen_ns", kind="stable")
-    objects = objects.drop_duplicates(["bucket", "key"])
+    # What was not counted at first may have been later.
+    items = objects.groupby(["bucket", "key"])["items"].transform("max") if len(objects) else objects["items"]
+    objects = objects.assign(items=items).drop_duplicates(["bucket", "key"])
     modified_ns, first_seen_ns = (objects[name].to_numpy(np.int64) for name in ("modified_ns", "first_seen_ns"))
     objects = objects.assign(seen_ns=np.where(modified_ns > 0, modified_ns, first_seen_ns))
     share = _Share()

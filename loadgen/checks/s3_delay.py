@@ -73,6 +73,10 @@ _UNPROVEN = {
         "user's series only, as when there are several ingesters, or samples that came out of order"
     ),
 }
+_UNSEARCHED = (
+    "nobody looked for them everywhere after it: Loki splits even slow streams for some seconds after a restart, and "
+    "the parts have other names"
+)
 _SPLIT = (
     "run `loadgen verify RUN` when all of it should be there, with a credential that may read; or give the load more "
     "log users, so that each stays well below 1.5 MB/s, or turn limits_config.shard_streams off in Loki"
@@ -109,7 +113,9 @@ def _judge(case: Case, signal: Signal) -> Finding:
     too_long = (coverage.stored_ns == 0) & (until_ns - coverage.done_ns > limit_s * NS)
     absent = (coverage.stored_ns == 0) & ((coverage.lost_ns == 0) | too_long)
     gone = int(((coverage.stored_ns == 0) & ~absent).sum())
-    waiting, overdue, unsure = coverage.done_ns[absent], too_long[absent], coverage.maybe[absent]
+    waiting, overdue = coverage.done_ns[absent], too_long[absent]
+    unsearched = coverage.searched_ns - waiting <= limit_s * NS
+    unsure = coverage.maybe[absent] | unsearched
     evidence = _evidence(case, coverage, component, delay_s)
     measured = ""
     if worst_s is not None:
@@ -158,6 +164,9 @@ def _judge(case: Case, signal: Signal) -> Finding:
             f"{_not_exact(coverage, component)}"
         )
         return finding(Result.UNKNOWN, _SPLIT if coverage.split else _WATCH_EARLIER, why)
+    if (overdue & ~coverage.maybe[absent]).any():
+        why = f"{missed} were not seen in S3 within the bound, but {_UNSEARCHED}"
+        return finding(Result.UNKNOWN, _LATER[component], why)
     if overdue.any():
         why = f"{missed} not proven to be in S3 within the bound: {_UNPROVEN[component]}"
         return finding(Result.UNKNOWN, _SPLIT if coverage.split else _LATER[component], why)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from loadgen.model import KEPT_LOOK, LAYOUT, LISTING_FAILED, Component, why_of
+from loadgen.model import KEPT_LOOK, LAYOUT, LISTING_FAILED, PARTS_LOOK, Component, why_of
 from loadgen.rundir import History
 
 LISTING = "last_listing"
@@ -74,6 +74,12 @@ def listed_ns_of(history: History, component: Component) -> int:
     objects = history.objects
     seen = objects.loc[objects["component"] == component.value, "first_seen_ns"]
     return max(int(looks["at_ns"].max()) if len(looks) else 0, int(seen.max()) if len(seen) else 0)
+
+
+def parts_looked_ns(history: History, component: Component) -> int:
+    """When what lacked in Loki's bucket was looked for in parts of split streams too, for the last time; 0: never."""
+    looks = _samples(history, component, PARTS_LOOK)
+    return int(looks["at_ns"].max()) if len(looks) else 0
 
 
 def first_look_ns(history: History, component: Component, objects: pd.DataFrame) -> int:

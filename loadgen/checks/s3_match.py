@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from loadgen.checks.case import Case, Times
 from loadgen.checks.restart_losses import lost_by_restart
-from loadgen.checks.s3_looks import first_look_ns, listed_ns_of, strangers_of
+from loadgen.checks.s3_looks import first_look_ns, listed_ns_of, parts_looked_ns, strangers_of
 from loadgen.checks.s3_split import split_batches
 from loadgen.model import MS, NOTHING_CERTAIN_NS, NS, Outcome, Signal
 from loadgen.plan import Plan
@@ -52,6 +52,8 @@ class Coverage:
             other labels; 0 if nobody had to count them.
         split: Loki split streams of the run into several.
         first_look_ns: the first moment that the bucket is known to have been looked at; 0: never.
+        searched_ns: the last moment that whatever lacked is known to have been looked for everywhere: for Loki, in the
+            parts of split streams too; 0: never.
     """
 
     user: Times
@@ -69,6 +71,7 @@ class Coverage:
     strangers: int
     split: bool
     first_look_ns: int
+    searched_ns: int
 
     @property
     def accepted(self) -> int:
@@ -105,7 +108,9 @@ def s3_coverage(history: History, plan: Plan, signal: Signal) -> Coverage:
     mine = receipts[(receipts["signal"] == signal.value) & (receipts["outcome"] == Outcome.ACCEPTED.value)]
     mine = mine.drop_duplicates(["user", "n"])
     objects = history.objects[history.objects["component"] == signal.component.value]
-    # What could not be read at first may have been read later.
+    # What could not be read, or was not counted, at first may have been later.
+    items = objects.groupby(["bucket", "key"])["items"].transform("max") if len(objects) else objects["items"]
+    objects = objects.assign(items=items)
     objects = objects.assign(stored_ns=_stored_ns(objects), unreadable=objects["detail"] != "")
     objects = objects.sort_values(["unreadable", "stored_ns"], kind="stable").drop_duplicates(["bucket", "key"])
     user, n, due_ns, done_ns = (mine[name].to_numpy(np.int64) for name in ("user", "n", "due_ns", "done_ns"))
@@ -134,7 +139,14 @@ def s3_coverage(history: History, plan: Plan, signal: Signal) -> Coverage:
         strangers=strangers_of(history, signal.component),
         split=bool((objects["part"] > 0).any()),
         first_look_ns=first_look_ns(history, signal.component, objects),
+        searched_ns=_searched_ns(history, signal),
     )
+
+
+def _searched_ns(history: History, signal: Signal) -> int:
+    if signal is Signal.LOGS:
+        return parts_looked_ns(history, signal.component)
+    return listed_ns_of(history, signal.component)
 
 
 def _lost_ns(case: Case, signal: Signal, user: Times, n: Times) -> Times:

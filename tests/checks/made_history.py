@@ -14,6 +14,7 @@ from loadgen.model import (
     KEPT_LOOK,
     MS,
     NS,
+    PARTS_LOOK,
     Batch,
     Component,
     FaultWindow,
@@ -160,6 +161,8 @@ def good_run(changes: Mapping[str, Any] | None = None, run: str = "made", **info
     for component in COMPONENTS:
         label = f"component={component},bucket={component}-bucket"
         made.stack.append(StackSample("s3", "last_listing", label, ended_ns + 20 * NS, 12.0))
+        if component is Component.LOKI:
+            made.stack.append(StackSample("s3", PARTS_LOOK, label, ended_ns + 20 * NS, 12.0))
         made.stack.append(StackSample("s3", KEPT_LOOK, label, ended_ns + 21 * NS, 12.0))
     for second in range(0, round(profile.run.duration) + 1, 5):
         at_ns = BEGAN_NS + second * NS

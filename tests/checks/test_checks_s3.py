@@ -10,7 +10,7 @@ import pytest
 from made_history import BEGAN_NS, empty_run, good_run, held_series
 
 from loadgen.checks.s3_match import s3_coverage
-from loadgen.model import MS, NS, Receipt, Result, RunKey, Signal, StackSample, StoredObject
+from loadgen.model import MS, NS, PARTS_LOOK, Receipt, Result, RunKey, Signal, StackSample, StoredObject
 from loadgen.plan import plan_of
 from loadgen.rundir import frame_of
 
@@ -90,8 +90,27 @@ def test_data_that_is_not_there_after_the_bound_fails(check: str) -> None:
     made.drop("objects", lambda o: o.component == COMPONENT[signal])
     listed_ns = BEGAN_NS + (LIMIT_S[signal] + 100) * NS
     label = f"component={COMPONENT[signal]},bucket=b"
-    made.stack.append(StackSample("s3", "last_listing", label, listed_ns, 1.0))
+    made.stack += [StackSample("s3", metric, label, listed_ns, 1.0) for metric in ("last_listing", PARTS_LOOK)]
     assert made.result(check) is Result.FAIL
+
+
+@pytest.mark.parametrize("looked_s", [0, 299])
+def test_lines_that_nobody_looked_for_in_parts_after_the_bound_are_not_said_to_be_late(
+    looked_s: int,
+) -> None:
+    made = good_run({"faults": []})
+    made.drop("stack", lambda s: s.metric == PARTS_LOOK)
+    first = min(o.from_ns for o in made.objects if o.component == "loki")
+    made.drop("objects", lambda o: o.component == "loki" and o.from_ns == first)
+    label = "component=loki,bucket=b"
+    made.stack.append(StackSample("s3", "last_listing", label, BEGAN_NS + 900 * NS, 1.0))
+    if looked_s:
+        made.stack.append(StackSample("s3", PARTS_LOOK, label, BEGAN_NS + looked_s * NS, 1.0))
+    verdict = made.verdict("logs.s3_delay")
+    assert verdict.result is Result.UNKNOWN and "other names" in verdict.evidence[0]
+    assert "loadgen verify" in verdict.remedy
+    made.stack.append(StackSample("s3", PARTS_LOOK, label, BEGAN_NS + 900 * NS, 1.0))
+    assert made.result("logs.s3_delay") is Result.FAIL
 
 
 def test_listings_of_other_buckets_prove_nothing_late() -> None:

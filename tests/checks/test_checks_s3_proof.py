@@ -9,7 +9,7 @@ import pytest
 from made_history import BEGAN_NS, Made, good_run, held_series
 
 from loadgen.checks.s3_match import s3_coverage
-from loadgen.model import MS, NS, Result, Signal, StackSample
+from loadgen.model import MS, NS, PARTS_LOOK, Result, Signal, StackSample
 
 CHECKS = ("logs.s3_delay", "traces.s3_delay", "metrics.s3_delay")
 COMPONENT = {"logs": "loki", "traces": "tempo", "metrics": "mimir"}
@@ -139,7 +139,8 @@ def test_without_any_of_its_streams_but_with_others_nobody_says_that_lines_are_n
     made = good_run()
     made.drop("objects", lambda o: o.component == "loki")
     label = "component=loki,bucket=b"
-    made.stack.append(StackSample("s3", "last_listing", label, BEGAN_NS + 900 * NS, 1.0))
+    at_ns = BEGAN_NS + 900 * NS
+    made.stack += [StackSample("s3", metric, label, at_ns, 1.0) for metric in ("last_listing", PARTS_LOOK)]
     assert made.result("logs.s3_delay") is Result.FAIL
     made.stack.append(StackSample("s3", "other_streams", label, BEGAN_NS + 900 * NS, 4.0))
     verdict = made.verdict("logs.s3_delay")

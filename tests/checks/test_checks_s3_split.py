@@ -9,16 +9,15 @@ import pytest
 from made_history import BEGAN_NS, Made, good_run, held_series
 
 from loadgen.checks.s3_match import s3_coverage
-from loadgen.model import NS, Result, Signal, StackSample
+from loadgen.model import NS, PARTS_LOOK, Result, Signal, StackSample
 
 LATE_NS = 320 * NS
 
 
 def listed(made: Made, component: str, after_s: int) -> None:
     """A complete look at a bucket, so long after the beginning."""
-    made.stack.append(
-        StackSample("s3", "last_listing", f"component={component},bucket=b", BEGAN_NS + after_s * NS, 1.0)
-    )
+    label, at_ns = f"component={component},bucket=b", BEGAN_NS + after_s * NS
+    made.stack += [StackSample("s3", metric, label, at_ns, 1.0) for metric in ("last_listing", PARTS_LOOK)]
 
 
 def split_run() -> Made:
