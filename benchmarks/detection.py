@@ -202,7 +202,7 @@ def expected_of(row: Row) -> tuple[str, ...]:
     """What must come out of a row, in words."""
     if row.stalls is not None:
         return (f"{row.stalls} push latency p99 ≥ {STALL_VISIBLE_S:g} s, no alarm",)
-    return tuple(check if row.verdict is Result.FAIL else f"{check} unknown" for check in row.finders)
+    return tuple(check if row.verdict is Result.FAIL else f"{check} {row.verdict}" for check in row.finders)
 
 
 def table(outcomes: Sequence[Outcome]) -> str:

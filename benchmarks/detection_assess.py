@@ -106,7 +106,7 @@ def assess(row: Row, came: Came) -> Assessment:
     failing = {check for check, result in results.items() if result is Result.FAIL}
     open_ = {check for check, result in results.items() if result is Result.UNKNOWN}
     mine = set(row.finders)
-    found = (failing if row.verdict is Result.FAIL else open_) & mine
+    found = {check for check in mine if results.get(check) is row.verdict}
     problems = [f"{check} says {results.get(check, 'nothing')}" for check in row.finders if check not in found]
     problems += [f"{check} does not fail" for check in row.also if check not in failing]
     for check in row.finders:

@@ -112,6 +112,41 @@ _ITEMS = (
     ),
 )  # fmt: skip
 
+_AGENT = "an agent or a gateway on the way"
+_RENAMED = (
+    "Loki names chunks by the labels, and the credential of S3 here may list only, so nobody can look which are whose"
+)
+_UNTOLD = {Signal.LOGS: {"logs.s3_delay": _RENAMED}}
+
+
+def _relabelled(one: Signal, what: str) -> Row:
+    return _of(
+        one, "other-label", f"{what} stored under another value of a label, as by {_AGENT}", DefectKind.ALTER,
+        "altered", at_s=4.0, count=40, what="label", items=0, unsure=_UNTOLD.get(one, {}),
+    )  # fmt: skip
+
+
+def _added(one: Signal, what: str) -> Row:
+    """Told as the evidence of a check that passes."""
+    return Row(
+        f"{one}/added",
+        f"{what} stored with one name more than was sent, as by {_AGENT}",
+        (f"{one}.altered",),
+        (order(one.component, DefectKind.ALTER, count=MANY, what="added"),),
+        verdict=Result.PASS,
+        points_to=('added on the way: label cluster="home"', 'added on the way: resource attribute cluster="home"'),
+        unsure={**_UNTOLD.get(one, {}), **({"logs.s3_kept": _RENAMED} if one is Signal.LOGS else {})},
+    )
+
+
+_NAMES = (
+    _relabelled(Signal.LOGS, "lines"),
+    _relabelled(Signal.METRICS, "samples"),
+    _added(Signal.LOGS, "every line"),
+    _added(Signal.TRACES, "every trace"),
+    _added(Signal.METRICS, "every sample"),
+)
+
 _COUNTED = {"verify": {"sample": 0}}
 _NOT_COMPARED = "nothing is compared in content when verify.sample is 0"
 
@@ -583,6 +618,7 @@ _AROUND = (
 
 ROWS: tuple[Row, ...] = (
     *_ITEMS,
+    *_NAMES,
     *(_by_count(one, what) for one, what in zip(SIGNALS, ("line", "span", "sample"), strict=True)),
     *_S3,
     *_KEPT,

@@ -84,7 +84,8 @@ _SPLIT = (
 _MAY_READ = "see that the credential may read the buckets, not only list them; then run `loadgen verify RUN`"
 _OTHER_LABELS = (
     'compare the labels that Loki shows for {run="…"} with app, job, pod, run and service_name, which are pushed; an '
-    "agent or gateway in between may add some. Push to Loki itself, or take the labels out there"
+    "agent or gateway in between may add some. Let the credential of S3 read objects too (s3:GetObject): chunks tell "
+    "their labels. Or push to Loki itself, or take the labels out there"
 )
 _SET_CLOCKS = "set the clocks of this machine and of the S3 server, by NTP; then run `loadgen verify RUN`"
 _WATCH_EARLIER = (

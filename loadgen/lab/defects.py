@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -65,6 +65,8 @@ ITEM_KINDS = (
 """Defects of single items (lines, samples, traces) on their arrival."""
 STORE_KINDS = (*ITEM_KINDS, DefectKind.WITHHOLD, DefectKind.REFUSE, DefectKind.BREAK)
 """What a server that stores can do; some cannot reorder."""
+LABEL, ADDED = "label", "added"
+"""What ``alter`` can do to the names under which an item is stored: change the value of one, or put one beside them."""
 QUERY_KINDS = (DefectKind.SLOW, DefectKind.EMPTY, DefectKind.PAGE, DefectKind.UNAVAILABLE)
 """What Grafana can do to the queries that go through it."""
 
@@ -131,6 +133,16 @@ class Hold:
     def over(self, now_ns: int) -> bool:
         """Whether it may go."""
         return self.order.withdrawn or now_ns >= self.until_ns
+
+
+def relabelled(labels: Iterable[tuple[str, str]], what: str) -> tuple[tuple[str, str], ...] | None:
+    """Labels as an agent or a gateway leaves them: ``job`` with another value, or ``cluster`` beside the others.
+
+    None if ``what`` is about something else.
+    """
+    if what == LABEL:
+        return tuple(sorted({**dict(labels), "job": "altered"}.items()))
+    return tuple(sorted({**dict(labels), "cluster": "home"}.items())) if what == ADDED else None
 
 
 class DefectError(Exception):

@@ -22,7 +22,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from loadgen.lab.defects import Defects
 from loadgen.lab.exposition import Metrics
 from loadgen.lab.logql import parse, parse_selector
 from loadgen.lab.logql_ast import Literal, LogQLError, LogQuery
@@ -44,7 +43,7 @@ from loadgen.lab.loki_http import (
     vector_response,
 )
 from loadgen.lab.loki_metrics import declare
-from loadgen.lab.loki_push import Distributor
+from loadgen.lab.loki_push import Distributor, line_defects
 from loadgen.lab.loki_query import Evaluation, range_aggregations
 from loadgen.lab.loki_store import LokiStore
 from loadgen.lab.loki_streams import Stream
@@ -71,7 +70,7 @@ class Loki:
         self._limits = settings.limits
         self._clock_ns = clock_ns
         self._metrics = Metrics(settings.limits.max_memory_bytes)
-        self._defects = Defects(clock_ns=clock_ns)
+        self._defects = line_defects(clock_ns)
         tenant = settings.tenant or _DEFAULT_TENANT
         self._needs_tenant = "" if tenant == _DEFAULT_TENANT else tenant
         self._wal = WriteAheadLog(Path(settings.data_dir) / "wal")

@@ -8,11 +8,11 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 
-from loadgen.lab.defects import ITEM_KINDS, DefectKind, Defects, Order
+from loadgen.lab.defects import ADDED, ITEM_KINDS, LABEL, DefectKind, Defects, Order, relabelled
 from loadgen.lab.exposition import Metrics
 from loadgen.lab.loki_body import Push, PushError, read_push, streams_of, to_wire
 from loadgen.lab.loki_chunks import Entries
-from loadgen.lab.loki_labels import format_labels
+from loadgen.lab.loki_labels import Labels, format_labels
 from loadgen.lab.loki_level import DETECTED_LEVEL, Metadata, detect
 from loadgen.lab.loki_store import Ingested, LokiStore, StreamEntries
 from loadgen.lab.loki_streams import Refused, Stream, go_time, rfc3339
@@ -46,6 +46,11 @@ class _Bucket:
             return False
         self._tokens -= amount
         return True
+
+
+def line_defects(clock_ns: Callable[[], int]) -> Defects:
+    """Defects of lines: what is altered is the text, a label of its stream, or a label added to them."""
+    return Defects(clock_ns=clock_ns, whats={DefectKind.ALTER: ("text", LABEL, ADDED)})
 
 
 class Distributor:
@@ -230,6 +235,7 @@ class Distributor:
         hit = False
         for stream in streams:
             changed, lapsed = Entries([], [], []), Entries([], [], [])
+            elsewhere: dict[Labels, Entries] = {}
             source = stream.entries
             i = 0
             while i < len(source):
@@ -248,10 +254,15 @@ class Distributor:
                 if order is not None and order.kind is DefectKind.LOSE:
                     continue
                 to = lapsed if order is not None and order.kind is DefectKind.FORGET else changed
+                altered = order if order is not None and order.kind is DefectKind.ALTER else None
+                labels = relabelled(stream.labels, altered.asked.what) if altered else None
+                if labels is not None:
+                    to = elsewhere.setdefault(labels, Entries([], [], []))
                 to.times_ns.append(time_ns)
-                to.lines.append(_altered(line) if order and order.kind is DefectKind.ALTER else line)
+                to.lines.append(_altered(line) if altered and labels is None else line)
                 to.metadata.append(metadata + _mark(order, now_ns))
             out.append(StreamEntries(stream.labels, changed))
+            out.extend(StreamEntries(labels, entries) for labels, entries in elsewhere.items())
             forgotten.append(StreamEntries(stream.labels, lapsed))
         return (out if hit else streams), [stream for stream in forgotten if len(stream.entries)]
 

@@ -22,7 +22,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from loadgen.lab.defects import STORE_KINDS, DefectKind, Defects
+from loadgen.lab.defects import ADDED, LABEL, STORE_KINDS, DefectKind, Defects
 from loadgen.lab.exposition import Metrics
 from loadgen.lab.mimir_ingest import Ingester, PushResult
 from loadgen.lab.mimir_query import QueryApi, server_timing
@@ -60,7 +60,8 @@ class MimirServer:
         self._wanted = threading.Event()
         self._flusher = threading.Thread(target=self._flush_loop, name="mimir-flush", daemon=True)
         # A store that keeps samples by time has no order that could be changed.
-        self.defects = Defects([kind for kind in STORE_KINDS if kind is not DefectKind.REORDER], clock_ns)
+        kinds = [kind for kind in STORE_KINDS if kind is not DefectKind.REORDER]
+        self.defects = Defects(kinds, clock_ns, {DefectKind.ALTER: ("value", LABEL, ADDED)})
         self._metrics.counter("thanos_objstore_bucket_operations_total", "Requests to the bucket.")
         sizes = (1e3, 1e4, 1e5, 1e6, 1e7, 1e8)
         self._metrics.histogram("thanos_objstore_bucket_operation_transferred_bytes", "Bytes of requests.", sizes)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadgen.lab import mimir_validate as refusals
-from loadgen.lab.defects import DefectKind, Defects
+from loadgen.lab.defects import DefectKind, Defects, relabelled
 from loadgen.lab.mimir_head import Hidden, SampleColumns, no_samples
 from loadgen.lab.mimir_labels import WriteRequestError, varint
 from loadgen.lab.mimir_series import spelling_of
@@ -257,10 +257,21 @@ class Ingester:
                 hidden.append(Hidden(now_ns + order.delay_ns, _columns([(sid, time_ms, value)])))
                 continue
             to = lapsed if kind is DefectKind.FORGET else rows
-            to.append((sid, time_ms, value * 2 + 1 if kind is DefectKind.ALTER else value))
+            if kind is DefectKind.ALTER and order is not None:
+                labels = relabelled(self._labels(sid), order.asked.what)
+                to.append((sid, time_ms, value * 2 + 1) if labels is None else (self._series(labels), time_ms, value))
+            else:
+                to.append((sid, time_ms, value))
             if kind is DefectKind.DOUBLE:
                 rows.append((sid, time_ms + 1, value))
+        rows.sort(key=lambda row: row[0])  # what was stored under other labels has another number
         return _columns(rows), hidden, _columns(lapsed)
+
+    def _series(self, labels: Labels) -> int:
+        with self._store.lock:
+            sid = self._store.add_series(spelling_of(labels), labels)
+            self._store.log_series()
+        return sid
 
 
 @dataclass(slots=True)

@@ -17,7 +17,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from loadgen.lab.defects import STORE_KINDS, DefectKind, Defects, Order
+from loadgen.lab.defects import ADDED, STORE_KINDS, DefectKind, Defects, Order
 from loadgen.lab.proof_items import TRACE_ID, without_proof
 from loadgen.lab.settings import Limits
 from loadgen.lab.tempo_live import LiveTrace
@@ -207,10 +207,10 @@ def without(request: ExportTraceServiceRequest, trace_ids: Collection[bytes]) ->
 
 def trace_defects(clock_ns: Callable[[], int] = time.time_ns) -> Defects:
     """Defects of traces. One item is one trace: ``lose`` drops its last span, or all of it; ``double`` and ``alter``
-    hit its first span (``resource``: all that share its resource); ``delay`` and ``forget`` what this push holds of it.
-    Spans have no order."""
+    hit its first span (``resource`` and ``added``: all that share its resource); ``delay`` and ``forget`` what this
+    push holds of it. Spans have no order."""
     kinds = [kind for kind in STORE_KINDS if kind is not DefectKind.REORDER]
-    whats = {DefectKind.LOSE: ("span", "trace"), DefectKind.ALTER: ("name", "duration", "attribute", "resource")}
+    whats = {DefectKind.LOSE: ("span", "trace"), DefectKind.ALTER: ("name", "duration", "attribute", "resource", ADDED)}
     return Defects(kinds, clock_ns, whats)
 
 
@@ -263,12 +263,14 @@ def _damage_trace(request: ExportTraceServiceRequest, trace_id: bytes, order: Or
                     if order.kind is DefectKind.DOUBLE:
                         part.spans.add().CopyFrom(span)
                     else:
-                        _alter(resource.resource if order.asked.what == "resource" else span, order.asked.what)
+                        _alter(resource.resource if order.asked.what in ("resource", ADDED) else span, order.asked.what)
                     return
 
 
 def _alter(span: Span | Resource, what: str) -> None:
-    if isinstance(span, Resource):
+    if isinstance(span, Resource) and what == ADDED:
+        span.attributes.add(key="cluster").value.string_value = "home"
+    elif isinstance(span, Resource):
         # The last, because the first is the name of the service, by which traces are searched for.
         value = span.attributes[-1].value if span.attributes else span.attributes.add(key="altered").value
         value.string_value = _altered(value.string_value)

@@ -82,8 +82,8 @@ class Client:
         rows = [row for row in self.get("/metrics").text.splitlines() if row.startswith((f"{name} ", f"{name}{{"))]
         return sum(float(row.rsplit(" ", 1)[1]) for row in rows)
 
-    def defect(self, kind: str, count: int = 1, delay_s: float = 90, match: str = "") -> None:
-        body = {"kind": kind, "count": count, "delay_s": delay_s, "match": match}
+    def defect(self, kind: str, count: int = 1, delay_s: float = 90, match: str = "", what: str = "") -> None:
+        body = {"kind": kind, "count": count, "delay_s": delay_s, "match": match, "what": what}
         assert self.session.post(f"{self.url}/lab/defects", json=body).status_code == 201
 
     def hits(self) -> list[str]:

@@ -84,8 +84,8 @@ class Client:
     def flush(self) -> None:
         assert self.get("/ingester/flush", wait="true").status_code == 204
 
-    def defect(self, kind: str, count: int = 1, delay_s: float = 90.0) -> None:
-        answer = self.post("/lab/defects", json={"kind": kind, "count": count, "delay_s": delay_s})
+    def defect(self, kind: str, count: int = 1, delay_s: float = 90.0, what: str = "") -> None:
+        answer = self.post("/lab/defects", json={"kind": kind, "count": count, "delay_s": delay_s, "what": what})
         assert answer.status_code == 201, answer.text
 
     def query(self, query: str, **parameters: Any) -> Any:

@@ -43,6 +43,27 @@ def test_a_defect_shows_in_reads_counts_after_a_flush_and_after_a_restart(
         assert all("__lab" not in name for group in client.range('{app="a"}') for name in group["stream"])
 
 
+@pytest.mark.parametrize(
+    ("what", "labels"),
+    [("label", {"app": "a", "job": "altered"}), ("added", {"app": "a", "job": "b", "cluster": "home"})],
+)
+def test_a_line_can_be_stored_under_another_label_or_one_more(
+    tmp_path: Path, what: str, labels: dict[str, str]
+) -> None:
+    store, clock = MemoryStore(), Clock()
+    with loki(tmp_path, store, clock=clock) as client:
+        client.defect("alter", count=2, what=what)
+        client.push(({"app": "a", "job": "b"}, [(str(NOW_NS - (10 - i) * NS), line) for i, line in enumerate(LINES)]))
+    with loki(tmp_path, store, clock=clock) as client:
+        for flush in (False, True):
+            if flush:
+                client.flush()
+            found = {tuple(sorted(one["stream"].items())): one["values"] for one in client.range('{app="a"}')}
+            moved = [values for stream, values in found.items() if labels.items() <= dict(stream).items()]
+            assert [value[1] for values in moved for value in values] == LINES[:2]
+            assert sorted(value[1] for values in found.values() for value in values) == LINES
+
+
 def test_a_delayed_line_appears_when_its_time_has_come(tmp_path: Path) -> None:
     with loki(tmp_path) as client:
         client.defect("delay", delay_s=90)

@@ -259,6 +259,26 @@ def test_metrics_count_what_came_and_what_was_refused(client: Client) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("what", "labels"), [("label", {"job": "altered"}), ("added", {"job": "b", "cluster": "home"})]
+)
+def test_a_sample_can_be_stored_under_another_label_or_one_more(
+    client: Client, what: str, labels: dict[str, str]
+) -> None:
+    client.defect("alter", what=what)
+    for number in range(2):
+        series = named("m", (NOW_MS - 2000 + number, 5.0 + number), job="b")
+        assert client.push(series).status_code == 200
+    for flush in (False, True):
+        if flush:
+            client.flush()
+        found = client.query("m[1h]", time=NOW_MS / 1000)
+        assert {tuple(one["metric"].items()): [float(value) for _, value in one["values"]] for one in found} == {
+            tuple(sorted({"__name__": "m", **labels}.items())): [5.0],
+            (("__name__", "m"), ("job", "b")): [6.0],
+        }
+
+
 def test_defects_on_order_show_in_what_is_read(client: Client) -> None:
     for place, kind in enumerate(("lose", "double", "alter", "delay")):
         client.defect(kind, delay_s=0.6)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from loadgen.lab.defects import DefectError
@@ -377,6 +378,22 @@ def test_an_altered_span_differs_in_what_was_asked_for(lab: Lab, what: str, expe
     span = Span.FromString(view.spans[0].raw)
     took_ns = span.end_time_unix_nano - span.start_time_unix_nano
     assert (span.name, took_ns, span.attributes[0].value.string_value) == expected
+
+
+@pytest.mark.parametrize(
+    ("what", "expected"),
+    [
+        ("resource", {"service.name": "shop", "run": "rx"}),
+        ("added", {"service.name": "shop", "run": "r1", "cluster": "home"}),
+    ],
+)
+def test_an_altered_resource_has_another_value_or_one_more(lab: Lab, what: str, expected: dict[str, str]) -> None:
+    lab.store.defects.place({"kind": "alter", "what": what})
+    lab.store.ingest(export((1, 1)))
+    view = lab.store.trace(tid(1))
+    assert view is not None
+    resource = Resource.FromString(view.spans[0].scope.resource or b"")
+    assert {pair.key: pair.value.string_value for pair in resource.attributes} == expected
 
 
 def test_a_forgotten_trace_is_read_until_the_process_ends_unless_it_reached_s3(lab: Lab) -> None:
