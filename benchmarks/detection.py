@@ -40,11 +40,11 @@ from benchmarks.detection_assess import STALL_VISIBLE_S, Assessment, Came, asses
 from benchmarks.detection_row import Row
 from benchmarks.detection_rows import KILLS, OMITTED, ROWS
 from benchmarks.detection_run import Bench, RowError, Tell, bench
-from loadgen.interrupt import Stop
+from loadgen.history.directory import RunDirError
 from loadgen.lab.state import LabError
 from loadgen.model import Result
-from loadgen.orchestrate import RunError
-from loadgen.rundir import RunDirError
+from loadgen.run.interrupt import Stop
+from loadgen.run.orchestrate import RunError
 
 OK, BROKEN, UNTOLD, INTERRUPTED = 0, 1, 2, 130
 TRIES = 2

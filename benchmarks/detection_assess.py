@@ -11,9 +11,9 @@ import numpy as np
 
 from benchmarks.detection_row import Hit, Row
 from loadgen.checks.case import nearest_rank
+from loadgen.history.values import History
 from loadgen.model import MS, NS, Outcome, Result, Signal, Verdict
 from loadgen.plan import Plan
-from loadgen.rundir import History
 
 HEALTH = "loadgen.health"
 # What a stall of three seconds must at least leave in the p99; steps are taken every quarter of a second.

@@ -19,7 +19,9 @@ from benchmarks.detection_around import CLOCK, surround
 from benchmarks.detection_assess import Came, batches_of
 from benchmarks.detection_row import BASE, BEFORE, READING, Row, Way, merged
 from loadgen.config import Target, parse_profile
-from loadgen.interrupt import Stop
+from loadgen.history.directory import RunDir
+from loadgen.history.naming import new_run_name
+from loadgen.history.recorder import Progress, read_progress
 from loadgen.lab import seaweed
 from loadgen.lab.defects import DefectOrder
 from loadgen.lab.limits import NONE, parse_limits
@@ -28,13 +30,11 @@ from loadgen.lab.objectstore import ObjectStore
 from loadgen.lab.settings import ServerSettings
 from loadgen.lab.state import LabError, LabState
 from loadgen.lab.target import LabDisruptor, lab_target
-from loadgen.locate import LAB
 from loadgen.model import Signal
-from loadgen.orchestrate import Judgement, conclude, execute, verify_again
 from loadgen.plan import plan_of
-from loadgen.recorder import Progress, read_progress
-from loadgen.rundir import RunDir
-from loadgen.runs import new_run_name
+from loadgen.run.interrupt import Stop
+from loadgen.run.locate import LAB
+from loadgen.run.orchestrate import Judgement, conclude, execute, verify_again
 
 FLUSH_AGE_S = 1.5
 LISTING_EVERY_S = 1.0

@@ -27,7 +27,10 @@ import pyarrow as pa
 
 from loadgen.checks import judge, outcome
 from loadgen.config import Profile, load_profile, parse_profile, parse_target
-from loadgen.locate import find_profile
+from loadgen.history.directory import RunDir
+from loadgen.history.naming import new_info
+from loadgen.history.sampling import draw_of
+from loadgen.history.values import Row, schema_of
 from loadgen.model import (
     HELD_DATA,
     MS,
@@ -43,9 +46,7 @@ from loadgen.model import (
 )
 from loadgen.plan import Plan, plan_of, push_bytes_of
 from loadgen.report import write_report
-from loadgen.rundir import Row, RunDir, schema_of
-from loadgen.runs import new_info
-from loadgen.sampling import draw_of
+from loadgen.run.locate import find_profile
 
 BEGAN_NS = 1_790_000_000 * NS
 JOIN_EVERY_S = 60

@@ -37,11 +37,11 @@ def main() -> None:
     for name in [name for name in os.environ if name.startswith("GRPC_") and name not in _ONLY_TALK]:
         del os.environ[name]
     try:
-        from loadgen import cli
+        from loadgen.cli.main import main as command
     except KeyboardInterrupt:
         sys.stderr.write("loadgen: interrupted before anything began\n")
         sys.exit(2)
-    cli.main()
+    command()
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -10,61 +11,83 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "loadgen"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-# What each part of the package may import of the package; parts that are not named may import anything.
-_BASE = {"model", "units", "clock", "pacing", "mistakes", "__init__"}
-_WIRE = _BASE | {"wire"}
-_SIGNALS = _WIRE | {"signals"}
-_TARGETS = _SIGNALS | {"config", "targets", "skew"}
-_PURE = _SIGNALS | {"config", "plan", "rundir", "sampling", "skew"}
-ALLOWED = {
+# Every part of the package, from the ground up, and what it imports of those before it. A new part gets a line here.
+PARTS: dict[str, set[str]] = {
+    "__init__": set(),
     "model": set(),
+    "mistakes": set(),
     "units": set(),
     "clock": set(),
-    "pacing": {"model"},
-    "sampling": {"model"},
+    "pacing": set(),
     "skew": {"model", "units"},
-    "surroundings": set(),
-    "wire": _WIRE,
-    "signals": _SIGNALS,
-    "config": _BASE,
-    "plan": _SIGNALS | {"config"},
-    "rundir": _BASE,
-    "targets": _TARGETS,
-    "discards": {"model"},
-    "scrape_names": {"model", "discards"},
-    "counters": {"model", "scrape_names"},
-    "checks": _PURE | {"checks", "process", "counters", "discards"},
-    "report": _PURE | {"checks", "report", "process", "requirements"},
-    "audit": _BASE | {"config", "audit"},
-    "requirements": {"model"},
-    "recorder": _BASE | {"rundir"},
-    "pushing": _BASE | {"targets"},
-    "faults": _TARGETS | {"faults"},
-    "parity": _BASE | {"targets"},
-    "own": _TARGETS | {"panels", "plan", "rundir"},
+    "config": {"model", "units"},
+    "wire": {"model"},
+    "signals": {"model", "pacing", "wire"},
+    "plan": {"config", "model", "pacing", "signals"},
+    "targets": {"__init__", "config", "model", "skew", "units"},
+    "faults": {"clock", "config", "model", "targets"},
+    "history": {"__init__", "config", "model", "targets", "units"},
+    "scrape": {"clock", "config", "history", "model", "targets"},
+    "push": {"clock", "config", "model", "pacing", "plan", "targets"},
+    "reading": {"config", "history", "model", "plan", "signals", "targets", "wire"},
+    "queries": {"clock", "config", "history", "model", "pacing", "plan", "reading", "targets"},
+    "buckets": {"config", "history", "mistakes", "model", "plan", "signals", "targets"},
+    "checks": {"config", "history", "mistakes", "model", "plan", "scrape", "skew", "units"},
+    "report": {"checks", "config", "history", "mistakes", "model", "plan", "units"},
+    "lab": {"__init__", "config", "faults", "model", "push", "scrape", "targets", "units", "wire"},
+    "run": {
+        *("buckets", "checks", "clock", "config", "faults", "history", "lab", "model", "plan", "push", "queries"),
+        *("reading", "report", "scrape", "skew", "targets", "units", "wire"),
+    },
+    "users": {
+        *("__init__", "clock", "config", "history", "model", "plan", "push", "queries", "reading", "run", "scrape"),
+        *("signals", "skew", "targets", "units"),
+    },
+    "acceptance": {
+        *("buckets", "config", "history", "mistakes", "model", "plan", "push", "reading", "signals", "skew"),
+        *("targets", "units"),
+    },
+    "audit": {"config", "mistakes", "model"},
+    "capacity": {
+        *("__init__", "buckets", "checks", "clock", "config", "history", "model", "plan", "push", "report", "run"),
+        *("scrape", "signals", "targets", "units"),
+    },
+    "cli": {
+        *("__init__", "acceptance", "audit", "capacity", "checks", "config", "faults", "history", "lab", "model"),
+        *("push", "report", "run", "skew", "targets", "units"),
+    },
+    "__main__": {"cli"},
 }
-# Nothing pure asks a network or a clock.
+# Nothing pure asks a network or a clock, neither by itself nor by what it imports.
 IMPURE = {
-    "requests",
-    "urllib",
-    "urllib3",
-    "http",
-    "socket",
-    "boto3",
-    "botocore",
-    "grpc",
-    "time",
-    "subprocess",
-    "locust",
+    *("requests", "urllib", "urllib3", "http", "socket", "boto3", "botocore", "grpc", "time", "subprocess", "locust"),
 }
+PURE_TEXT = {"urllib.parse"}
+PURE = (
+    *("model", "mistakes", "units", "pacing", "skew", "wire", "signals", "config", "plan", "checks", "report", "audit"),
+    *("history.values", "history.sampling", "scrape.figures", "scrape.discards", "scrape.counters"),
+    *("acceptance.checks", "acceptance.facts"),
+    *("capacity.model", "capacity.cost", "capacity.sizing", "capacity.advice", "capacity.stored"),
+)
+# Those may import the lab, inside of functions where they can do without.
+USERS_OF_THE_LAB = {"cli/main.py", "cli/lab.py", "cli/capacity.py", "run/locate.py"}
+
+
+def name_of(path: Path) -> str:
+    """The dotted name of a module below the package."""
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+
+
+NAMES = {name_of(path): path for path in MODULES}
 
 
 def part_of(path: Path) -> str:
-    first = path.relative_to(PACKAGE).parts[0]
-    return first.removesuffix(".py")
+    return name_of(path).partition(".")[0]
 
 
-def imports(path: Path) -> set[str]:
+@cache
+def imports(path: Path) -> frozenset[str]:
+    """Modules that a module imports, by their whole names."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -72,16 +95,48 @@ def imports(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: imports are absolute"
             names.add(node.module or "")
-    return names
+            within = (f"{node.module}.{alias.name}" for alias in node.names)
+            names |= {name for name in within if name.removeprefix("loadgen.") in NAMES}
+    return frozenset(names)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_a_module_imports_only_what_lies_below_it(path):
-    allowed = ALLOWED.get(part_of(path))
-    if allowed is None:
-        return
-    used = {[*name.split("."), "__init__"][1] for name in imports(path) if name.split(".")[0] == "loadgen"}
-    assert used <= allowed | {part_of(path)}
+def own_imports(path: Path) -> set[str]:
+    """Those of the package, without its name; a package's own module comes along with what is in it."""
+    own = {name.removeprefix("loadgen.") for name in imports(path) if name.startswith("loadgen.")}
+    own |= {"__init__"} & {name.replace("loadgen", "__init__", 1) for name in imports(path) if name == "loadgen"}
+    return own | {name.rpartition(".")[0] for name in own if "." in name}
+
+
+def impure_imports(path: Path) -> list[str]:
+    """How a module comes to a network or a clock, through everything that it imports."""
+    found, came, waiting = [], {path: name_of(path)}, [path]
+    while waiting:
+        here = waiting.pop()
+        names = [name for name in imports(here) if name.partition(".")[0] in IMPURE and name not in PURE_TEXT]
+        found += [f"{came[here]} → {name}" for name in names]
+        for name in own_imports(here):
+            there = NAMES.get(name)
+            if there is not None and there not in came:
+                came[there] = f"{came[here]} → {name}"
+                waiting.append(there)
+    return found
+
+
+def test_every_part_is_listed_once_and_is_there():
+    assert {part_of(path) for path in MODULES} == PARTS.keys()
+
+
+def test_no_part_imports_one_that_lies_above_it():
+    known: set[str] = set()
+    for part, below in PARTS.items():
+        assert below <= known, f"{part} imports {below - known}, which come later"
+        known.add(part)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_imports_what_its_line_says_and_nothing_else(part):
+    used = {name.partition(".")[0] for path in MODULES if part_of(path) == part for name in own_imports(path)}
+    assert used - {part} == PARTS[part]
 
 
 def test_only_the_users_import_locust():
@@ -89,39 +144,21 @@ def test_only_the_users_import_locust():
     assert using == {"users"}
 
 
-@pytest.mark.parametrize(
-    "part",
-    [
-        *("model", "pacing", "sampling", "skew", "units", "wire", "signals", "plan", "checks", "report", "audit"),
-        *("requirements", "discards", "scrape_names", "counters"),
-    ],
-)
-def test_pure_parts_ask_neither_a_network_nor_a_clock(part):
+@pytest.mark.parametrize("pure", PURE)
+def test_pure_parts_ask_neither_a_network_nor_a_clock_through_all_their_imports(pure):
+    mine = [path for name, path in NAMES.items() if name == pure or name.startswith(f"{pure}.")]
+    assert mine
+    for path in mine:
+        assert not impure_imports(path)
+
+
+def test_what_is_not_pure_is_seen_through_what_it_imports():
+    assert any(found.startswith("queries.dashboard → ") for found in impure_imports(NAMES["queries.dashboard"]))
+
+
+def test_the_lab_is_imported_by_the_commands_and_the_resolver_only():
     for path in MODULES:
-        if part_of(path) == part:
-            assert not {name.split(".")[0] for name in imports(path)} & IMPURE, path
-
-
-def test_acceptance_checks_and_their_facts_are_pure():
-    for path in (*(PACKAGE / "acceptance" / "checks").glob("*.py"), PACKAGE / "acceptance" / "facts.py"):
-        assert not {name.split(".")[0] for name in imports(path)} & IMPURE, path
-        assert not any(name.startswith(("loadgen.targets", "loadgen.acceptance.probes")) for name in imports(path)), (
-            path
-        )
-
-
-@pytest.mark.parametrize("name", ["model", "cost", "sizing", "advice", "stored"])
-def test_what_follows_from_a_search_asks_neither_a_network_nor_a_clock(name):
-    used = imports(PACKAGE / "capacity" / f"{name}.py")
-    assert not {one.split(".")[0] for one in used} & IMPURE
-    assert not any(one.startswith("loadgen.targets") for one in used)
-
-
-def test_the_lab_is_optional_for_everything_else():
-    # These import it inside of functions; a search of the lab starts again what crashed.
-    lazy = {"locate", "cli", "lab"}
-    for path in MODULES:
-        if part_of(path) not in lazy and not path.match("capacity/command.py"):
+        if part_of(path) != "lab" and str(path.relative_to(PACKAGE)) not in USERS_OF_THE_LAB:
             assert not any(name.startswith("loadgen.lab") for name in imports(path)), path
 
 

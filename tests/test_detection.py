@@ -22,8 +22,8 @@ from benchmarks.detection_rows import KILLS, NO_ROW, OMITTED, ROWS
 from benchmarks.detection_run import toml_of
 from loadgen.checks import CHECKS
 from loadgen.config import load_profile, parse_profile
+from loadgen.history.values import History, frame_of
 from loadgen.model import NS, Objective, Receipt, Result, Signal, Verdict
-from loadgen.rundir import History, frame_of
 
 REPOSITORY = Path(__file__).parents[1]
 NAMES = {check.name for check in CHECKS}

@@ -18,8 +18,8 @@ from loadgen.capacity.model import Kind
 from loadgen.checks.few import enough
 from loadgen.config import Profile, load_profile, parse_profile
 from loadgen.model import NS, Component, RunKey, Signal
-from loadgen.panels import panels
 from loadgen.plan import Plan, plan_of
+from loadgen.queries.dashboard import panels
 from loadgen.targets.readers import Readers
 
 ROOT = Path(__file__).parents[1]

@@ -14,10 +14,10 @@ from test_preflight import stack, target
 
 from loadgen.clock import ANCHOR, ClockWatch, anchored, handed_clock, steady_clock, step_text
 from loadgen.config import parse_profile, parse_target
+from loadgen.history.directory import RunDir
+from loadgen.history.naming import new_info
 from loadgen.model import NS, ClockReading, RunKey, Signal, WorkerGap
-from loadgen.orchestrate import RunError, compare_clocks
-from loadgen.rundir import RunDir
-from loadgen.runs import new_info
+from loadgen.run.orchestrate import RunError, compare_clocks
 from loadgen.skew import reading_of, refusal, weigh
 from loadgen.targets.clocks import LOOKS, read_clocks
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from loadgen.config.surroundings import child_environment, search_path
 from loadgen.lab.manager_processes import Children
-from loadgen.locate import locust_command
-from loadgen.surroundings import child_environment, search_path
+from loadgen.run.locate import locust_command
 
 REPOSITORY = Path(__file__).parents[1]
 

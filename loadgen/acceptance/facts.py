@@ -6,9 +6,37 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from loadgen.model import ClockReading, Component
-from loadgen.parity import Parity
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """What a comparison found.
+
+    Attributes:
+        external: the labels that Mimir's series have and Prometheus' have not.
+        series, samples: of Prometheus.
+        missing_series: that Mimir does not have at all.
+        missing: samples that Mimir does not have, those of missing series included.
+        surplus: samples that only Mimir has.
+        differing: samples at the same time with another value.
+        examples: a few of these, in words.
+    """
+
+    external: tuple[tuple[str, str], ...]
+    series: int
+    samples: int
+    missing_series: int
+    missing: int
+    surplus: int
+    differing: int
+    examples: tuple[str, ...]
+
+    @property
+    def same(self) -> bool:
+        """There was something to compare, and it is the same."""
+        return self.samples > 0 and not (self.missing or self.surplus or self.differing)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from loadgen.acceptance.facts import Deployment, Told
 from loadgen.acceptance.probes import accepts, grafana, prometheus, s3
 from loadgen.acceptance.probes import kubernetes as cluster
 from loadgen.config import Target
+from loadgen.history.naming import new_run_name
 from loadgen.model import MS, ClockReading
-from loadgen.runs import new_run_name
 from loadgen.targets.clocks import read_clocks
 from loadgen.targets.http import HttpClient
 from loadgen.targets.readers import open_readers

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from loadgen.config import Profile, parse_profile
+from loadgen.history.values import RunInfo
 from loadgen.model import NS, Component, Signal
 from loadgen.plan import Plan, plan_of
-from loadgen.rundir import RunInfo
 
 _MARGIN_NS = 60 * NS
 # Components clamp and round the times of a block, and clocks differ: what lies so near is opened to see.

@@ -12,8 +12,8 @@ import re
 from dataclasses import dataclass
 
 from loadgen.capacity.model import Limit
-from loadgen.discards import COUNTERS, discard_of
 from loadgen.model import Component
+from loadgen.scrape.discards import COUNTERS, discard_of
 from loadgen.units import bytes_text, size_bytes
 
 MAX_MESSAGE = 300

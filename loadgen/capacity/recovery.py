@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from loadgen.clock import Clock
 from loadgen.config import Profile, Target
 from loadgen.model import NS, RunKey, Signal
-from loadgen.targets.preflight import check_reachable
+from loadgen.push.preflight import check_reachable
 from loadgen.targets.readers import open_readers, ping
 from loadgen.units import duration_text
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from loadgen import __version__
+from loadgen.buckets.watcher import S3Watcher
 from loadgen.capacity.containers import container_usage, query_of
 from loadgen.capacity.cost import costs_of
 from loadgen.capacity.judged import Tried, step_of
@@ -27,17 +28,15 @@ from loadgen.checks.case import Case
 from loadgen.checks.s3_match import s3_coverage
 from loadgen.clock import steady_clock
 from loadgen.config import Profile, Target, parse_profile
-from loadgen.display import TerminalDisplay
-from loadgen.flush import flush_components
-from loadgen.interrupt import Stop
+from loadgen.history.directory import RunDir, RunDirError
+from loadgen.history.naming import new_run_name
+from loadgen.history.recorder import Progress
 from loadgen.model import NS, Component, Signal
-from loadgen.orchestrate import RunError, compare_clocks, execute
 from loadgen.plan import Plan, plan_of
-from loadgen.recorder import Progress
-from loadgen.rundir import RunDir, RunDirError
-from loadgen.runs import new_run_name
-from loadgen.s3watch import S3Watcher
+from loadgen.run.interrupt import Stop
+from loadgen.run.orchestrate import Display, RunError, compare_clocks, execute
 from loadgen.targets.clocks import read_clocks
+from loadgen.targets.flush import flush_components
 from loadgen.targets.readers import open_readers
 from loadgen.units import bytes_text, duration_text
 
@@ -76,7 +75,7 @@ def new_capacity(profile: Profile, target: Target, source: str) -> Capacity:
 class _StepDisplay:
     """A step's progress as one line of the whole search."""
 
-    def __init__(self, display: TerminalDisplay, what: str) -> None:
+    def __init__(self, display: Display, what: str) -> None:
         self._display, self._what, self._phase = display, what, ""
 
     def phase(self, name: str, detail: str = "") -> None:  # noqa: ARG002 - there is one line for all of it
@@ -114,7 +113,7 @@ class Session:
     source: str
     folder: Path
     name: str
-    display: TerminalDisplay
+    display: Display
     stop: Stop
     crashed: Crashed = tuple
 

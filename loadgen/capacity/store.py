@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from loadgen.capacity.model import FORMAT, Capacity
-from loadgen.rundir import RunDirError, write_atomically
+from loadgen.history.directory import RunDirError, write_atomically
 
 FILE = "capacity.json"
 STEPS = "steps"

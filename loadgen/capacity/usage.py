@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from loadgen.capacity.model import Usage
-from loadgen.counters import increases, scrapes_of
-from loadgen.scrape_names import FIGURES, NO_LIMIT_BYTES, Shape, Source, labels_of
+from loadgen.scrape.counters import increases, scrapes_of
+from loadgen.scrape.figures import FIGURES, NO_LIMIT_BYTES, Shape, Source, labels_of
 
 SOURCE = "/metrics"
 

@@ -27,10 +27,10 @@ from loadgen.checks import (
 from loadgen.checks.case import Case, Check, Finding
 from loadgen.checks.surroundings import with_surroundings
 from loadgen.config import parse_profile
+from loadgen.history.values import History
 from loadgen.mistakes import mistake
 from loadgen.model import Component, Objective, Result, Verdict
 from loadgen.plan import Plan
-from loadgen.rundir import History
 
 CHECKS: tuple[Check, ...] = (
     *loss.CHECKS,

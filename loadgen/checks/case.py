@@ -12,9 +12,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from loadgen.config import Profile, SignalObjectives
+from loadgen.history.values import History
 from loadgen.model import MS, NS, Component, FaultWindow, Objective, Outcome, Result, Signal
 from loadgen.plan import Plan
-from loadgen.rundir import History
 from loadgen.units import count_text, duration_text
 
 Times = NDArray[np.int64]

@@ -13,8 +13,8 @@ import numpy as np
 
 from loadgen.checks.case import ITEMS, RUN_LONGER, VERIFY_AGAIN, Case, Finding, counted, nobody_sends, unknown
 from loadgen.checks.loss import examples, gaps_text
+from loadgen.history.sampling import WEAK_BELOW, bound_text, draw_of
 from loadgen.model import Objective, Outcome, Result, Signal
-from loadgen.sampling import WEAK_BELOW, bound_text, draw_of
 
 # Fewer compared batches than this say next to nothing, unless they are all there are.
 MIN_COMPARED = 10

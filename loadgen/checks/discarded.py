@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from loadgen.checks.case import ITEMS, Case, counted
-from loadgen.counters import increases, scrapes_of
-from loadgen.discards import COUNTERS, LABEL, Discard, discard_of
 from loadgen.model import Signal
+from loadgen.scrape.counters import increases, scrapes_of
+from loadgen.scrape.discards import COUNTERS, LABEL, Discard, discard_of
 
 _REFUSED = r": [45]\d\d\b|RESOURCE_EXHAUSTED|INVALID_ARGUMENT|FAILED_PRECONDITION"
 """A server's own words in the detail of a receipt, unlike those of a connection that broke."""

@@ -14,8 +14,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from loadgen.history.sampling import CONFIDENCE, percent_text
 from loadgen.model import Result
-from loadgen.sampling import CONFIDENCE, percent_text
 
 ALLOWED = 0.01
 """The share that a p99, and a promise of at most 1 %, lets be over the bound."""

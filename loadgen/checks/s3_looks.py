@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from loadgen.history.values import History
 from loadgen.model import KEPT_LOOK, LAYOUT, LISTING_FAILED, PARTS_LOOK, Component, why_of
-from loadgen.rundir import History
 
 LISTING = "last_listing"
 STRANGERS = "other_streams"

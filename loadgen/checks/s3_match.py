@@ -19,9 +19,9 @@ from loadgen.checks.case import Case, Times
 from loadgen.checks.restart_losses import lost_by_restart
 from loadgen.checks.s3_looks import first_look_ns, listed_ns_of, parts_looked_ns, strangers_of
 from loadgen.checks.s3_split import split_batches
+from loadgen.history.values import History
 from loadgen.model import MS, NOTHING_CERTAIN_NS, NS, Outcome, Signal
 from loadgen.plan import Plan
-from loadgen.rundir import History
 
 # An object older than the push by more than what whole seconds and clock corrections explain cannot hold its data.
 OLDER_NS = 2 * NS

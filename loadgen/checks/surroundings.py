@@ -11,8 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from loadgen.checks.case import Case, Check, Finding, clock_text
+from loadgen.history.values import RunInfo
 from loadgen.model import NS, Component, Result, Signal
-from loadgen.rundir import RunInfo
 from loadgen.skew import SET_IT, weigh
 
 # The servers' words for a time that they do not take: Loki, Mimir and Cortex, and S3.

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from starlette.responses import Response
 
-from loadgen.process import resident_bytes
+from loadgen.scrape.process import resident_bytes
 
 LabelSet = tuple[tuple[str, str], ...]
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from loadgen.lab.settings import Limits
 from loadgen.lab.state import LabError
-from loadgen.process import resident_bytes
+from loadgen.scrape.process import resident_bytes
 from loadgen.units import bytes_text, count_text, size_bytes
 
 NONE = "none"

@@ -23,8 +23,8 @@ from pathlib import Path
 
 import psutil
 
+from loadgen.config.surroundings import child_environment, current_folder
 from loadgen.lab.state import LabError
-from loadgen.surroundings import child_environment, current_folder
 from loadgen.targets.proxies import without_proxies
 
 MARK = "LOADGEN_LAB"

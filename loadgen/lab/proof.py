@@ -19,7 +19,7 @@ from loadgen.config import Target
 from loadgen.lab.proof_items import LINE_LABELS, SERIES_LABELS, SERVICE, TRACE_ID
 from loadgen.lab.state import LabError
 from loadgen.model import MS, NS, Component, Outcome
-from loadgen.targets.push import HttpPusher, PushPolicy, loki_pusher, mimir_pusher, tempo_http_pusher
+from loadgen.push.http import HttpPusher, PushPolicy, loki_pusher, mimir_pusher, tempo_http_pusher
 from loadgen.targets.readers import Readers, open_readers
 from loadgen.wire.loki import label_text
 from loadgen.wire.proto import bytes_field, double_field, key, number_field, text_field

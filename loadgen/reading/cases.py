@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from loadgen.history.sampling import draw_of
 from loadgen.model import NS, Batch, Outcome, Signal
 from loadgen.plan import Plan
-from loadgen.sampling import draw_of
 
 _OUTCOMES = (Outcome.ACCEPTED, Outcome.UNKNOWN, Outcome.REJECTED)
 MAX_DETAIL = 300

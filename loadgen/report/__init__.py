@@ -11,6 +11,8 @@ from pathlib import Path
 from loadgen.checks import outcome
 from loadgen.checks.case import Case
 from loadgen.config import parse_profile
+from loadgen.history.directory import RunDir, verdicts_json, write_atomically
+from loadgen.history.values import History
 from loadgen.mistakes import mistake
 from loadgen.model import Verdict
 from loadgen.plan import Plan
@@ -35,7 +37,6 @@ from loadgen.report.sections import (
     what_ran,
 )
 from loadgen.report.sections.promises import in_order
-from loadgen.rundir import History, RunDir, verdicts_json, write_atomically
 
 SECTIONS: tuple[Section, ...] = (
     promises.section,

@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 from loadgen.checks.case import Case
 from loadgen.config import Profile
+from loadgen.history.values import History
 from loadgen.model import NS, Result, Verdict
 from loadgen.report.words import SIGN, WORD, headline
-from loadgen.rundir import History
 
 _PLAIN = frozenset(string.ascii_letters + string.digits + "-._/")
 

@@ -3,7 +3,7 @@
 Run as a script with ``python -P``. Locust by itself would also read ``~/.locust.conf``, ``locust.conf`` and
 ``pyproject.toml``, and search the current folder for modules before all others, so that a file ``locust.py`` or
 ``secrets.py`` there would be run in place of the right one. Variables are held back by who starts this, see
-``loadgen.surroundings``. Who starts ``locust -f scenarios/lgtm.py`` keeps all of that: it is Locust's own.
+``loadgen.config.surroundings``. Who starts ``locust -f scenarios/lgtm.py`` keeps all of that: it is Locust's own.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def main() -> None:
     from locust import argument_parser, events
     from locust import main as locust_main
 
-    from loadgen.locate import locustfile
+    from loadgen.run.locate import locustfile
 
     class Unconfigured(argument_parser.LocustArgumentParser):  # type: ignore[misc]
         """Locust's own options, from no configuration file."""

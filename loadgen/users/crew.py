@@ -14,9 +14,9 @@ from locust.runners import MasterRunner, WorkerRunner
 
 from loadgen import __version__
 from loadgen.clock import Clock
+from loadgen.history.directory import RunDirError
+from loadgen.history.recorder import MAX_ROWS, MAX_ROWS_BYTES, Sink, rows_of, to_ipc
 from loadgen.model import NS, WorkerGap
-from loadgen.recorder import MAX_ROWS, MAX_ROWS_BYTES, Sink, rows_of, to_ipc
-from loadgen.rundir import RunDirError
 from loadgen.skew import AGREE_NS
 from loadgen.units import duration_text
 

@@ -15,7 +15,7 @@ from locust.rpc import zmqrpc
 from locust.rpc.protocol import Message
 from zmq.utils.monitor import recv_monitor_message
 
-from loadgen.joining import seal
+from loadgen.run.joining import seal
 
 log = logging.getLogger("loadgen")
 

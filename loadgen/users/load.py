@@ -11,15 +11,15 @@ from collections.abc import Callable, Sequence
 import gevent
 import gevent.pool
 
-from loadgen import own
 from loadgen.clock import Clock, steady_clock
 from loadgen.config import Profile, Target
-from loadgen.freshness import SEARCH, Prober
+from loadgen.history.recorder import Recorder
 from loadgen.model import MS, NS, Component, Outcome, QueryTiming, Receipt, RunKey, Sighting, Signal
 from loadgen.plan import Plan, plan_of
-from loadgen.recorder import Recorder
-from loadgen.senders import Senders
-from loadgen.shown import Shown
+from loadgen.push.senders import Senders
+from loadgen.queries import custom as own
+from loadgen.queries.expected import Shown
+from loadgen.reading.freshness import SEARCH, Prober
 from loadgen.targets.readers import Readers, open_readers
 from loadgen.users.numbers import user_number
 

@@ -13,8 +13,8 @@ from locust.env import Environment
 from locust.exception import StopUser
 
 from loadgen.model import NS, Outcome, QueryTiming, Receipt, Signal
-from loadgen.panels import Panel, panels
-from loadgen.pushing import Sender, Stream
+from loadgen.push.stream import Sender, Stream
+from loadgen.queries.dashboard import Panel, panels
 from loadgen.signals.traces import SDK_USER
 from loadgen.users.load import Load
 from loadgen.users.looking import Looks

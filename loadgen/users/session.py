@@ -26,20 +26,20 @@ from locust.runners import MasterRunner, WorkerRunner
 
 from loadgen.clock import ANCHOR, ClockWatch, handed_clock, steady_clock, step_text
 from loadgen.config import ConfigError, Profile, Target, load_profile, parse_profile
-from loadgen.joining import given_token
-from loadgen.locate import DEFAULT_PROFILE, find_profile, resolve_target
+from loadgen.history.directory import RunDir, RunDirError
+from loadgen.history.naming import new_info, new_run_name
+from loadgen.history.recorder import ProgressKeeper, Recorder, run_sink
 from loadgen.model import MS, NS, ClockReading, RunKey, Signal
-from loadgen.process import self_samples
-from loadgen.recorder import ProgressKeeper, Recorder, run_sink
-from loadgen.rundir import RunDir, RunDirError
-from loadgen.runs import new_info, new_run_name
+from loadgen.run.joining import given_token
+from loadgen.run.locate import DEFAULT_PROFILE, find_profile, resolve_target
+from loadgen.run.workers import Waiting, worker_target, write_waiting
+from loadgen.scrape.process import self_samples
 from loadgen.skew import refusal, weigh
 from loadgen.targets.clocks import read_clocks
 from loadgen.users import link
 from loadgen.users.crew import Crew, Hand
 from loadgen.users.load import Load, start_up_ns
 from loadgen.users.people import DashboardViewer, LogShipper, MetricsAgent, TracedService, tell_of_query
-from loadgen.workers import Waiting, worker_target, write_waiting
 
 log = logging.getLogger("loadgen")
 

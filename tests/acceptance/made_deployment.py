@@ -13,13 +13,13 @@ from loadgen.acceptance.facts import (
     FluxObject,
     History,
     LifecycleRule,
+    Parity,
     PodFacts,
     RemoteWrite,
     SecretFacts,
     Told,
 )
 from loadgen.model import NS, ClockReading, Component
-from loadgen.parity import Parity
 
 COMPONENTS = (Component.LOKI, Component.TEMPO, Component.MIMIR)
 BUCKETS = {Component.LOKI: "loki-chunks", Component.TEMPO: "tempo-traces", Component.MIMIR: "mimir-blocks"}

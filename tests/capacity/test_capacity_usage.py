@@ -8,7 +8,7 @@ import pytest
 from loadgen.capacity.model import Usage
 from loadgen.capacity.usage import usage_of
 from loadgen.model import NS, StackSample
-from loadgen.scrape_names import FIGURES
+from loadgen.scrape.figures import FIGURES
 
 BEGAN_NS = 1_795_500_000 * NS
 STARTED_S = 1_795_000_000.0

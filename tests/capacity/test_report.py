@@ -32,10 +32,10 @@ from loadgen.capacity.model import Capacity, Cost, Ending, Kind, Outcome, Refusa
 from loadgen.capacity.report import head_of, parts_of, print_capacity, sizing_json, write_capacity
 from loadgen.capacity.wording import level_text, number_text, share_text, short
 from loadgen.config import Profile
+from loadgen.history.directory import RunDirError
 from loadgen.report.html import page
 from loadgen.report.markdown import escape, summary
 from loadgen.report.parts import Chart, Link, Part, Table, Text
-from loadgen.rundir import RunDirError
 
 EVIL = "<script>alert('x')</script> | [b](javascript:y) & \"q\" \x1b[31m\x00" + "long " * 500
 VOID = {"meta", "link", "br", "img", "input", "hr"}

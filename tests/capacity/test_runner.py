@@ -14,7 +14,7 @@ from loadgen.capacity.recovery import Health, wait_until_well
 from loadgen.capacity.runner import Doing, StepError, run_searches
 from loadgen.capacity.store import FILE, create, load, save
 from loadgen.config import Profile
-from loadgen.rundir import RunDirError
+from loadgen.history.directory import RunDirError
 
 RAW: dict[str, Any] = {
     "run": {"duration": 10, "warmup": 2},

@@ -13,11 +13,11 @@ from rich.console import Console
 from loadgen.capacity import session as module
 from loadgen.capacity.model import Kind, Why
 from loadgen.capacity.session import Session, new_capacity, reach_s
+from loadgen.cli.display import TerminalDisplay
 from loadgen.config import Profile, Target
-from loadgen.display import TerminalDisplay
-from loadgen.interrupt import Stop
 from loadgen.model import MS
-from loadgen.orchestrate import RunError
+from loadgen.run.interrupt import Stop
+from loadgen.run.orchestrate import RunError
 
 
 @pytest.mark.parametrize("logs_by", ["rate", "streams"])

@@ -10,6 +10,8 @@ from typing import Any
 
 from loadgen.checks import CHECKS, judge
 from loadgen.config import Profile, parse_profile
+from loadgen.history.sampling import draw_of
+from loadgen.history.values import History, RunInfo, frame_of
 from loadgen.model import (
     KEPT_LOOK,
     MS,
@@ -31,8 +33,6 @@ from loadgen.model import (
     Verdict,
 )
 from loadgen.plan import Plan, plan_of
-from loadgen.rundir import History, RunInfo, frame_of
-from loadgen.sampling import draw_of
 
 BEGAN_NS = 1_790_000_000 * NS
 COMPONENTS = (Component.LOKI, Component.TEMPO, Component.MIMIR)

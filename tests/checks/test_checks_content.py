@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from made_history import Made, empty_run, good_run
 
+from loadgen.history.sampling import bound_text
 from loadgen.model import Outcome, Result, Signal
-from loadgen.sampling import bound_text
 
 SIGNALS = ("logs", "traces", "metrics")
 COUNTED = tuple(f"{signal}.{promise}" for signal in SIGNALS for promise in ("loss", "duplicates"))

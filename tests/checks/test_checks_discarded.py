@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from made_history import BEGAN_NS, Made, good_run
 
-from loadgen.discards import COUNTERS, DISCARDS, LABEL, discard_of
 from loadgen.model import NS, Component, Outcome, Result, Signal, StackSample
-from loadgen.scrape import parse_exposition
-from loadgen.scrape_names import KEPT, STARTED
+from loadgen.scrape.discards import COUNTERS, DISCARDS, LABEL, discard_of
+from loadgen.scrape.figures import KEPT, STARTED
+from loadgen.scrape.scraper import parse_exposition
 
 DATA = Path(__file__).parent.parent / "data"
 STARTED_S = BEGAN_NS / NS - 3600.0

@@ -10,9 +10,9 @@ import pytest
 from made_history import BEGAN_NS, empty_run, good_run, held_series
 
 from loadgen.checks.s3_match import s3_coverage
+from loadgen.history.values import frame_of
 from loadgen.model import MS, NS, PARTS_LOOK, Receipt, Result, RunKey, Signal, StackSample, StoredObject
 from loadgen.plan import plan_of
-from loadgen.rundir import frame_of
 
 CHECKS = ("logs.s3_delay", "traces.s3_delay", "metrics.s3_delay")
 COMPONENT = {"logs": "loki", "traces": "tempo", "metrics": "mimir"}

@@ -15,8 +15,8 @@ from made_history import Made, good_run
 from loadgen.checks import CHECKS, judge
 from loadgen.checks.few import ALLOWED, EXCLUDED, Tally, enough, least_share, most_share
 from loadgen.checks.suggest import duration_setting
+from loadgen.history.values import History
 from loadgen.model import NS, Result
-from loadgen.rundir import History
 from loadgen.units import seconds
 
 

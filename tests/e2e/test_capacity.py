@@ -132,8 +132,8 @@ def test_limits_at_known_places_are_found_named_and_reported(place: Path) -> Non
 def lines_share(folder: Path) -> float:
     """Which share of a plain byte of logs is text of lines."""
     from loadgen.config import parse_profile
+    from loadgen.history.directory import RunDir
     from loadgen.plan import plan_of
-    from loadgen.rundir import RunDir
 
     info = RunDir.open(folder).info()
     logs = plan_of(info.key, parse_profile(info.profile, "x")).logs

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from loadgen.acceptance.facts import Parity
+from loadgen.acceptance.parity import compare
 from loadgen.config import MimirTarget
 from loadgen.lab.manager import Lab
 from loadgen.lab.state import LabState
 from loadgen.model import MS, NS, Component
-from loadgen.parity import Parity, compare
 from loadgen.targets.http import HttpClient
 from loadgen.targets.mimir import MimirReader
 from loadgen.targets.reading import Asker

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from workplace import Workplace
 
-from loadgen.rundir import RunDir
+from loadgen.history.directory import RunDir
 
 pytestmark = pytest.mark.e2e
 SHORT = str(Path(__file__).parent / "short.toml")

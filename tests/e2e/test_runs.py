@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from workplace import REPOSITORY, Workplace
 
+from loadgen.history.directory import RunDir
 from loadgen.model import HELD_DATA
-from loadgen.rundir import RunDir
 
 pytestmark = pytest.mark.e2e
 SHORT = str(Path(__file__).parent / "short.toml")

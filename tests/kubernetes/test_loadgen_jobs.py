@@ -12,9 +12,9 @@ import pytest
 import typer
 from built_tree import TREE, Doc, build
 
-from loadgen.archive import place_of
-from loadgen.cli import app
+from loadgen.cli.main import app
 from loadgen.config import load_profile, load_target
+from loadgen.history.archive import place_of
 from loadgen.units import seconds
 
 LOADGEN = TREE / "apps" / "monitoring" / "loadgen"

@@ -17,17 +17,17 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from typer.testing import CliRunner, Result
 
 from loadgen.capacity.usage import usage_of
+from loadgen.cli.lab import app
+from loadgen.history.directory import RunDir
 from loadgen.lab import manager_plan as plan
 from loadgen.lab import manager_processes as proc
-from loadgen.lab.commands import app
 from loadgen.lab.limits import KINDS, limits_of, parse_limits, tell, watch_memory
 from loadgen.lab.manager import Lab
 from loadgen.lab.settings import Limits
 from loadgen.lab.state import NATIVE, LabError, LabState, load_state
 from loadgen.lab.target import lab_target
 from loadgen.model import StackSample
-from loadgen.rundir import RunDir
-from loadgen.scrape import Scraper
+from loadgen.scrape.scraper import Scraper
 
 MB = 1_000_000
 

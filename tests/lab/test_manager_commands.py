@@ -13,8 +13,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from loadgen.cli.lab import app, parse_defect, parse_duration_s, parse_ports
 from loadgen.lab import manager_processes as proc
-from loadgen.lab.commands import app, parse_defect, parse_duration_s, parse_ports
 from loadgen.lab.defects import DefectKind, DefectOrder
 from loadgen.lab.manager import Lab
 
@@ -114,7 +114,7 @@ def test_senseless_options_are_refused_with_2_before_anything_starts(tmp_path: P
 
 def test_foreground_stops_the_lab_on_sigterm(tmp_path: Path) -> None:
     path = tmp_path / "lab"
-    code = "from loadgen.lab.commands import app; app()"
+    code = "from loadgen.cli.lab import app; app()"
     argv = [sys.executable, "-c", code, "up", "--foreground", "--dir", str(path)]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=dict(os.environ)) as child:
         try:

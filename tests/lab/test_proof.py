@@ -24,7 +24,7 @@ from loadgen.lab.proof_items import LINE_LABELS, SERIES_LABELS, TRACE_ID, withou
 from loadgen.lab.state import LabError, load_state
 from loadgen.lab.target import lab_target
 from loadgen.model import Component
-from loadgen.scrape import parse_exposition
+from loadgen.scrape.scraper import parse_exposition
 from tests.lab.mimir_harness import Client, Series
 
 STORES = (Component.LOKI, Component.TEMPO, Component.MIMIR)

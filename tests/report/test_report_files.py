@@ -18,6 +18,7 @@ from rich.console import Console
 
 from loadgen import report
 from loadgen.checks import judge, outcome
+from loadgen.history.directory import RunDir
 from loadgen.model import HELD_DATA, NS, QueryTiming, Result, RunKey, StackSample, Verdict
 from loadgen.report import facts_of, parts_of, write_report
 from loadgen.report.html import page
@@ -26,7 +27,6 @@ from loadgen.report.markdown import escape
 from loadgen.report.parts import Chart, Facts, Promises, Table, Text
 from loadgen.report.terminal import print_verdicts
 from loadgen.report.words import headline
-from loadgen.rundir import RunDir
 
 EVIL = "<script>alert('x')</script> | [b](javascript:y) & \"q\""
 VOID = {"meta", "link", "br", "img", "input", "hr"}

@@ -10,8 +10,8 @@ from test_preflight import stack, target
 
 from loadgen.acceptance.probes.grafana import ask_datasources
 from loadgen.model import Component
+from loadgen.push.preflight import check_reachable
 from loadgen.targets.http import HttpClient
-from loadgen.targets.preflight import check_reachable
 from loadgen.targets.readers import open_readers
 
 SAYINGS = (

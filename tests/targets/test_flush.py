@@ -5,7 +5,7 @@ from __future__ import annotations
 from scripted import Reply, scripted
 
 from loadgen.config import Target
-from loadgen.flush import flush_components
+from loadgen.targets.flush import flush_components
 
 
 def target(url: str) -> Target:

@@ -10,8 +10,8 @@ from fake_stack import BEGAN_NS, FakeStack, FakeTime, receipt_of, small_plan
 from gevent.event import Event
 
 from loadgen.config import OwnQuery, Target
-from loadgen.freshness import Prober
 from loadgen.model import NS, Outcome, Receipt, Sighting, Signal
+from loadgen.reading.freshness import Prober
 from loadgen.signals.traces import SDK_USER
 from loadgen.targets.readers import Readers
 from loadgen.users import load as load_module

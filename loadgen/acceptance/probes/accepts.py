@@ -9,12 +9,12 @@ from loadgen.acceptance.facts import Accepted
 from loadgen.config import Profile, Target
 from loadgen.model import NS, Component, Outcome, RunKey, Signal
 from loadgen.plan import Plan, plan_of
+from loadgen.push.http import PushPolicy, loki_pusher, mimir_pusher, tempo_grpc_pusher, tempo_http_pusher
+from loadgen.push.retry import PushResult
 from loadgen.reading import logs, metrics
 from loadgen.signals.traces import SPANS_PER_TRACE
-from loadgen.targets.push import PushPolicy, loki_pusher, mimir_pusher, tempo_grpc_pusher, tempo_http_pusher
 from loadgen.targets.readers import Readers
 from loadgen.targets.reading import Reply, selector
-from loadgen.targets.retry import PushResult
 
 _EVERY_S = 0.5
 _POLICY = PushPolicy(8.0, 0.0)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from loadgen.acceptance.facts import History, RemoteWrite, Told
+from loadgen.acceptance.facts import History, Parity, RemoteWrite, Told
+from loadgen.acceptance.parity import compare
 from loadgen.model import Component
-from loadgen.parity import Parity, compare
 from loadgen.targets.hiding import url_without_secrets
 from loadgen.targets.http import HttpClient
 from loadgen.targets.mimir import MimirReader

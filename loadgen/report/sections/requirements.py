@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from loadgen.model import Result, Verdict
 from loadgen.report.parts import Facts, Part, Table, Text
+from loadgen.report.requirements import Requirement, Traced, traced
 from loadgen.report.words import SIGN, WORD
-from loadgen.requirements import Requirement, Traced, traced
 
 _MANUAL, _ELSEWHERE, _SO_FAR = "manual", "not judged here", "pass so far"
 _ORDER = (

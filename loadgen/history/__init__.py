@@ -1,0 +1,1 @@
+"""What is kept of a run: its rows, its files, and who writes them."""

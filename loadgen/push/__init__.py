@@ -1,0 +1,1 @@
+"""How a batch gets to a server: senders by way, retries, and what an answer means."""

@@ -1,0 +1,160 @@
+"""Pushing by HTTP as real agents do: retried with backoff where that can help, with an outcome that says what is known.
+
+What an answer means is in `refusals`; what an attempt means, and how long to go on, in `retry`.
+"""
+
+from __future__ import annotations
+
+import random as _random
+import time
+from collections.abc import Callable, Mapping
+
+from loadgen.config import Target
+from loadgen.config.target import Login
+from loadgen.push.grpc import GrpcPusher
+from loadgen.push.refusals import dropped_text, step_of
+from loadgen.push.retry import Attempt, PushPolicy, PushResult, Step, partial_success_of, push_with_retries
+from loadgen.targets.http import Answer, HttpClient, looks_like_html
+
+LOKI_HEADERS: Mapping[str, str] = {"Content-Type": "application/x-protobuf"}
+MIMIR_HEADERS: Mapping[str, str] = {
+    "Content-Type": "application/x-protobuf",
+    "Content-Encoding": "snappy",
+    "X-Prometheus-Remote-Write-Version": "0.1.0",
+}
+OTLP_HEADERS: Mapping[str, str] = {"Content-Type": "application/x-protobuf"}
+LOKI_PATH = "/loki/api/v1/push"
+MIMIR_PATH = "/api/v1/push"
+OTLP_PATH = "/v1/traces"
+# An empty ExportTraceServiceResponse, or one with an empty partial_success, is at most this long.
+_EMPTY_OTLP_ANSWER = 2
+
+
+class HttpPusher:
+    """Pushes bodies to one URL.
+
+    Args:
+        url: the whole URL of the push endpoint.
+        login: whom to authenticate as; None for nobody.
+        headers: content type, encoding and version as the endpoint wants them.
+        policy: time limits and backoff.
+        clock: epoch nanoseconds.
+        sleep: waits so many seconds.
+        random: gives numbers in [0, 1) for the jitter.
+        otlp: the endpoint speaks OTLP: its 2xx may carry a partial success, and its 400 stores nothing.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        login: Login | None,
+        headers: Mapping[str, str],
+        policy: PushPolicy,
+        clock: Callable[[], int] = time.time_ns,
+        sleep: Callable[[float], None] = time.sleep,
+        random: Callable[[], float] = _random.random,
+        otlp: bool = False,
+    ) -> None:
+        self._client = HttpClient(url, login, policy.timeout_s, clock)
+        self._headers = headers
+        self._policy = policy
+        self._sleep = sleep
+        self._random = random
+        self._otlp = otlp
+
+    @property
+    def where(self) -> str:
+        """The URL as it may be shown."""
+        return self._client.where
+
+    def push(self, body: bytes | memoryview) -> PushResult:
+        """Push one body, with retries. Raises nothing for what network or server do."""
+        return push_with_retries(lambda: self._attempt(body), self._policy, self._sleep, self._random)
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        self._client.close()
+
+    def _attempt(self, body: bytes | memoryview) -> Attempt:
+        answer = self._client.post("", body, self._headers)
+        step, detail = judged(answer, self.where, self._otlp)
+        return Attempt(step, answer.status, detail, answer.sent_ns, answer.done_ns, answer.retry_after_s)
+
+
+def judged(answer: Answer, where: str, otlp: bool = False) -> tuple[Step, str]:
+    """What the answer to a push means, and what to say of it; ``where`` names the endpoint."""
+    status = answer.status
+    if 200 <= status < 300:
+        if looks_like_html(answer.content_type, answer.body):
+            text = f"{where}: {status} with an HTML page; a proxy or a login page answered, not the server"
+            return Step.UNKNOWN, text
+        if otlp and len(answer.body) > _EMPTY_OTLP_ANSWER:
+            refused = partial_success_of(answer.body)
+            if refused:
+                return Step.UNKNOWN, f"{where}: {refused}"
+        step = step_of(status, answer.body, otlp)
+        return step, "" if step is Step.ACCEPTED else dropped_text(where, status, answer.body)
+    if status == 0:
+        return (Step.AGAIN_UNSURE if answer.delivered else Step.AGAIN), answer.error
+    return step_of(status, answer.body, otlp), answer.error
+
+
+def loki_pusher(
+    target: Target,
+    policy: PushPolicy,
+    clock: Callable[[], int] = time.time_ns,
+    sleep: Callable[[float], None] = time.sleep,
+    random: Callable[[], float] = _random.random,
+) -> HttpPusher:
+    """Pushes snappy-compressed protobuf to Loki."""
+    return HttpPusher(_join(target.loki.url, LOKI_PATH), target.loki, LOKI_HEADERS, policy, clock, sleep, random)
+
+
+def mimir_pusher(
+    target: Target,
+    policy: PushPolicy,
+    clock: Callable[[], int] = time.time_ns,
+    sleep: Callable[[float], None] = time.sleep,
+    random: Callable[[], float] = _random.random,
+) -> HttpPusher:
+    """Pushes Prometheus remote write 1.0 to Mimir."""
+    return HttpPusher(_join(target.mimir.url, MIMIR_PATH), target.mimir, MIMIR_HEADERS, policy, clock, sleep, random)
+
+
+def tempo_http_pusher(
+    target: Target,
+    policy: PushPolicy,
+    clock: Callable[[], int] = time.time_ns,
+    sleep: Callable[[float], None] = time.sleep,
+    random: Callable[[], float] = _random.random,
+) -> HttpPusher:
+    """Pushes OTLP/HTTP protobuf to Tempo."""
+    url = _join(target.tempo.otlp_http, OTLP_PATH)
+    return HttpPusher(url, target.tempo, OTLP_HEADERS, policy, clock, sleep, random, otlp=True)
+
+
+def tempo_grpc_pusher(
+    target: Target,
+    policy: PushPolicy,
+    clock: Callable[[], int] = time.time_ns,
+    sleep: Callable[[float], None] = time.sleep,
+    random: Callable[[], float] = _random.random,
+) -> GrpcPusher:
+    """Pushes OTLP/gRPC to Tempo."""
+    return GrpcPusher(target.tempo.otlp_grpc, target.tempo, policy, clock, sleep, random)
+
+
+def _join(base: str, path: str) -> str:
+    return base.rstrip("/") + path if base else ""
+
+
+__all__ = [
+    "GrpcPusher",
+    "HttpPusher",
+    "PushPolicy",
+    "PushResult",
+    "loki_pusher",
+    "mimir_pusher",
+    "tempo_grpc_pusher",
+    "tempo_http_pusher",
+]

@@ -1,0 +1,1 @@
+"""What people ask: panels of dashboards, a user's own queries, and when an empty answer is wrong."""

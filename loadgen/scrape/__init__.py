@@ -1,0 +1,1 @@
+"""The stack's own figures: what is scraped, and what the names mean."""
