@@ -360,7 +360,7 @@ _PUSHES = (
         ("traces.loss",),
         points_to=("for live_traces_exceeded (tempo_discarded_spans_total)",),
         advises="raise overrides.defaults.ingestion.max_traces_per_user",
-        limits={"tempo.live_traces": 20},
+        limits={"tempo.live_traces": 6},
     ),
 )
 

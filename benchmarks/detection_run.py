@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from loadgen.lab import seaweed
 from loadgen.lab.defects import DefectOrder
 from loadgen.lab.limits import NONE, parse_limits
 from loadgen.lab.manager import Lab
-from loadgen.lab.objectstore import ObjectStore
+from loadgen.lab.objectstore import ObjectStore, StoreError
 from loadgen.lab.settings import ServerSettings
 from loadgen.lab.state import LabError, LabState
 from loadgen.lab.target import LabDisruptor, lab_target
@@ -56,6 +57,7 @@ class _Director:
         self._ordered: set[str] = set()
         self._hits: dict[str, dict[str, None]] = {}
         self._stopped: list[psutil.Process] = []
+        self._deleted: list[Deleted] = []
         self.problem = ""
 
     def take(self, until_s: float) -> None:
@@ -83,6 +85,9 @@ class _Director:
         for component in self._ordered:
             with suppress(LabError):
                 self._lab.clear_defects(component)
+        for deleted in self._deleted:  # a server that starts again would miss it in all its answers
+            with suppress(StoreError):
+                deleted.put_back()
 
     # -- as a stage
 
@@ -104,7 +109,7 @@ class _Director:
         state = self._lab.state
         if state is None:
             raise LabError("the lab has gone")
-        delete_stored(state, RunDir.open(self._path), component)
+        self._deleted.append(delete_stored(state, RunDir.open(self._path), component))
 
     def _signal(self, process: psutil.Process, number: int) -> None:
         process.send_signal(number)
@@ -131,7 +136,20 @@ class _Director:
         pass
 
 
-def delete_stored(state: LabState, run: RunDir, component: str) -> None:
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """Objects that were deleted from a bucket, by their keys."""
+
+    bucket: ObjectStore
+    contents: dict[str, bytes]
+
+    def put_back(self) -> None:
+        """As if nothing had happened. StoreError when S3 does not take it."""
+        for key, content in self.contents.items():
+            self.bucket.put(key, content)
+
+
+def delete_stored(state: LabState, run: RunDir, component: str) -> Deleted:
     """Delete one of the run's objects from S3, as a hand or a lifecycle rule does, so that nobody knows of it."""
     objects = run.rows("objects")[0]
     keys = objects[objects["component"] == component].sort_values("from_ns")["key"].tolist()
@@ -146,10 +164,12 @@ def delete_stored(state: LabState, run: RunDir, component: str) -> None:
             s3_access_key=admin.access_key, s3_secret_key=admin.secret_key,
         )
     )  # fmt: skip
-    for one in [*bucket.list(prefix)]:
-        bucket.delete(one.key)
+    contents = {one.key: bucket.get(one.key) for one in [*bucket.list(prefix)]}
+    for each in contents:
+        bucket.delete(each)
     if component == "mimir":
         bucket.delete(f"{prefix.rstrip('/').rpartition('/')[0]}/bucket-index.json.gz")
+    return Deleted(bucket, {each: content for each, content in contents.items() if content is not None})
 
 
 class Bench:
@@ -175,7 +195,7 @@ class Bench:
                 component = Signal(row.name.partition("/")[0]).component.value
                 if row.way is Way.DELETED:  # so that it does not go on with what it knows
                     self._lab.kill(component, signal.SIGTERM)
-                delete_stored(self._need_state(), judgement.run, component)
+                director.delete_stored(component)
                 if row.way is Way.DELETED:
                     self._lab.start(component)
                 judgement = verify_again(judgement.run, self._target(row), director, self._stop)
