@@ -3,8 +3,6 @@
 import os
 import sys
 
-_ONLY_TALK = ("GRPC_VERBOSITY", "GRPC_TRACE")
-
 
 def _leave_the_current_folder() -> None:
     """Take the current folder off the search path: what lies in it is not ours, and may be called ``secrets.py``.
@@ -33,10 +31,10 @@ _leave_the_current_folder()
 
 def main() -> None:
     """Run the command line; exit code 2 when it is interrupted before it began."""
-    # gRPC reads its variables when it is loaded: roots, ciphers, resolvers. The target says what holds, for all alike.
-    for name in [name for name in os.environ if name.startswith("GRPC_") and name not in _ONLY_TALK]:
-        del os.environ[name]
     try:
+        from loadgen.push import forget_grpc_settings
+
+        forget_grpc_settings(os.environ)
         from loadgen.cli.main import main as command
     except KeyboardInterrupt:
         sys.stderr.write("loadgen: interrupted before anything began\n")

@@ -164,3 +164,22 @@ def test_entries_of_the_search_path_keep_their_place_but_for_the_current_folder(
     given = os.pathsep.join(("", "/x", ".", "sub", str(tmp_path), "./"))
     assert search_path(given, tmp_path) == ["/x", str(tmp_path / "sub"), str(tmp_path)]
     assert "PYTHONPATH" not in child_environment({"PYTHONPATH": os.pathsep}, tmp_path)
+
+
+@pytest.mark.parametrize("imported", ["loadgen.users", "loadgen.__main__"])
+def test_settings_of_grpc_are_gone_before_it_is_loaded(imported: str) -> None:
+    program = (
+        "import importlib, os, sys\n"
+        f"module = importlib.import_module({imported!r})\n"
+        "sys.argv = ['loadgen', '--version']\n"
+        "try:\n"
+        "    module.main() if hasattr(module, 'main') else None\n"
+        "except SystemExit:\n"
+        "    pass\n"
+        "print('left:', *sorted(name for name in os.environ if name.startswith('GRPC_')))\n"
+    )
+    variables = {"GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": "/nowhere", "GRPC_DNS_RESOLVER": "native", "GRPC_TRACE": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env={**os.environ, **variables}, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.splitlines()[-1] == "left: GRPC_TRACE", done.stderr

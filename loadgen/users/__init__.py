@@ -4,6 +4,13 @@
 the rows of all processes in the run directory and sets the exit code.
 """
 
+import os
+
+from loadgen.push import forget_grpc_settings
+
+forget_grpc_settings(os.environ)  # who starts Locust by itself comes by here first
+
+# ruff: noqa: E402
 from loadgen.users.people import DashboardViewer, LogShipper, MetricsAgent, TracedService
 from loadgen.users.session import configure
 
