@@ -35,11 +35,11 @@ if not __package__:  # run as a file: make the project importable
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import messages
+from loadgen.kinds.load import LogLoad, MetricLoad, TraceLoad
+from loadgen.kinds.logs.source import LogSource
+from loadgen.kinds.metrics.source import MetricSource
+from loadgen.kinds.traces.source import SPANS_PER_TRACE, TraceSource
 from loadgen.model import MS, NS, Batch, Body, RunKey
-from loadgen.signals.load import LogLoad, MetricLoad, TraceLoad
-from loadgen.signals.logs import LogSource
-from loadgen.signals.metrics import MetricSource
-from loadgen.signals.traces import SPANS_PER_TRACE, TraceSource
 from loadgen.wire.loki import label_text
 
 USERS = 4

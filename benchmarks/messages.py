@@ -13,7 +13,7 @@ import snappy
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from loadgen.signals.traces import SpanFacts
+from loadgen.kinds.traces.source import SpanFacts
 from loadgen.wire.otlp import SCOPE
 
 _FIELD = descriptor_pb2.FieldDescriptorProto

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from loadgen.config import Profile
+from loadgen.kinds.load import LogLoad, MetricLoad, TraceLoad
+from loadgen.kinds.logs.source import LogSource
+from loadgen.kinds.metrics.source import MetricSource
+from loadgen.kinds.traces.source import TraceSource
 from loadgen.model import MS, NS, Batch, Body, RunKey, Signal
 from loadgen.pacing import Pace
-from loadgen.signals.load import LogLoad, MetricLoad, TraceLoad
-from loadgen.signals.logs import LogSource
-from loadgen.signals.metrics import MetricSource
-from loadgen.signals.traces import TraceSource
 
 Source = LogSource | MetricSource | TraceSource
 

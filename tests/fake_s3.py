@@ -13,9 +13,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from loadgen.kinds.metrics.source import Labels
 from loadgen.lab.mimir_index import encode_index
 from loadgen.model import NS
-from loadgen.signals.metrics import Labels
 from loadgen.targets.blocks import ulid_at
 
 BUCKETS = ("loki-chunks", "tempo-traces", "mimir-blocks")

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from loadgen.config import Profile, parse_profile
+from loadgen.kinds.traces.source import SPANS_PER_TRACE
 from loadgen.model import NS, Batch, Outcome, Receipt, RunKey, Signal
 from loadgen.plan import Plan, plan_of
-from loadgen.signals.traces import SPANS_PER_TRACE
 from loadgen.targets.loki import LogEntry, LogStream
 from loadgen.targets.mimir import RawSeries
 from loadgen.targets.reading import Labels, Reply

@@ -22,16 +22,16 @@ PARTS: dict[str, set[str]] = {
     "skew": {"model", "units"},
     "config": {"model", "units"},
     "wire": {"model"},
-    "signals": {"model", "pacing", "wire"},
-    "plan": {"config", "model", "pacing", "signals"},
+    "kinds": {"model", "pacing", "wire"},
+    "plan": {"config", "model", "pacing", "kinds"},
     "targets": {"__init__", "config", "model", "skew", "units"},
     "faults": {"clock", "config", "model", "targets"},
     "history": {"__init__", "config", "model", "targets", "units"},
     "scrape": {"clock", "config", "history", "model", "targets"},
     "push": {"clock", "config", "model", "pacing", "plan", "targets"},
-    "reading": {"config", "history", "model", "plan", "signals", "targets", "wire"},
+    "reading": {"config", "history", "model", "plan", "kinds", "targets", "wire"},
     "queries": {"clock", "config", "history", "model", "pacing", "plan", "reading", "targets"},
-    "buckets": {"config", "history", "mistakes", "model", "plan", "signals", "targets"},
+    "buckets": {"config", "history", "mistakes", "model", "plan", "kinds", "targets"},
     "checks": {"config", "history", "mistakes", "model", "plan", "scrape", "skew", "units"},
     "report": {"checks", "config", "history", "mistakes", "model", "plan", "units"},
     "lab": {"__init__", "config", "faults", "model", "push", "scrape", "targets", "units", "wire"},
@@ -41,16 +41,16 @@ PARTS: dict[str, set[str]] = {
     },
     "users": {
         *("__init__", "clock", "config", "history", "model", "plan", "push", "queries", "reading", "run", "scrape"),
-        *("signals", "skew", "targets", "units"),
+        *("kinds", "skew", "targets", "units"),
     },
     "acceptance": {
-        *("buckets", "config", "history", "mistakes", "model", "plan", "push", "reading", "signals", "skew"),
+        *("buckets", "config", "history", "mistakes", "model", "plan", "push", "reading", "kinds", "skew"),
         *("targets", "units"),
     },
     "audit": {"config", "mistakes", "model"},
     "capacity": {
         *("__init__", "buckets", "checks", "clock", "config", "history", "model", "plan", "push", "report", "run"),
-        *("scrape", "signals", "targets", "units"),
+        *("scrape", "kinds", "targets", "units"),
     },
     "cli": {
         *("__init__", "acceptance", "audit", "capacity", "checks", "config", "faults", "history", "lab", "model"),
@@ -64,7 +64,7 @@ IMPURE = {
 }
 PURE_TEXT = {"urllib.parse"}
 PURE = (
-    *("model", "mistakes", "units", "pacing", "skew", "wire", "signals", "config", "plan", "checks", "report", "audit"),
+    *("model", "mistakes", "units", "pacing", "skew", "wire", "kinds", "config", "plan", "checks", "report", "audit"),
     *("history.values", "history.sampling", "scrape.figures", "scrape.discards", "scrape.counters"),
     *("acceptance.checks", "acceptance.facts"),
     *("capacity.model", "capacity.cost", "capacity.sizing", "capacity.advice", "capacity.stored"),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from loadgen.buckets.wanted import Wanted
+from loadgen.kinds.traces.source import SDK_USER
 from loadgen.model import Signal
-from loadgen.signals.traces import SDK_USER
 
 _AT_ONCE = 100_000
 

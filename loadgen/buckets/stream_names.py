@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from loadgen.buckets.asking import Asking, Listed
 from loadgen.buckets.wanted import Wanted
+from loadgen.kinds.logs.source import fingerprint
 from loadgen.model import NS, Signal
-from loadgen.signals.logs import fingerprint
 from loadgen.targets.blocks import BlockError, chunk_labels, chunk_lines
 from loadgen.targets.failures import s3_errors
 from loadgen.targets.s3 import is_about_object

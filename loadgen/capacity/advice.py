@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from loadgen.capacity.model import Advice, Capacity, Flow, OwnLoad, Usage
+from loadgen.kinds.traces.source import SPANS_PER_TRACE
 from loadgen.model import Component, Signal
-from loadgen.signals.traces import SPANS_PER_TRACE
 
 OWN_ROOM = 2.0
 """Above the mean of the user's own load: days have their peaks."""

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from loadgen.capacity.model import Stored
 from loadgen.checks.s3_match import s3_coverage
 from loadgen.history.values import History
+from loadgen.kinds.traces.source import SPANS_PER_TRACE
 from loadgen.model import MS, NOTHING_CERTAIN_NS, Outcome, Signal
 from loadgen.plan import Plan
-from loadgen.signals.traces import SPANS_PER_TRACE
 
 _ID_BYTES = 16
 # A block of two hours has 120 samples of a series that is scraped every minute.

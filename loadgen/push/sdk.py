@@ -46,7 +46,7 @@ _NO_LIMITS = SpanLimits(*[SpanLimits.UNSET] * 8)
 
 
 class SpanPlan(Protocol):
-    """What one span must look like; `loadgen.signals.traces.SpanFacts` is one."""
+    """What one span must look like; `loadgen.kinds.traces.source.SpanFacts` is one."""
 
     @property
     def trace_id(self) -> bytes:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from loadgen.config import Freshness
+from loadgen.kinds.traces.source import SPANS_PER_TRACE
 from loadgen.model import NS, Batch, Receipt, Sighting, Signal
 from loadgen.plan import Plan
 from loadgen.reading import logs, metrics, traces
-from loadgen.signals.traces import SPANS_PER_TRACE
 from loadgen.targets.readers import Readers
 from loadgen.targets.reading import Reply, selector
 

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from loadgen.kinds.logs.lines import SEQ_PATTERN
+from loadgen.kinds.logs.source import LogSource
 from loadgen.model import NS, Batch, Outcome, Signal
 from loadgen.reading.cases import (
     Case,
@@ -20,8 +22,6 @@ from loadgen.reading.cases import (
 )
 from loadgen.reading.edges import free_range, rhythm_of
 from loadgen.reading.names import Added, difference_of
-from loadgen.signals.lines import SEQ_PATTERN
-from loadgen.signals.logs import LogSource
 from loadgen.targets.loki import LogEntry, LogStream, LokiReader
 from loadgen.targets.reading import Labels, quoted, selector
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from loadgen.kinds.metrics.source import MetricSource
 from loadgen.model import MS, Batch, Outcome, Signal
 from loadgen.reading.cases import (
     Case,
@@ -22,7 +23,6 @@ from loadgen.reading.cases import (
 )
 from loadgen.reading.edges import free_range, rhythm_of
 from loadgen.reading.names import Added, difference_of
-from loadgen.signals.metrics import MetricSource
 from loadgen.targets.mimir import MimirReader, RawSeries
 from loadgen.targets.reading import Labels, quoted, selector
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from loadgen.kinds.traces.source import SPANS_PER_TRACE, SpanFacts, TraceSource
 from loadgen.model import NS, Outcome, Signal
 from loadgen.reading.cases import Case, Found, Ledger, grouped, shortened, unreadable
 from loadgen.reading.names import Added, difference_of
-from loadgen.signals.traces import SPANS_PER_TRACE, SpanFacts, TraceSource
 from loadgen.targets.reading import Reply, quoted
 from loadgen.targets.tempo import CANNOT_LIST, SEARCH_LIMIT, FoundSpan, TempoReader
 from loadgen.wire.otlp import SCOPE

@@ -8,7 +8,7 @@ OpenTelemetry SDK has its number above both.
 
 from __future__ import annotations
 
-from loadgen.signals.traces import SDK_USER
+from loadgen.kinds.traces.source import SDK_USER
 
 MOST = 100_000
 """What the five digits of pods, hosts and spans can number."""

@@ -12,10 +12,10 @@ from locust import User, task
 from locust.env import Environment
 from locust.exception import StopUser
 
+from loadgen.kinds.traces.source import SDK_USER
 from loadgen.model import NS, Outcome, QueryTiming, Receipt, Signal
 from loadgen.push.stream import Sender, Stream
 from loadgen.queries.dashboard import Panel, panels
-from loadgen.signals.traces import SDK_USER
 from loadgen.users.load import Load
 from loadgen.users.looking import Looks
 from loadgen.users.numbers import NoNumberLeft

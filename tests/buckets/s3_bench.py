@@ -14,10 +14,10 @@ from loadgen.buckets.watcher import S3Watcher
 from loadgen.config import S3Target, parse_profile
 from loadgen.history.directory import RunDir
 from loadgen.history.values import RunInfo
+from loadgen.kinds.logs.source import fingerprint
+from loadgen.kinds.metrics.source import Labels
 from loadgen.model import MS, NS, RunKey
 from loadgen.plan import Plan, plan_of
-from loadgen.signals.logs import fingerprint
-from loadgen.signals.metrics import Labels
 
 BEGAN_NS = 1_800_000_000 * NS
 BEGAN_S = BEGAN_NS // NS

@@ -15,8 +15,8 @@ from s3_bench import BEGAN_NS, BEGAN_S, UUID, Bench, made, refused
 from loadgen.buckets.watcher import MAX_REQUESTS, S3Watcher
 from loadgen.config import S3Target
 from loadgen.history.directory import RunDir
+from loadgen.kinds.traces.source import SDK_USER
 from loadgen.model import MS, NS, Signal
-from loadgen.signals.traces import SDK_USER
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from captured import load
 from stacks import Stack
 
 from loadgen.config import parse_target
+from loadgen.kinds.load import TraceLoad
+from loadgen.kinds.traces.source import SpanFacts, TraceSource
 from loadgen.model import NS, RunKey
-from loadgen.signals.load import TraceLoad
-from loadgen.signals.traces import SpanFacts, TraceSource
 from loadgen.targets.readers import open_readers
 from loadgen.targets.tempo import FoundSpan, TempoReader
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from asking import fresh, lines, now_ns, post, push_lines, streams, wait_for
 from stacks import Stack
 
-from loadgen.signals.logs import fingerprint
+from loadgen.kinds.logs.source import fingerprint
 from loadgen.targets.blocks import loki_chunk
 
 Need = Callable[..., Stack]

@@ -14,11 +14,11 @@ import cramjam
 from asking import LOKI_PUSH, NS, REMOTE_WRITE, export, fresh, get, lines, matrix, now_ns, post, streams, wait_for
 from stacks import Stack
 
+from loadgen.kinds.load import LogLoad, MetricLoad, TraceLoad
+from loadgen.kinds.logs.source import LogSource
+from loadgen.kinds.metrics.source import MetricSource
+from loadgen.kinds.traces.source import SpanFacts, TraceSource
 from loadgen.model import RunKey
-from loadgen.signals.load import LogLoad, MetricLoad, TraceLoad
-from loadgen.signals.logs import LogSource
-from loadgen.signals.metrics import MetricSource
-from loadgen.signals.traces import SpanFacts, TraceSource
 
 Need = Callable[..., Stack]
 MS = 10**6

@@ -21,12 +21,12 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from scripted import Reply, free_port, scripted
 
 from loadgen.config import ConfigError, Target
+from loadgen.kinds.load import TraceLoad
+from loadgen.kinds.traces.source import TraceSource
 from loadgen.model import NS, Outcome, RunKey
 from loadgen.push.grpc import EXPORT_METHOD, GrpcPusher
 from loadgen.push.http import PushPolicy, tempo_grpc_pusher
 from loadgen.push.sdk import SdkProbe
-from loadgen.signals.load import TraceLoad
-from loadgen.signals.traces import TraceSource
 
 POLICY = PushPolicy(timeout_s=1.0, retry_for_s=0.6, backoff_first_s=0.02)
 BEGAN_NS = 1_800_000_000 * NS

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from loadgen.kinds.logs.source import fingerprint
 from loadgen.model import MS, NS
-from loadgen.signals.logs import fingerprint
 from loadgen.targets.blocks import (
     MIMIR_BLOCK,
     TEMPO_BLOCK,

@@ -21,11 +21,11 @@ from pki import Pki, make_pki
 
 from loadgen.acceptance.probes.s3 import ask_tls
 from loadgen.config import ConfigError, S3Target, Target
+from loadgen.kinds.load import TraceLoad
+from loadgen.kinds.traces.source import TraceSource
 from loadgen.model import NS, Outcome, RunKey
 from loadgen.push.http import HttpPusher, PushPolicy, tempo_grpc_pusher
 from loadgen.push.sdk import SdkProbe
-from loadgen.signals.load import TraceLoad
-from loadgen.signals.traces import TraceSource
 from loadgen.targets.cluster import api_client
 from loadgen.targets.s3 import explain_s3, list_page, s3_client
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen.signals.traces import SDK_USER
+from loadgen.kinds.traces.source import SDK_USER
 from loadgen.users.numbers import MOST, NoNumberLeft, user_number
 
 

@@ -10,9 +10,9 @@ from fake_stack import BEGAN_NS, FakeStack, FakeTime, receipt_of, small_plan
 from gevent.event import Event
 
 from loadgen.config import OwnQuery, Target
+from loadgen.kinds.traces.source import SDK_USER
 from loadgen.model import NS, Outcome, Receipt, Sighting, Signal
 from loadgen.reading.freshness import Prober
-from loadgen.signals.traces import SDK_USER
 from loadgen.targets.readers import Readers
 from loadgen.users import load as load_module
 from loadgen.users.load import MAX_PROBES, Load

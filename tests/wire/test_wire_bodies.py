@@ -8,11 +8,11 @@ from decoding import ExportTraceServiceRequest, PushRequest, WriteRequest, push_
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from loadgen.kinds.load import LogLoad, MetricLoad, TraceLoad
+from loadgen.kinds.logs.source import LogSource
+from loadgen.kinds.metrics.source import MetricSource
+from loadgen.kinds.traces.source import SPANS_PER_TRACE, TraceSource
 from loadgen.model import MS, NS, Batch, RunKey, Signal
-from loadgen.signals.load import LogLoad, MetricLoad, TraceLoad
-from loadgen.signals.logs import LogSource
-from loadgen.signals.metrics import MetricSource
-from loadgen.signals.traces import SPANS_PER_TRACE, TraceSource
 from loadgen.wire import loki, otlp, remote_write
 from loadgen.wire.template import Hole, Piece, Template
 

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 
 from loadgen.acceptance.facts import Accepted
 from loadgen.config import Profile, Target
+from loadgen.kinds.traces.source import SPANS_PER_TRACE
 from loadgen.model import NS, Component, Outcome, RunKey, Signal
 from loadgen.plan import Plan, plan_of
 from loadgen.push.http import PushPolicy, loki_pusher, mimir_pusher, tempo_grpc_pusher, tempo_http_pusher
 from loadgen.push.retry import PushResult
 from loadgen.reading import logs, metrics
-from loadgen.signals.traces import SPANS_PER_TRACE
 from loadgen.targets.readers import Readers
 from loadgen.targets.reading import Reply, selector
 

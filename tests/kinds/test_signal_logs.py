@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from loadgen.kinds.load import LogLoad, TraceLoad
+from loadgen.kinds.logs.lines import LineRef
+from loadgen.kinds.logs.source import LogSource, fingerprint
+from loadgen.kinds.traces.source import TraceSource
 from loadgen.model import MS, NS, RunKey
 from loadgen.pacing import pace_of
-from loadgen.signals.lines import LineRef
-from loadgen.signals.load import LogLoad, TraceLoad
-from loadgen.signals.logs import LogSource, fingerprint
-from loadgen.signals.traces import TraceSource
 
 KEY = RunKey("run-1.x", 7, 1_795_414_024_000 * MS)
 

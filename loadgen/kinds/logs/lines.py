@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from enum import IntEnum
 
-from loadgen.signals.text import SEQ_DIGITS
+from loadgen.kinds.text import SEQ_DIGITS
 from loadgen.wire.template import Hole, Piece
 
 SERVICES = ("gateway", "cart", "checkout", "payment", "database")

@@ -19,11 +19,11 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from loadgen.kinds.hashing import stream_key, words
+from loadgen.kinds.load import MetricLoad
+from loadgen.kinds.names import checked, expect
 from loadgen.model import MS, Batch, Body, RunKey, Signal
 from loadgen.pacing import Pace, pace_of
-from loadgen.signals.hashing import stream_key, words
-from loadgen.signals.load import MetricLoad
-from loadgen.signals.names import checked, expect
 from loadgen.wire import remote_write
 from loadgen.wire.template import IndexPool, Template
 

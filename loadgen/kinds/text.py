@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from loadgen.kinds.hashing import Words
 from loadgen.model import NS
-from loadgen.signals.hashing import Words
 
 Texts = NDArray[Any]
 

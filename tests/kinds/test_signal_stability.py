@@ -9,11 +9,11 @@ import sys
 
 import xxhash
 
+from loadgen.kinds.load import LogLoad, MetricLoad, TraceLoad
+from loadgen.kinds.logs.source import LogSource
+from loadgen.kinds.metrics.source import MetricSource
+from loadgen.kinds.traces.source import TraceSource
 from loadgen.model import MS, NS, RunKey
-from loadgen.signals.load import LogLoad, MetricLoad, TraceLoad
-from loadgen.signals.logs import LogSource
-from loadgen.signals.metrics import MetricSource
-from loadgen.signals.traces import TraceSource
 
 KEY = RunKey("golden", 20_261_123, 1_795_414_024_000 * MS)
 
@@ -75,10 +75,10 @@ def test_another_process_makes_the_same_bodies() -> None:
     script = f"""
 import xxhash
 from loadgen.model import *
-from loadgen.signals.load import *
-from loadgen.signals.logs import LogSource
-from loadgen.signals.metrics import MetricSource
-from loadgen.signals.traces import TraceSource
+from loadgen.kinds.load import *
+from loadgen.kinds.logs.source import LogSource
+from loadgen.kinds.metrics.source import MetricSource
+from loadgen.kinds.traces.source import TraceSource
 key = {KEY!r}
 logs, metrics = LogSource(key, LogLoad(9, NS)), MetricSource(key, MetricLoad(20, NS))
 for source in (logs, metrics, TraceSource(key, TraceLoad(3, NS))):

@@ -14,11 +14,10 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from loadgen.model import Batch, Body, RunKey, Signal
-from loadgen.pacing import Pace, pace_of
-from loadgen.signals import text
-from loadgen.signals.hashing import stream_key, words
-from loadgen.signals.lines import (
+from loadgen.kinds import text
+from loadgen.kinds.hashing import stream_key, words
+from loadgen.kinds.load import LogLoad
+from loadgen.kinds.logs.lines import (
     CLOCK,
     CUSTOMER,
     MILLIS,
@@ -33,9 +32,10 @@ from loadgen.signals.lines import (
     find_line,
     line_pieces,
 )
-from loadgen.signals.load import LogLoad
-from loadgen.signals.names import checked, expect
-from loadgen.signals.traces import TraceSource
+from loadgen.kinds.names import checked, expect
+from loadgen.kinds.traces.source import TraceSource
+from loadgen.model import Batch, Body, RunKey, Signal
+from loadgen.pacing import Pace, pace_of
 from loadgen.wire import loki
 from loadgen.wire.template import Hole, IndexPool, Piece, Template
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from loadgen.kinds.load import MetricLoad
+from loadgen.kinds.metrics import source as module
+from loadgen.kinds.metrics.source import BLOCK, BUCKETS, COUNTER, GAUGE, HISTOGRAM, MEAN_S, MetricSource
 from loadgen.model import MS, NS, RunKey
-from loadgen.signals import metrics as module
-from loadgen.signals.load import MetricLoad
-from loadgen.signals.metrics import BLOCK, BUCKETS, COUNTER, GAUGE, HISTOGRAM, MEAN_S, MetricSource
 
 KEY = RunKey("r", 7, 1_795_414_024_000 * MS)
 

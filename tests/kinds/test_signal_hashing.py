@@ -2,8 +2,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loadgen.kinds.hashing import batch_key, mix, mix_words, stream_key, word, words, words_at
 from loadgen.model import RunKey, Signal
-from loadgen.signals.hashing import batch_key, mix, mix_words, stream_key, word, words, words_at
 
 _word = st.integers(0, (1 << 64) - 1)
 KEY = RunKey("r", 1, 0)

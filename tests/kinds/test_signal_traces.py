@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
+from loadgen.kinds.load import LogLoad, TraceLoad
+from loadgen.kinds.logs import source as logs_module
+from loadgen.kinds.logs.source import LogSource
+from loadgen.kinds.traces import source as traces_module
+from loadgen.kinds.traces.source import SPANS_PER_TRACE, SpanFacts, TraceSource
 from loadgen.model import MS, NS, RunKey
-from loadgen.signals import logs as logs_module
-from loadgen.signals import traces as traces_module
-from loadgen.signals.load import LogLoad, TraceLoad
-from loadgen.signals.logs import LogSource
-from loadgen.signals.traces import SPANS_PER_TRACE, SpanFacts, TraceSource
 
 KEY = RunKey("r", 7, 1_795_414_024_000 * MS)
 

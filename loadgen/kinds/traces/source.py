@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from loadgen.kinds.hashing import Words, stream_key, words, words_at
+from loadgen.kinds.load import TraceLoad
+from loadgen.kinds.names import checked, expect
 from loadgen.model import Batch, Body, RunKey, Signal
 from loadgen.pacing import Pace, pace_of
-from loadgen.signals.hashing import Words, stream_key, words, words_at
-from loadgen.signals.load import TraceLoad
-from loadgen.signals.names import checked, expect
 from loadgen.wire import otlp
 from loadgen.wire.template import IndexPool, Template
 
