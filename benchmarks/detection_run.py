@@ -57,7 +57,7 @@ class _Director:
         self._ordered: set[str] = set()
         self._hits: dict[str, dict[str, None]] = {}
         self._stopped: list[psutil.Process] = []
-        self._deleted: list[Deleted] = []
+        self._deleted: list[tuple[str, Deleted]] = []
         self.problem = ""
 
     def take(self, until_s: float) -> None:
@@ -85,9 +85,11 @@ class _Director:
         for component in self._ordered:
             with suppress(LabError):
                 self._lab.clear_defects(component)
-        for deleted in self._deleted:  # a server that starts again would miss it in all its answers
-            with suppress(StoreError):
+        for component, deleted in self._deleted:  # a server that starts again would miss it in all its answers
+            with suppress(StoreError, LabError):
                 deleted.put_back()
+                self._lab.kill(component, signal.SIGTERM)  # and it may know by now that something is gone
+                self._lab.start(component)
 
     # -- as a stage
 
@@ -109,7 +111,7 @@ class _Director:
         state = self._lab.state
         if state is None:
             raise LabError("the lab has gone")
-        self._deleted.append(delete_stored(state, RunDir.open(self._path), component))
+        self._deleted.append((component, delete_stored(state, RunDir.open(self._path), component)))
 
     def _signal(self, process: psutil.Process, number: int) -> None:
         process.send_signal(number)

@@ -32,8 +32,8 @@ PARTS: dict[str, set[str]] = {
     "reading": {"config", "history", "model", "plan", "kinds", "targets", "wire"},
     "queries": {"clock", "config", "history", "model", "pacing", "plan", "reading", "targets"},
     "buckets": {"config", "history", "mistakes", "model", "plan", "kinds", "targets"},
-    "checks": {"config", "history", "mistakes", "model", "plan", "scrape", "skew", "units"},
-    "report": {"checks", "config", "history", "mistakes", "model", "plan", "units"},
+    "checks": {"config", "history", "kinds", "mistakes", "model", "plan", "scrape", "skew", "units"},
+    "report": {"checks", "config", "history", "kinds", "mistakes", "model", "plan", "units"},
     "lab": {"__init__", "config", "faults", "model", "push", "scrape", "targets", "units", "wire"},
     "run": {
         *("buckets", "checks", "clock", "config", "faults", "history", "lab", "model", "plan", "push", "queries"),

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadgen.capacity.model import Cost, Ending, Flow, Kind, Step, Usage
+from loadgen.kinds import COMPONENTS
 from loadgen.model import Component
 
 MB_S = "MB/s"
@@ -30,7 +31,6 @@ QUERIES = "1,000 queries"
 """Of queries per second, so that cores become CPU seconds."""
 
 RESOURCES = ("cores", "memory_bytes", "s3_written_bytes_per_s", "s3_requests_per_s", "wal_bytes")
-COMPONENTS = (Component.LOKI, Component.TEMPO, Component.MIMIR)
 
 _LEFT_OUT = (Ending.INTERRUPTED, Ending.GENERATOR)
 # With one fewer, a line goes through all points whatever they are, and its fit says nothing.

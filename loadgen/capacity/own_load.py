@@ -16,6 +16,7 @@ from statistics import median
 from loadgen.capacity.model import OwnLoad
 from loadgen.clock import Clock
 from loadgen.config import ConfigError, Target
+from loadgen.kinds import SIGNALS
 from loadgen.model import NS, Component, Signal
 from loadgen.targets.http import HttpClient
 from loadgen.targets.mimir import MimirReader
@@ -133,10 +134,7 @@ def expositions_of(target: Target) -> Exposition:
 
 def own_load_of(windows: Windows, exposition: Exposition, now_ns: int, namespace: str = "") -> tuple[OwnLoad, ...]:
     """The same from functions that ask; ``namespace`` is looked into first where it is given."""
-    return tuple(
-        _own_load(windows, exposition, now_ns, namespace, signal)
-        for signal in (Signal.LOGS, Signal.TRACES, Signal.METRICS)
-    )
+    return tuple(_own_load(windows, exposition, now_ns, namespace, signal) for signal in SIGNALS)
 
 
 def _own_load(windows: Windows, exposition: Exposition, now_ns: int, namespace: str, signal: Signal) -> OwnLoad:

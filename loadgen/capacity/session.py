@@ -31,7 +31,8 @@ from loadgen.config import Profile, Target, parse_profile
 from loadgen.history.directory import RunDir, RunDirError
 from loadgen.history.naming import new_run_name
 from loadgen.history.recorder import Progress
-from loadgen.model import NS, Component, Signal
+from loadgen.kinds import COMPONENTS
+from loadgen.model import NS, Signal
 from loadgen.plan import Plan, plan_of
 from loadgen.run.interrupt import Stop
 from loadgen.run.orchestrate import Display, RunError, compare_clocks, execute
@@ -42,7 +43,6 @@ from loadgen.units import bytes_text, duration_text
 
 _POLL_S = 5.0
 _EARLY = "flushed early, as asked for: in smaller pieces than usual, which may compress less"
-_LOAD = (Component.LOKI, Component.TEMPO, Component.MIMIR)
 
 Crashed = Callable[[], tuple[str, ...]]
 """Which components went down by themselves since this was asked last."""
@@ -194,7 +194,7 @@ class Session:
             return
         readers = open_readers(self.target, steady_clock(), None, self.profile.dashboards.timeout, "own")
         until_ns = case.ended_ns()
-        for component in _LOAD:
+        for component in COMPONENTS:
             used = container_usage(
                 query_of(readers.mimir), namespace, component, until_ns - round(step.steady_s * NS), until_ns
             )

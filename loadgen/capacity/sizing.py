@@ -27,6 +27,7 @@ from loadgen.capacity.model import (
     Stored,
     Why,
 )
+from loadgen.kinds import SIGNALS
 from loadgen.model import Signal
 from loadgen.units import bytes_text, duration_text
 
@@ -37,7 +38,6 @@ TIMES = (1.0, 2.0, 5.0)
 _DAY_S = 86_400.0
 # Of a line that explains less of the variation, a prediction is a guess.
 _POOR_FIT = 0.5
-_ORDER = (Signal.LOGS, Signal.TRACES, Signal.METRICS)
 _SETTING = {
     Signal.LOGS: "capacity.own.logs",
     Signal.TRACES: "capacity.own.traces",
@@ -56,11 +56,11 @@ def sizing_of(
         retention_s: for how long data is kept; None: not known.
         bucket_bytes: size of each component's bucket; None: not given.
     """
-    own = tuple(_own_of(capacity, signal) for signal in _ORDER)
-    carried = {signal: carried_in(capacity, signal) for signal in _ORDER}
+    own = tuple(_own_of(capacity, signal) for signal in SIGNALS)
+    carried = {signal: carried_in(capacity, signal) for signal in SIGNALS}
     notes: list[str] = []
     rows: list[SizedRow] = []
-    for signal, load in zip(_ORDER, own, strict=True):
+    for signal, load in zip(SIGNALS, own, strict=True):
         if load is None:
             notes.append(_unknown_load(capacity, signal))
             continue
@@ -69,8 +69,8 @@ def sizing_of(
         rows += mine
         notes += _notes(capacity, size, mine, retention_s, bucket_bytes)
     notes += _together(rows, bucket_bytes)
-    loads = {signal: load for signal, load in zip(_ORDER, own, strict=True) if load is not None}
-    best = {signal: one for signal in _ORDER if (one := best_carried(carried[signal])) is not None}
+    loads = {signal: load for signal, load in zip(SIGNALS, own, strict=True) if load is not None}
+    best = {signal: one for signal in SIGNALS if (one := best_carried(carried[signal])) is not None}
     advice, untold = advice_of(capacity, loads, best)
     return Sizing(
         own=tuple(loads.values()),

@@ -19,11 +19,11 @@ from loadgen.checks.query import (
 )
 from loadgen.checks.ranges import held, range_text
 from loadgen.checks.suggest import more_queries
-from loadgen.model import NS, Component, Result
+from loadgen.kinds import COMPONENTS
+from loadgen.model import NS, Result
 from loadgen.units import duration_text
 
 DAY_S = 86_400.0
-COMPONENTS = (Component.LOKI, Component.TEMPO, Component.MIMIR)
 
 
 def _judge(case: Case) -> Finding:

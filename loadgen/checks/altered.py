@@ -7,24 +7,16 @@ from functools import partial
 
 from loadgen.checks.case import ITEMS, Case, Check, Finding
 from loadgen.checks.content import judge_compared
+from loadgen.kinds import KINDS
+from loadgen.kinds.kind import Kind
 from loadgen.model import Signal
 
-_ADVICE = {
-    Signal.LOGS: "compare the line in the evidence with what Loki returns; look for pipeline stages, a proxy or "
-    "max_line_size_truncate that rewrites lines, then for damaged chunks",
-    Signal.TRACES: "compare the span in the evidence with what Tempo returns; look for collector processors that "
-    "rewrite "
-    "attributes, and for max_attribute_bytes, which cuts long ones",
-    Signal.METRICS: "compare the sample in the evidence with what Mimir returns; look for relabelling or recording "
-    "rules, a "
-    "second sender of the same series, and downsampling",
-}
 
-
-def _judge(case: Case, signal: Signal) -> Finding:
+def _judge(case: Case, kind: Kind) -> Finding:
+    signal = kind.signal
     limit, what = case.bounds(signal).altered, ITEMS[signal]
     objective = case.objective(f"{signal}.altered", f"≤ {limit} {what} altered", limit, what)
-    finding = judge_compared(case, signal, "altered", objective, "altered", _ADVICE[signal])
+    finding = judge_compared(case, signal, "altered", objective, "altered", kind.altered.advice)
     return replace(finding, evidence=(*finding.evidence, *added_texts(case, signal)))
 
 
@@ -40,11 +32,11 @@ def added_texts(case: Case, signal: Signal) -> list[str]:
 
 CHECKS = tuple(
     Check(
-        f"{signal}.altered",
-        f"{ITEMS[signal]} are read back as they were sent",
+        f"{kind.signal}.altered",
+        f"{kind.items} are read back as they were sent",
         ("TASK-021", "TASK-022"),
-        partial(_judge, signal=signal),
+        partial(_judge, kind=kind),
         ("receipts", "sightings"),
     )
-    for signal in (Signal.LOGS, Signal.TRACES, Signal.METRICS)
+    for kind in KINDS
 )

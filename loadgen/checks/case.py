@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from loadgen.config import Profile, SignalObjectives
 from loadgen.history.values import History
+from loadgen.kinds import KINDS
 from loadgen.model import MS, NS, Component, FaultWindow, Objective, Outcome, Result, Signal
 from loadgen.plan import Plan
 from loadgen.units import count_text, duration_text
@@ -24,7 +25,7 @@ FOREVER_NS = 2**62
 FAULT_GRACE_NS = 5 * NS
 EXAMPLES = 5
 
-ITEMS = {Signal.LOGS: "lines", Signal.METRICS: "samples", Signal.TRACES: "spans"}
+ITEMS = {kind.signal: kind.items for kind in KINDS}
 VERIFY_AGAIN = "read the run back with `loadgen verify RUN`; it judges again"
 RUN_LONGER = "run longer (run.duration), so that there is enough to judge by"
 

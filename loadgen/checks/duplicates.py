@@ -10,23 +10,13 @@ from functools import partial
 
 from loadgen.checks.case import ITEMS, RUN_LONGER, VERIFY_AGAIN, Case, Check, Finding, counted, nobody_sends, unknown
 from loadgen.checks.loss import examples, gaps_text
-from loadgen.model import Component, Outcome, Result, Signal
-
-_ADVICE = {
-    Component.LOKI: (
-        "one line was sent once and is returned more than once: look for a second shipper or a proxy that repeats "
-        "requests, and at the replication factor (a querier drops copies only of equal time and text)"
-    ),
-    Component.TEMPO: "one span was sent once and is returned more than once: look for a collector or proxy that "
-    "repeats "
-    "requests, and at the compaction of the bucket",
-    Component.MIMIR: "one sample was sent once and is returned more than once: look for a proxy that repeats "
-    "requests, "
-    "for overlapping blocks and for a compactor that does not run",
-}
+from loadgen.kinds import KINDS
+from loadgen.kinds.kind import Kind
+from loadgen.model import Outcome, Result
 
 
-def _judge(case: Case, signal: Signal) -> Finding:
+def _judge(case: Case, kind: Kind) -> Finding:
+    signal = kind.signal
     limit, what = case.bounds(signal).duplicates, ITEMS[signal]
     objective = case.objective(f"{signal}.duplicates", f"≤ {limit} {what} more than once", limit, what)
     if not case.profile.users(signal):
@@ -52,7 +42,7 @@ def _judge(case: Case, signal: Signal) -> Finding:
     evidence += examples(case, signal, readable[~retried & (readable["doubled"] > 0)], "doubled")
     measured = f"{surplus:,} surplus copies" if surplus != 1 else "1 surplus copy"
     if surplus > limit:
-        advice = _ADVICE[signal.component]
+        advice = kind.duplicates.advice
         return Finding(Result.FAIL, objective, measured, surplus, len(readable), tuple(evidence), advice)
     gaps = gaps_text(both[both["outcome"] == Outcome.ACCEPTED.value])
     if gaps:
@@ -62,11 +52,11 @@ def _judge(case: Case, signal: Signal) -> Finding:
 
 CHECKS = tuple(
     Check(
-        f"{signal}.duplicates",
-        f"every {ITEMS[signal][:-1]} is there once",
+        f"{kind.signal}.duplicates",
+        f"every {kind.item} is there once",
         ("TASK-021", "TASK-022"),
-        partial(_judge, signal=signal),
+        partial(_judge, kind=kind),
         ("receipts", "sightings"),
     )
-    for signal in (Signal.LOGS, Signal.TRACES, Signal.METRICS)
+    for kind in KINDS
 )

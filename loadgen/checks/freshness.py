@@ -23,27 +23,16 @@ from loadgen.checks.few import ALLOWED, Tally
 from loadgen.checks.suggest import more_probes
 from loadgen.checks.unmade import UNMADE, made_and_unmade
 from loadgen.checks.wrong_answers import appeared
-from loadgen.model import NS, Component, Result, Signal
+from loadgen.kinds import KINDS, kind_of
+from loadgen.kinds.kind import Kind
+from loadgen.model import NS, Result, Signal
 from loadgen.units import duration_text
-
-_ADVICE = {
-    Component.LOKI: "Loki shows lines from its ingesters at once; look at the time that pushes wait in the "
-    "distributor, at "
-    "query_ingesters_within, and at a result cache that serves old answers (results_cache, "
-    "max_cache_freshness_per_query)",
-    Component.TEMPO: "search sees a trace only after it is complete: trace_idle_period (10 s) in Tempo 2; in Tempo 3 "
-    "live_store.max_trace_live (30 s) and query_frontend.query_end_cutoff (30 s), which hides the newest data",
-    Component.MIMIR: "Mimir shows samples from its ingesters at once; look at the clocks, at "
-    "query_ingesters_within, at a "
-    "result cache that serves old answers (max_cache_freshness), and at the remote write's own lag",
-}
 
 
 def promised_place(signal: Signal, looks: pd.DataFrame) -> pd.DataFrame:
     """The looks that the promise is about: search for traces, because by id they are there at once."""
-    if signal is Signal.TRACES:
-        return looks[looks["where"] == "search"]
-    return looks[looks["where"] != "search"]
+    probed = kind_of(signal).probed
+    return looks[looks["where"] == probed] if probed else looks[looks["where"] != "search"]
 
 
 def delays_ns(case: Case, signal: Signal, looks: pd.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -60,7 +49,8 @@ def delays_ns(case: Case, signal: Signal, looks: pd.DataFrame) -> tuple[NDArray[
     return np.where(seen > 0, np.minimum(least, most), least), most
 
 
-def _judge(case: Case, signal: Signal) -> Finding:
+def _judge(case: Case, kind: Kind) -> Finding:
+    signal = kind.signal
     bounds, component = case.bounds(signal), signal.component
     limit_s, worst_s = bounds.freshness_p99, bounds.freshness_max
     text = f"p99 ≤ {duration_text(limit_s)}, none proven later than {duration_text(worst_s)}"
@@ -110,7 +100,7 @@ def _judge(case: Case, signal: Signal) -> Finding:
         return Finding(result, objective, measured, value, samples, (*first, *evidence), remedy)
 
     if surely.result is Result.FAIL or late:
-        return finding(Result.FAIL, _ADVICE[component])
+        return finding(Result.FAIL, kind.freshness.advice)
     if maybe.over > surely.over and maybe.too_many:
         return finding(
             Result.UNKNOWN,
@@ -198,7 +188,7 @@ def _evidence(
         texts.append(f"{counted(aside, 'probes')} waited through a restart; left out")
     if case.direct:
         texts.append("read directly, not through Grafana")
-    if signal is Signal.TRACES:
+    if kind_of(signal).probed:
         by_id = case.sightings(signal, "probe")
         by_id = by_id[(by_id["where"] != "search") & (by_id["first_seen_ns"] > 0)]
         if len(by_id):
@@ -211,20 +201,14 @@ def _evidence(
     return texts
 
 
-_PLACE = {
-    Signal.LOGS: "lines are visible soon after they were acknowledged",
-    Signal.TRACES: "traces are found by search soon after they were acknowledged",
-    Signal.METRICS: "samples are visible soon after they were acknowledged",
-}
-
 CHECKS = tuple(
     Check(
-        f"{signal}.freshness",
-        _PLACE[signal],
-        ("AC-003-02", "NFR-PERF-002", "TASK-021") if signal is Signal.METRICS else ("NFR-PERF-002", "TASK-021"),
-        partial(_judge, signal=signal),
+        f"{kind.signal}.freshness",
+        kind.freshness.promise,
+        kind.freshness.requirements,
+        partial(_judge, kind=kind),
         ("sightings",),
-        disturbed_by=(signal.component,),
+        disturbed_by=(kind.store,),
     )
-    for signal in (Signal.LOGS, Signal.TRACES, Signal.METRICS)
+    for kind in KINDS
 )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from loadgen.checks.case import ITEMS, VERIFY_AGAIN, Case, Check, Finding, counted, skipped, unknown
-from loadgen.checks.loss import ADVICE, count_of, examples, gaps_text
+from loadgen.checks.loss import count_of, examples, gaps_text
+from loadgen.kinds import kind_of
 from loadgen.model import NS, Outcome, Result, Signal
 from loadgen.units import duration_text
 
@@ -51,7 +52,7 @@ def _judge(case: Case) -> Finding:
             evidence += examples(case, signal, accepted[accepted["missing"] > 0], "missing")
     measured = f"{counted(missing, 'items')} missing after {duration_text(age_s)}"
     if missing > limit:
-        advice = "; ".join([_ADVICE, *(ADVICE[signal.component] for signal in hurt)])
+        advice = "; ".join([_ADVICE, *(kind_of(signal).loss.advice for signal in hurt)])
         return Finding(Result.FAIL, objective, measured, missing, batches, tuple(evidence), advice)
     if gaps:
         return Finding(Result.UNKNOWN, objective, "", None, batches, (*gaps, *evidence), VERIFY_AGAIN)

@@ -23,36 +23,13 @@ from loadgen.checks.case import (
 )
 from loadgen.checks.discarded import discards_of
 from loadgen.checks.restart_losses import lost_by_restart, probes_of
-from loadgen.model import Component, Outcome, Result, Signal
-
-# What most often loses accepted data, by component.
-ADVICE = {
-    Component.LOKI: (
-        "look at loki_ingester_chunks_flush_failures_total; "
-        "keep the write-ahead log on a persistent volume (ingester.wal.enabled, a PVC on the write pods)"
-    ),
-    Component.TEMPO: (
-        "look at the failed flushes; keep the write-ahead log on a persistent volume "
-        "(persistence.enabled in the chart), and look at the retention of the bucket"
-    ),
-    Component.MIMIR: (
-        "look at cortex_ingester_shipper_upload_failures_total; "
-        "keep the ingesters' TSDB and write-ahead log on a persistent volume"
-    ),
-}
-
-COUNTED_BY = {
-    Signal.LOGS: "the lines of each stream are counted window by window, and their sequence numbers added up, so that "
-    "a line that came twice does not make up for a lost one (several of each would, if their numbers add up alike)",
-    Signal.METRICS: "the samples of each series are counted window by window, and their values added up, so that a "
-    "surplus sample does not make up for a lost one (one of the same value would)",
-    Signal.TRACES: "the spans of each trace are told by their ids, so that one that came twice does not make up for a "
-    "lost one",
-}
-"""How completeness is told where content is not compared."""
+from loadgen.kinds import KINDS
+from loadgen.kinds.kind import Kind
+from loadgen.model import Outcome, Result, Signal
 
 
-def _judge(case: Case, signal: Signal) -> Finding:
+def _judge(case: Case, kind: Kind) -> Finding:
+    signal = kind.signal
     limit, what = case.bounds(signal).loss, ITEMS[signal]
     objective = case.objective(f"{signal}.loss", f"≤ {limit} {what} missing", limit, what)
     if not case.profile.users(signal):
@@ -69,7 +46,7 @@ def _judge(case: Case, signal: Signal) -> Finding:
     missing += int(accepted.loc[accepted["unreadable"], "missing"].sum())
     evidence = [f"{counted(len(readable), 'batches')} with {counted(items, what)}: all of them are counted"]
     if (readable["compared"] == 0).any():
-        evidence.append(COUNTED_BY[signal])
+        evidence.append(kind.counted_by)
     evidence += _shadows(both)
     hurt = accepted[accepted["missing"] > 0]
     evidence += examples(case, signal, hurt, "missing")
@@ -78,7 +55,7 @@ def _judge(case: Case, signal: Signal) -> Finding:
     if missing > limit:
         discards = discards_of(case, signal)
         evidence += discards.evidence()
-        advice = discards.advice(missing, ADVICE[signal.component])
+        advice = discards.advice(missing, kind.loss.advice)
         return Finding(Result.FAIL, objective, measured, missing, len(readable), tuple(evidence), advice)
     gaps = gaps_text(accepted)
     if gaps:
@@ -153,11 +130,11 @@ def _shadows(both: pd.DataFrame) -> list[str]:
 
 CHECKS = tuple(
     Check(
-        f"{signal}.loss",
-        f"every {ITEMS[signal][:-1]} that was accepted can be read back",
+        f"{kind.signal}.loss",
+        f"every {kind.item} that was accepted can be read back",
         ("NFR-PERF-002", "TASK-022"),
-        partial(_judge, signal=signal),
+        partial(_judge, kind=kind),
         ("receipts", "sightings"),
     )
-    for signal in (Signal.LOGS, Signal.TRACES, Signal.METRICS)
+    for kind in KINDS
 )

@@ -26,21 +26,10 @@ from loadgen.checks.case import (
 from loadgen.checks.loss import count_of, examples, gaps_text
 from loadgen.checks.restart_losses import lost_by_restart
 from loadgen.checks.s3_match import s3_coverage
+from loadgen.kinds import KINDS
+from loadgen.kinds.kind import Kind
 from loadgen.model import NS, Component, FaultWindow, Objective, Outcome, Result, Signal
 from loadgen.units import duration_text
-
-_ADVICE = {
-    Component.LOKI: "what was not yet in S3 was lost with the pod: give Loki a persistent volume and keep the "
-    "write-ahead log "
-    "on it (ingester.wal.enabled: true, write.persistence in the chart); flush_on_shutdown helps only for orderly "
-    "stops",
-    Component.TEMPO: "the chart's persistence.enabled is off by default: turn it on, so that the write-ahead log "
-    "survives on a persistent volume. Where only the last seconds before a kill are lost, the log is there, but traces "
-    "reach it only when they have been idle (live_store.max_trace_idle 5s and flush_check_period 5s in Tempo 3, "
-    "ingester.trace_idle_period in Tempo 2): shorter times lose less, none loses nothing",
-    Component.MIMIR: "what was not yet in S3 was lost with the pod: give the ingesters persistent volumes "
-    "(ingester.persistentVolume.enabled), where their TSDB and write-ahead log survive",
-}
 
 
 def no_faults(case: Case, component: Component, objective: Objective) -> Finding | None:
@@ -65,8 +54,8 @@ def not_all_injected(case: Case, component: Component) -> str:
     return f"only {done} of {counted(planned, 'planned restarts')} happened" if done < planned else ""
 
 
-def _judge(case: Case, component: Component) -> Finding:
-    signal = component.signal or Signal.LOGS
+def _judge(case: Case, kind: Kind) -> Finding:
+    component, signal = kind.store, kind.signal
     limit, what = case.bounds(signal).persistence, ITEMS[signal]
     objective = case.objective(f"{signal}.persistence", f"≤ {limit} {what} missing after a restart", limit, what)
     if not case.profile.users(signal):
@@ -121,7 +110,7 @@ def _judge(case: Case, component: Component) -> Finding:
         return Finding(result, objective, measured, missing, len(concerned), (*first, *evidence), remedy)
 
     if missing > limit:
-        return finding(Result.FAIL, _ADVICE[component])
+        return finding(Result.FAIL, kind.persistence.advice)
     gaps = gaps_text(concerned)
     if gaps:
         return finding(Result.UNKNOWN, VERIFY_AGAIN, gaps)
@@ -145,20 +134,14 @@ def _describe(case: Case, fault: FaultWindow, accepted: pd.DataFrame, signal: Si
     return f"{text}, {stored:,} of them already in S3; {before - stored:,} had to come back from the write-ahead log"
 
 
-_REQUIREMENTS = {
-    Component.LOKI: ("AC-001-03", "NFR-RECOVER-001", "TASK-022"),
-    Component.TEMPO: ("AC-002-03", "NFR-RECOVER-001", "TASK-022"),
-    Component.MIMIR: ("NFR-RECOVER-001", "TASK-022"),
-}
-
 CHECKS = tuple(
     Check(
-        f"{component}.persistence",
-        f"what {component.value.capitalize()} accepted before a restart can be read after it",
-        _REQUIREMENTS[component],
-        partial(_judge, component=component),
+        f"{kind.store}.persistence",
+        f"what {kind.title} accepted before a restart can be read after it",
+        kind.persistence.requirements,
+        partial(_judge, kind=kind),
         ("receipts", "sightings", "faults"),
-        disturbed_by=(component,),
+        disturbed_by=(kind.store,),
     )
-    for component in (Component.LOKI, Component.TEMPO, Component.MIMIR)
+    for kind in KINDS
 )

@@ -27,29 +27,11 @@ from loadgen.checks.planned import UNABLE, ending_text, is_asked, is_failed, pla
 from loadgen.checks.ranges import held, own_queries, range_text
 from loadgen.checks.suggest import more_queries
 from loadgen.checks.wrong_answers import wrong_answers
-from loadgen.model import HIDING, NS, Component, Result, Signal
+from loadgen.kinds import KINDS
+from loadgen.kinds.kind import Kind
+from loadgen.model import HIDING, NS, Component, Result
 from loadgen.units import duration_text
 
-_PROMISE = {
-    Component.LOKI: "Loki answers people's queries in time, over ranges up to 24 h",
-    Component.TEMPO: "Tempo answers people's queries in time, by id and by TraceQL",
-    Component.MIMIR: "Mimir answers people's queries in time, over ranges up to 7 d",
-}
-_REQUIREMENTS = {
-    Component.LOKI: ("AC-001-05", "TASK-018"),
-    Component.TEMPO: ("AC-002-05", "TASK-019"),
-    Component.MIMIR: ("AC-003-05", "TASK-020"),
-}
-_ADVICE = {
-    Component.LOKI: "see which kind and range is slow; split_queries_by_interval, max_query_parallelism and the "
-    "chunk and "
-    "result caches decide most of it, then memory and CPU of the read path",
-    Component.TEMPO: "see which kind and range is slow; search goes through whole blocks: query_frontend.search "
-    "(concurrent_jobs, target_bytes_per_job), compaction, and memory and CPU of the querier",
-    Component.MIMIR: "see which kind and range is slow; query sharding, split_queries_by_interval and the result "
-    "cache "
-    "decide most of it, then the store-gateway's memory and index cache",
-}
 _REFUSED = "mend the query in the profile ([[queries]]); the server's own words are above"
 _HIDING = (
     "a query must fail rather than hide data: look at result caches, at queriers that leave out what they cannot reach "
@@ -120,7 +102,8 @@ def slowest_texts(case: Case, queries: pd.DataFrame, count: int) -> list[str]:
     return texts
 
 
-def _judge(case: Case, signal: Signal) -> Finding:
+def _judge(case: Case, kind: Kind) -> Finding:
+    signal = kind.signal
     component, limit_s = signal.component, case.bounds(signal).query_p99
     text = f"p99 ≤ {duration_text(limit_s)}, ≤ {100 * ALLOWED:g} % failing, no success that hides data"
     objective = case.objective(f"{signal}.query_p99", text, limit_s, "s")
@@ -189,7 +172,7 @@ def _judge(case: Case, signal: Signal) -> Finding:
     if failing.result is Result.FAIL or any(one.failed > 1 for one in own_slow):
         return finding(Result.FAIL, _FAILING)
     if broken:
-        return finding(Result.FAIL, _ADVICE[component])
+        return finding(Result.FAIL, kind.query.advice)
     if refused.any() or unable:
         return finding(Result.UNKNOWN, _REFUSED if refused.any() else UNABLE)
     if own_doubts:
@@ -229,12 +212,12 @@ def _failures(case: Case, failed: pd.DataFrame) -> list[str]:
 
 CHECKS = tuple(
     Check(
-        f"{signal}.query",
-        _PROMISE[signal.component],
-        _REQUIREMENTS[signal.component],
-        partial(_judge, signal=signal),
+        f"{kind.signal}.query",
+        kind.query.promise,
+        kind.query.requirements,
+        partial(_judge, kind=kind),
         ("queries", "sightings"),
-        disturbed_by=(signal.component,),
+        disturbed_by=(kind.store,),
     )
-    for signal in (Signal.LOGS, Signal.TRACES, Signal.METRICS)
+    for kind in KINDS
 )

@@ -10,19 +10,10 @@ import pandas as pd
 
 from loadgen.checks.case import RUN_LONGER, Case, Check, Finding, nobody_sends, skipped
 from loadgen.checks.persistence import no_faults, not_all_injected
-from loadgen.model import NS, Component, FaultWindow, Outcome, Result, Signal
+from loadgen.kinds import KINDS
+from loadgen.kinds.kind import Kind
+from loadgen.model import NS, FaultWindow, Outcome, Result, Signal
 from loadgen.units import duration_text
-
-_ADVICE = {
-    Component.LOKI: "replaying the write-ahead log takes most of a start: look at "
-    "loki_ingester_wal_replay_duration_seconds, "
-    "checkpoint more often (ingester.wal.checkpoint_duration), flush earlier, and see the probes of the pod",
-    Component.TEMPO: "replaying the write-ahead log takes most of a start: smaller blocks (max_block_bytes, "
-    "max_block_duration) make it shorter; see the probes of the pod",
-    Component.MIMIR: "replaying the TSDB's write-ahead log takes most of a start: fewer series per ingester make "
-    "it shorter; see "
-    "the probes of the pod and the ring's heartbeat timeout",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +41,8 @@ def recovered(case: Case, signal: Signal, fault: FaultWindow) -> Recovered:
     return Recovered(pushes_s, queries_s)
 
 
-def _judge(case: Case, component: Component) -> Finding:
-    signal = component.signal or Signal.LOGS
+def _judge(case: Case, kind: Kind) -> Finding:
+    component, signal = kind.store, kind.signal
     limit_s = case.bounds(signal).recovery_max
     objective = case.objective(
         f"{signal}.recovery_max", f"pushes and queries again ≤ {duration_text(limit_s)}", limit_s, "s"
@@ -98,7 +89,7 @@ def _judge(case: Case, component: Component) -> Finding:
         why = f"the {errors[0].fault} of {component} could not be healed: {errors[0].error}"
         return finding(Result.FAIL, f"start {component} by hand, then {RUN_LONGER.split(' (')[0]} again", why)
     if too_late or slowest_s > limit_s:
-        return finding(Result.FAIL, _ADVICE[component])
+        return finding(Result.FAIL, kind.recovery.advice)
     if unclear:
         return finding(
             Result.UNKNOWN, f"{RUN_LONGER}, or restart earlier (faults.at)", "the load ended before it recovered"
@@ -128,13 +119,13 @@ def _describe(case: Case, fault: FaultWindow, seen: Recovered, signal: Signal) -
 
 CHECKS = tuple(
     Check(
-        f"{component}.recovery",
-        f"pushes to {component.value.capitalize()} and queries of it work again after a restart",
+        f"{kind.store}.recovery",
+        f"pushes to {kind.title} and queries of it work again after a restart",
         ("NFR-RECOVER-001",),
-        partial(_judge, component=component),
+        partial(_judge, kind=kind),
         ("receipts", "faults"),
         proves_by_absence=True,
-        disturbed_by=(component,),
+        disturbed_by=(kind.store,),
     )
-    for component in (Component.LOKI, Component.TEMPO, Component.MIMIR)
+    for kind in KINDS
 )

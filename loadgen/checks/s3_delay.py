@@ -21,58 +21,15 @@ from loadgen.checks.case import (
 )
 from loadgen.checks.s3_looks import looks_of
 from loadgen.checks.s3_match import CLOCK_MAX, CLOCK_MIN, Coverage, s3_coverage
+from loadgen.kinds import KINDS
+from loadgen.kinds.kind import Kind
 from loadgen.mistakes import REPORT_IT
-from loadgen.model import CLOCKS, NS, OURS, Component, Objective, Result, Signal
+from loadgen.model import CLOCKS, NS, OURS, Component, Objective, Result
 from loadgen.units import bytes_text, duration_text
 
 MIN_BATCHES = 10
 
-_ADVICE = {
-    Component.LOKI: (
-        "Loki writes a chunk when it is full, idle or old: ingester.chunk_idle_period (30m) and max_chunk_age (2h) "
-        "are the "
-        "defaults and cannot meet 5 min; set both, e.g. chunk_idle_period: 2m, max_chunk_age: 4m. Mind that lines "
-        "are then "
-        "taken out of order for at most half of max_chunk_age"
-    ),
-    Component.TEMPO: (
-        "Tempo 2 writes a block after ingester.max_block_duration, 30m by default, which cannot meet 10 min; set e.g. "
-        "max_block_duration: 5m. In Tempo 3 the setting is live_store.max_block_duration"
-    ),
-    Component.MIMIR: (
-        "Mimir writes blocks of two hours (blocks_storage.tsdb.block_ranges_period: 2h), which arrive 2 to 3.5 h "
-        "after the data; "
-        "the ingesters' logs and cortex_ingester_shipper_upload_failures_total tell why they come later"
-    ),
-}
-_LATER = {
-    Component.LOKI: "watch S3 longer (verify.s3_wait), or run `loadgen verify RUN` when the time is over",
-    Component.TEMPO: "watch S3 longer (verify.s3_wait), or run `loadgen verify RUN` when the time is over",
-    Component.MIMIR: (
-        "Mimir keeps samples in its ingesters for 2 to 3.5 h before it writes a block: run with `--flush`, or run "
-        "`loadgen verify RUN` a few hours later, which looks at S3 again"
-    ),
-}
 
-_NOT_EXACT = {
-    Component.LOKI: "dealt out by Loki among the parts of a split stream, the last of which is what counts",
-    Component.TEMPO: "first seen in a compacted object, which is younger than what it was made of",
-    Component.MIMIR: (
-        "first seen in a compacted object, which is younger than what it was made of, or pushed while an earlier block "
-        "was on its way"
-    ),
-}
-_UNPROVEN = {
-    Component.LOKI: (
-        "Loki split their streams (shard_streams), and as long as the chunks of all parts do not hold as many lines as "
-        "were accepted, nobody can tell where each is"
-    ),
-    Component.TEMPO: "",
-    Component.MIMIR: (
-        "blocks may hold them, but need not: they were pushed while a block was being made, or it has a part of their "
-        "user's series only, as when there are several ingesters, or samples that came out of order"
-    ),
-}
 _UNSEARCHED = (
     "nobody looked for them everywhere after it: Loki splits even slow streams for some seconds after a restart, and "
     "the parts have other names"
@@ -94,8 +51,9 @@ _WATCH_EARLIER = (
 )
 
 
-def _judge(case: Case, signal: Signal) -> Finding:
-    component, limit_s = signal.component, case.bounds(signal).s3_delay_max
+def _judge(case: Case, kind: Kind) -> Finding:
+    signal = kind.signal
+    component, limit_s = kind.store, case.bounds(signal).s3_delay_max
     objective = case.objective(f"{signal}.s3_delay_max", f"max ≤ {duration_text(limit_s)}", limit_s, "s")
     if not case.profile.users(signal):
         return nobody_sends(objective, signal)
@@ -117,7 +75,7 @@ def _judge(case: Case, signal: Signal) -> Finding:
     waiting, overdue = coverage.done_ns[absent], too_long[absent]
     unsearched = coverage.searched_ns - waiting <= limit_s * NS
     unsure = coverage.maybe[absent] | unsearched
-    evidence = _evidence(case, coverage, component, delay_s)
+    evidence = _evidence(case, coverage, kind, delay_s)
     measured = ""
     if worst_s is not None:
         at_most = "" if exact[delay_s == worst_s].any() else "at most "
@@ -136,7 +94,7 @@ def _judge(case: Case, signal: Signal) -> Finding:
 
     missed = counted(int(overdue.sum()), "batches")
     if (late & exact).any():
-        return finding(Result.FAIL, _ADVICE[component])
+        return finding(Result.FAIL, kind.s3_delay.advice)
     if coverage.strangers and not len(delay_s) and len(waiting):
         why = (
             f"no chunk of the run's streams is there, but chunks of {counted(coverage.strangers, 'other streams')} "
@@ -150,7 +108,7 @@ def _judge(case: Case, signal: Signal) -> Finding:
             f"nothing of the run was found, and {case.bucket(component)} is not laid out as {component}'s data should "
             f"be here; there is: {looks.strange}"
         )
-        return finding(Result.UNKNOWN, _where(component), why)
+        return finding(Result.UNKNOWN, _where(kind), why)
     if overdue.any() and coverage.unreadable:
         why = f"{missed} were not seen in S3 within the bound, but not every object could be read"
         return finding(Result.UNKNOWN, _of_unreadable(coverage), why)
@@ -158,19 +116,19 @@ def _judge(case: Case, signal: Signal) -> Finding:
         evidence.append(f"the looks at the bucket after that failed: {looks.failed}")
     if (overdue & ~unsure).any():
         why = f"{missed} not in S3 after the bound; the oldest waited {waited} at the last listing"
-        return finding(Result.FAIL, _ADVICE[component], why)
+        return finding(Result.FAIL, kind.s3_delay.advice, why)
     if late.any():
         why = (
             f"of {counted(int(late.sum()), 'batches')} only an upper bound beyond {duration_text(limit_s)} is known: "
-            f"{_not_exact(coverage, component)}"
+            f"{_not_exact(coverage, kind)}"
         )
         return finding(Result.UNKNOWN, _SPLIT if coverage.split else _WATCH_EARLIER, why)
     if (overdue & ~coverage.maybe[absent]).any():
         why = f"{missed} were not seen in S3 within the bound, but {_UNSEARCHED}"
-        return finding(Result.UNKNOWN, _LATER[component], why)
+        return finding(Result.UNKNOWN, kind.bucket.later, why)
     if overdue.any():
-        why = f"{missed} not proven to be in S3 within the bound: {_UNPROVEN[component]}"
-        return finding(Result.UNKNOWN, _SPLIT if coverage.split else _LATER[component], why)
+        why = f"{missed} not proven to be in S3 within the bound: {kind.bucket.unproven}"
+        return finding(Result.UNKNOWN, _SPLIT if coverage.split else kind.bucket.later, why)
     if not len(delay_s) and not len(waiting):
         return unknown(objective, "everything that was accepted is lost", f"see {signal}.loss", 0, evidence)
     if len(waiting):
@@ -180,15 +138,15 @@ def _judge(case: Case, signal: Signal) -> Finding:
         )
         if looks.failed:
             return finding(Result.UNKNOWN, _of_failure(looks.kind), why)
-        return finding(Result.UNKNOWN, _of_unreadable(coverage) if coverage.unreadable else _LATER[component], why)
+        return finding(Result.UNKNOWN, _of_unreadable(coverage) if coverage.unreadable else kind.bucket.later, why)
     return finding(Result.PASS)
 
 
-def _not_exact(coverage: Coverage, component: Component) -> str:
+def _not_exact(coverage: Coverage, kind: Kind) -> str:
     """Why the time of an object can be later than that of what is in it."""
     if not coverage.watched.all():
         return "there before anybody looked at the bucket, so that it may be a copy of an object that came earlier"
-    return _NOT_EXACT[component]
+    return kind.bucket.not_exact
 
 
 def _absent_texts(case: Case, coverage: Coverage, absent: NDArray[np.bool_]) -> list[str]:
@@ -232,20 +190,15 @@ def _of_unreadable(coverage: Coverage) -> str:
     return REPORT_IT if REPORT_IT in coverage.unreadable_why else _MAY_READ
 
 
-def _where(component: Component) -> str:
+def _where(kind: Kind) -> str:
     """What to set where a bucket does not look as expected."""
-    server = {
-        Component.LOKI: "Loki's storage_config.object_prefix, or storage_prefix of its object_store",
-        Component.TEMPO: "Tempo's storage.trace.s3.prefix",
-        Component.MIMIR: "Mimir's blocks_storage.storage_prefix",
-    }[component]
     return (
-        f"compare {component}_bucket and {component}_prefix in [s3] of the target with the server's own bucket and "
-        f"{server}, and tenant in [{component}]; then run `loadgen verify RUN`"
+        f"compare {kind.store}_bucket and {kind.store}_prefix in [s3] of the target with the server's own bucket and "
+        f"{kind.bucket.setting}, and tenant in [{kind.store}]; then run `loadgen verify RUN`"
     )
 
 
-def _evidence(case: Case, coverage: Coverage, component: Component, delay_s: NDArray[np.float64]) -> list[str]:
+def _evidence(case: Case, coverage: Coverage, kind: Kind, delay_s: NDArray[np.float64]) -> list[str]:
     texts = [
         f"{counted(coverage.objects, 'objects')} listed, {bytes_text(coverage.size_bytes)}; "
         f"{len(delay_s):,} of {counted(coverage.accepted, 'batches')} found in them"
@@ -260,10 +213,10 @@ def _evidence(case: Case, coverage: Coverage, component: Component, delay_s: NDA
         )
     bounds = int((~(coverage.exact[coverage.stored_ns > 0] & coverage.watched)).sum())
     if bounds:
-        texts.append(f"only an upper bound is known of {counted(bounds, 'batches')}: {_not_exact(coverage, component)}")
+        texts.append(f"only an upper bound is known of {counted(bounds, 'batches')}: {_not_exact(coverage, kind)}")
     maybe = int(coverage.maybe.sum())
     if maybe:
-        texts.append(f"{counted(maybe, 'batches')} not proven: {_UNPROVEN[component]}")
+        texts.append(f"{counted(maybe, 'batches')} not proven: {kind.bucket.unproven}")
     texts.append("from acknowledgement to the object's LastModified, which S3 gives in whole seconds: exact to 1 s")
     texts.append(_clocks(case))
     if coverage.unreadable:
@@ -289,26 +242,15 @@ def _clocks(case: Case) -> str:
     return f"the clock of the S3 server is ahead of this one by {between}; the middle is taken out"
 
 
-_REQUIREMENTS = {
-    Signal.LOGS: ("AC-001-02", "TASK-009"),
-    Signal.TRACES: ("AC-002-02", "TASK-011"),
-    Signal.METRICS: ("AC-003-03", "TASK-013"),
-}
-_PROMISE = {
-    Signal.LOGS: "accepted lines are in S3 within their time",
-    Signal.TRACES: "accepted traces are in S3 within their time",
-    Signal.METRICS: "accepted samples are in a block in S3 within their time",
-}
-
 CHECKS = tuple(
     Check(
-        f"{signal}.s3_delay",
-        _PROMISE[signal],
-        _REQUIREMENTS[signal],
-        partial(_judge, signal=signal),
+        f"{kind.signal}.s3_delay",
+        kind.s3_delay.promise,
+        kind.s3_delay.requirements,
+        partial(_judge, kind=kind),
         ("receipts", "objects"),
         proves_by_absence=True,
-        disturbed_by=(signal.component,),
+        disturbed_by=(kind.store,),
     )
-    for signal in (Signal.LOGS, Signal.TRACES, Signal.METRICS)
+    for kind in KINDS
 )

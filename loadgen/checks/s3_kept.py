@@ -17,28 +17,14 @@ from loadgen.checks.case import EXAMPLES, Case, Check, Finding, counted, nobody_
 from loadgen.checks.s3_delay import not_listed
 from loadgen.checks.s3_looks import kept_looked_ns
 from loadgen.checks.s3_match import Coverage, s3_coverage
-from loadgen.model import MS, NS, Component, Objective, Result, Signal
+from loadgen.kinds import KINDS, kind_of
+from loadgen.kinds.kind import Holds, Kind
+from loadgen.model import NS, Component, Objective, Result, Signal
 from loadgen.plan import Plan
 from loadgen.units import duration_text
 
 Flags = NDArray[np.bool_]
 
-_ADVICE = {
-    Component.LOKI: (
-        "see who deleted it: a lifecycle rule of the bucket, Loki's compactor (retention_period, delete requests) or a "
-        "hand. With versioning on, remove the delete marker to bring it back; as long as an ingester has it in its "
-        "write-ahead log, stopping Loki in order writes it again"
-    ),
-    Component.TEMPO: (
-        "see who deleted it: a lifecycle rule of the bucket, Tempo's compaction (block_retention, "
-        "compacted_block_retention) or a hand; queries go on as long as an ingester or live-store has a copy of its own"
-    ),
-    Component.MIMIR: (
-        "see who deleted it: a lifecycle rule of the bucket, Mimir's compactor "
-        "(limits.compactor_blocks_retention_period, compactor.deletion_delay) or a hand; queries go on as long as an "
-        "ingester has the block on its disk"
-    ),
-}
 _NOTHING_YET = "run `loadgen verify RUN` when something of the run is in S3; it looks again, and judges this then"
 _LOOK_AGAIN = "run `loadgen verify RUN`, with a credential that may list and read; it looks for every object again"
 
@@ -51,8 +37,9 @@ class _Gone:
     held: Flags
 
 
-def _judge(case: Case, signal: Signal) -> Finding:
-    component = signal.component
+def _judge(case: Case, kind: Kind) -> Finding:
+    signal = kind.signal
+    component = kind.store
     objective = Objective("0 gone", 0.0, "objects")
     if not case.profile.users(signal):
         return nobody_sends(objective, signal)
@@ -82,14 +69,14 @@ def _judge(case: Case, signal: Signal) -> Finding:
         return skipped(objective, evidence[-1], "verify a younger run, or set objectives.all.history_until higher")
     if gone.empty:
         return Finding(Result.PASS, objective, "0 gone", 0.0, len(again), tuple(evidence))
-    return _with_gone(case, signal, objective, again, gone, evidence)
+    return _with_gone(case, kind, objective, again, gone, evidence)
 
 
 def _with_gone(
-    case: Case, signal: Signal, objective: Objective, again: pd.DataFrame, gone: pd.DataFrame, evidence: list[str]
+    case: Case, kind: Kind, objective: Objective, again: pd.DataFrame, gone: pd.DataFrame, evidence: list[str]
 ) -> Finding:
     """Something is not there any more: does anything else hold its data?"""
-    history = case.history
+    history, signal = case.history, kind.signal
     keys = pd.MultiIndex.from_frame(history.objects[["bucket", "key"]])
     left_objects = history.objects[~keys.isin(pd.MultiIndex.from_frame(gone[["bucket", "key"]]))]
     there = s3_coverage(history, case.plan, signal)
@@ -113,9 +100,7 @@ def _with_gone(
     measured = (
         f"{len(lost):,} of {counted(len(again), 'objects')} gone, and with them {counted(int(held.sum()), 'batches')}"
     )
-    return Finding(
-        Result.FAIL, objective, measured, len(lost), len(again), (*texts, *evidence), _ADVICE[signal.component]
-    )
+    return Finding(Result.FAIL, objective, measured, len(lost), len(again), (*texts, *evidence), kind.s3_kept.advice)
 
 
 def _gone_of(case: Case, component: Component, objects: pd.DataFrame) -> pd.DataFrame:
@@ -154,11 +139,11 @@ def _holders(plan: Plan, signal: Signal, coverage: Coverage, gone: pd.DataFrame,
         return []
     batches = [plan.source(signal).batch(int(coverage.user[place]), int(coverage.n[place])) for place in places]
     due_ns = np.array([batch.due_ns for batch in batches], np.int64)
-    span = _span_ns(plan, signal, due_ns, coverage.done_ns[places])
+    span = plan.source(signal).span_ns(due_ns, coverage.done_ns[places])
     found = []
     for row in records(gone):
         held = np.zeros(len(nowhere), np.bool_)
-        if signal is Signal.TRACES:
+        if kind_of(signal).bucket.holds is Holds.IDS:
             ids = row["ids"]
             mine = {ids[at : at + 16] for at in range(0, len(ids), 16)}
             parts = [any(one.tobytes() in mine for one in plan.traces.trace_ids(batch)) for batch in batches]
@@ -170,42 +155,23 @@ def _holders(plan: Plan, signal: Signal, coverage: Coverage, gone: pd.DataFrame,
     return found
 
 
-def _span_ns(plan: Plan, signal: Signal, due_ns: NDArray[np.int64], done_ns: NDArray[np.int64]) -> NDArray[np.int64]:
-    """From when to when the items of batches are, in two rows."""
-    if signal is Signal.LOGS:
-        batch = plan.logs.batch(0, 0)
-        times = plan.logs.line_times(batch) - batch.due_ns
-        return np.stack([due_ns + times[0], due_ns + times[-1]])
-    if signal is Signal.METRICS:
-        batch = plan.metrics.batch(0, 0)
-        offsets = np.asarray(plan.metrics.times_ms(batch), np.int64) * MS - batch.due_ns
-        return np.stack([due_ns + offsets.min(), due_ns + offsets.max()])
-    return np.stack([due_ns, done_ns])
-
-
 def _users(plan: Plan, signal: Signal, row: dict[str, object], users: NDArray[np.int64]) -> list[int]:
     """Whose data an object holds."""
-    if signal is Signal.LOGS:
+    if kind_of(signal).bucket.holds is Holds.STREAM:
         return [int(user) for user in np.unique(users) if plan.logs.fingerprint(int(user)) == row["stream"]]
     ids = row["ids"]
     assert isinstance(ids, bytes)
     return [int(user) for user in np.frombuffer(ids[: len(ids) // 8 * 8], "<u4").reshape(-1, 2)[:, 0]]
 
 
-_PROMISE = {
-    Signal.LOGS: "lines that were in S3 stay there",
-    Signal.TRACES: "traces that were in S3 stay there, also when blocks are compacted",
-    Signal.METRICS: "samples that were in S3 stay there, also when blocks are compacted",
-}
-
 CHECKS = tuple(
     Check(
-        f"{signal}.s3_kept",
-        _PROMISE[signal],
+        f"{kind.signal}.s3_kept",
+        kind.s3_kept.promise,
         ("TASK-022", "NFR-RECOVER-001"),
-        partial(_judge, signal=signal),
+        partial(_judge, kind=kind),
         ("receipts", "objects", "gone"),
         proves_by_absence=True,
     )
-    for signal in (Signal.LOGS, Signal.TRACES, Signal.METRICS)
+    for kind in KINDS
 )

@@ -20,6 +20,8 @@ from loadgen.checks.restart_losses import lost_by_restart
 from loadgen.checks.s3_looks import first_look_ns, listed_ns_of, parts_looked_ns, strangers_of
 from loadgen.checks.s3_split import split_batches
 from loadgen.history.values import History
+from loadgen.kinds import kind_of
+from loadgen.kinds.kind import Holds
 from loadgen.model import MS, NOTHING_CERTAIN_NS, NS, Outcome, Signal
 from loadgen.plan import Plan
 
@@ -122,7 +124,7 @@ def s3_coverage(history: History, plan: Plan, signal: Signal) -> Coverage:
     batches = _Batches(user, n, due_ns, (pushed_ns - OLDER_NS) // NS * NS, done_ns, there, extra)
     places = _Places.nowhere(len(mine))
     if len(objects) and len(mine):
-        places = _MATCHES[signal](plan, batches, objects)
+        places = _MATCHES[kind_of(signal).bucket.holds](plan, batches, objects)
     return Coverage(
         user=batches.user,
         n=batches.n,
@@ -144,7 +146,7 @@ def s3_coverage(history: History, plan: Plan, signal: Signal) -> Coverage:
 
 
 def _searched_ns(history: History, signal: Signal) -> int:
-    if signal is Signal.LOGS:
+    if kind_of(signal).bucket.in_parts:
         return parts_looked_ns(history, signal.component)
     return listed_ns_of(history, signal.component)
 
@@ -412,4 +414,4 @@ def _traces(plan: Plan, batches: _Batches, objects: pd.DataFrame) -> _Places:
     return _Places(*_all_of(stored, exact, np.zeros(shape, np.bool_)))
 
 
-_MATCHES = {Signal.LOGS: _logs, Signal.METRICS: _metrics, Signal.TRACES: _traces}
+_MATCHES = {Holds.STREAM: _logs, Holds.SERIES: _metrics, Holds.IDS: _traces}

@@ -27,7 +27,9 @@ from loadgen.checks.case import (
 from loadgen.checks.few import Tally
 from loadgen.checks.health import own_drops, own_lag_ns
 from loadgen.checks.surroundings import CLOCK_REFUSED, about_time
-from loadgen.model import NS, Component, Objective, Outcome, Result, Signal, status_text
+from loadgen.kinds import KINDS
+from loadgen.kinds.kind import Kind
+from loadgen.model import NS, Objective, Outcome, Result, Signal, status_text
 from loadgen.plan import push_bytes_of, rate_of
 from loadgen.units import bytes_text, duration_text
 
@@ -42,20 +44,6 @@ END_MARGIN_NS = NS // 2
 _PROMPT = 0.1
 STOP_TIMEOUT_NS = 5 * NS
 
-_ADVICE = {
-    Component.LOKI: (
-        "look at the status codes above and at Loki's limits: ingestion_rate_mb is 4 MB/s by default, "
-        "ingestion_burst_size_mb 6, per_stream_rate_limit 3 MB/s; raise them in limits_config"
-    ),
-    Component.TEMPO: (
-        "look at the status codes above and at Tempo's overrides: ingestion rate_limit_bytes is 15 MB/s by default "
-        "(30 MB/s in Tempo 3), burst 20 MB, max_traces_per_user 10,000"
-    ),
-    Component.MIMIR: (
-        "look at the status codes above and at Mimir's limits: ingestion_rate is 10,000 samples/s by default, "
-        "max_global_series_per_user 150,000; nginx in front takes bodies up to client_max_body_size, 1 MB by default"
-    ),
-}
 _OWN = (
     "the generator, not the stack, is short of power: see loadgen.health; give it more processes (run.processes) or a "
     "machine of its own, or a longer run.warmup when there are many users"
@@ -239,7 +227,8 @@ def _objective(case: Case, signal: Signal) -> Objective:
     return case.objective(f"{signal}.not_accepted_percent", text, planned * (1 - PLAN_TOLERANCE), "B/s")
 
 
-def _judge(case: Case, signal: Signal) -> Finding:
+def _judge(case: Case, kind: Kind) -> Finding:
+    signal = kind.signal
     objective = _objective(case, signal)
     if not case.users(signal):
         return nobody_sends(objective, signal)
@@ -284,7 +273,7 @@ def _judge(case: Case, signal: Signal) -> Finding:
     if asked is not None and planned_per_s < (1 - RATE_TOLERANCE) * asked and kept_by_plan(case, signal, took):
         evidence.insert(0, f"only {bytes_text(planned_per_s)}/s were asked for, so the objective was never tried")
         return finding(Result.UNKNOWN, f"set {signal}.rate to {bytes_text(asked)}/s or more, then run again")
-    return finding(Result.FAIL, _ADVICE[signal.component])
+    return finding(Result.FAIL, kind.throughput.advice)
 
 
 def kept_by_plan(case: Case, signal: Signal, took: Intake) -> bool:
@@ -338,13 +327,13 @@ def _evidence(case: Case, signal: Signal, window: Window, took: Intake) -> list[
 
 CHECKS = tuple(
     Check(
-        f"{signal}.throughput",
-        f"{signal.component.value.capitalize()} takes the rate that it is asked to take",
+        f"{kind.signal}.throughput",
+        f"{kind.title} takes the rate that it is asked to take",
         ("NFR-PERF-002",),
-        partial(_judge, signal=signal),
+        partial(_judge, kind=kind),
         ("receipts",),
         proves_by_absence=True,
-        disturbed_by=(signal.component,),
+        disturbed_by=(kind.store,),
     )
-    for signal in (Signal.LOGS, Signal.TRACES, Signal.METRICS)
+    for kind in KINDS
 )

@@ -64,7 +64,7 @@ def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def test_counters_of_a_day_give_the_mean_load(kept):
-    logs, traces, metrics = own_load_of(windows_of(kept.mimir, NOW_NS), nothing, NOW_NS, "monitoring")
+    logs, metrics, traces = own_load_of(windows_of(kept.mimir, NOW_NS), nothing, NOW_NS, "monitoring")
     assert logs.bytes_per_s == pytest.approx(4e5, rel=0.01)
     assert logs.items_per_s == pytest.approx(2000.0, rel=0.01)
     assert logs.series == 120.0
@@ -82,7 +82,7 @@ def test_counters_of_a_day_give_the_mean_load(kept):
 
 
 def test_without_a_namespace_all_of_them_count(kept):
-    logs, _, metrics = own_load_of(windows_of(kept.mimir, NOW_NS), nothing, NOW_NS)
+    logs, metrics, _ = own_load_of(windows_of(kept.mimir, NOW_NS), nothing, NOW_NS)
     assert logs.bytes_per_s == pytest.approx(1.1e6, rel=0.01)
     assert "none of it" not in metrics.source
 
@@ -103,7 +103,7 @@ def test_a_prometheus_that_only_sends_tells_samples_and_series(kind, tmp_path):
 
 def test_the_component_itself_tells_when_no_prometheus_does():
     text = LOKI_TEXT % (NOW_NS / NS - 7200)
-    logs, traces, _ = own_load_of(lambda _query: (), shown(text), NOW_NS)
+    logs, _, traces = own_load_of(lambda _query: (), shown(text), NOW_NS)
     assert logs.bytes_per_s == pytest.approx((7.2e6 + 72_000) / 7200)
     assert logs.items_per_s == pytest.approx(10.0)
     assert logs.series == pytest.approx(20.0)
@@ -134,7 +134,7 @@ def test_a_page_that_tells_nothing_gives_nothing(text, why):
 @pytest.mark.parametrize("values", [None, (), (float("nan"),) * 9, (float("inf"), -1.0)])
 def test_answers_without_a_number_give_nothing(values):
     loads = own_load_of(lambda _query: values, nothing, NOW_NS, "monitoring")
-    assert [load.signal for load in loads] == ["logs", "traces", "metrics"]
+    assert [load.signal for load in loads] == ["logs", "metrics", "traces"]
     assert all((load.bytes_per_s, load.items_per_s, load.series) == (None, None, None) for load in loads)
     assert all("no Prometheus behind Grafana has" in load.source for load in loads)
 

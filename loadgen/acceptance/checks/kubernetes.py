@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from loadgen.acceptance.checks.base import Check, Finding, broken, not_told, ok, untold, worst
 from loadgen.acceptance.facts import Deployment, PodFacts, SecretFacts
-from loadgen.model import Component
+from loadgen.kinds import COMPONENTS
 from loadgen.units import bytes_text, duration_text
 
-COMPONENTS = (Component.LOKI, Component.TEMPO, Component.MIMIR)
 SECRET_KEYS = ("S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY", "S3_ENDPOINT", "S3_BUCKET")
 MAX_MEMORY_BYTES = 2 * 2**30
 _CLUSTER = "set [kubernetes] namespace (and kubeconfig, context) in the target; in a pod its service account is used"

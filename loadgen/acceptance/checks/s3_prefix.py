@@ -6,6 +6,7 @@ from functools import partial
 
 from loadgen.acceptance.checks.base import Check, Finding, broken, not_told, ok, skipped, untold
 from loadgen.acceptance.facts import BucketFacts, Deployment
+from loadgen.kinds import COMPONENTS
 from loadgen.model import Component
 
 _WAIT = {
@@ -66,5 +67,5 @@ CHECKS = tuple(
         (_TASKS[component], "TASK-022"),
         partial(_judge, component=component),
     )
-    for component in (Component.LOKI, Component.TEMPO, Component.MIMIR)
+    for component in COMPONENTS
 )

@@ -11,11 +11,11 @@ from typing import Any
 
 from loadgen.acceptance.facts import Deployment, FluxObject, PodFacts, SecretFacts, T, Told
 from loadgen.config import ConfigError, KubernetesTarget
+from loadgen.kinds import COMPONENTS
 from loadgen.model import Component
 from loadgen.targets.cluster import SELECTORS, TIMEOUT_S, api_client, explain, is_ready
 from loadgen.targets.failures import cluster_errors
 
-COMPONENTS = (Component.LOKI, Component.TEMPO, Component.MIMIR)
 PLACEHOLDER = "REPLACE_WITH"
 
 _FLUX = (

@@ -19,6 +19,7 @@ from loadgen.buckets.asking import Asking, ServerClock
 from loadgen.buckets.layout import DEFAULT_TENANTS
 from loadgen.buckets.tenants import Tenants
 from loadgen.config import ConfigError, S3Target, Target
+from loadgen.kinds import COMPONENTS
 from loadgen.mistakes import REPORT_IT, mistake
 from loadgen.model import NS, Component
 from loadgen.targets.blocks import BlockError
@@ -28,7 +29,6 @@ from loadgen.targets.http import explain_connection, server_of
 from loadgen.targets.s3 import error_code, explain_s3, is_not_implemented, list_page, s3_client
 from loadgen.targets.tls import tls_context
 
-COMPONENTS = (Component.LOKI, Component.TEMPO, Component.MIMIR)
 PROBE_KEY = "loadgen-check/write-probe"
 _ABSENT_KEY = "loadgen-check/absent"
 _TIMEOUT_S = 8.0

@@ -91,6 +91,12 @@ class LogSource:
         """The number of the stream in the keys of Loki's chunks: see `fingerprint`."""
         return fingerprint(self.labels(user))
 
+    def span_ns(self, due_ns: NDArray[np.int64], _done_ns: NDArray[np.int64]) -> NDArray[np.int64]:
+        """From when to when the items of batches are, in two rows; those of logs follow from the plan."""
+        batch = self.batch(0, 0)
+        times = self.line_times(batch) - batch.due_ns
+        return np.stack([due_ns + times[0], due_ns + times[-1]])
+
     def line_times(self, batch: Batch) -> NDArray[np.int64]:
         """The times of the batch's lines in ns, strictly ascending."""
         return self._offsets + expect(batch, self.signal).due_ns

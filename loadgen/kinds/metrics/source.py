@@ -153,6 +153,12 @@ class MetricSource:
         ]
         return f"host-({'|'.join(parts) or '[0-9]{5}'})"
 
+    def span_ns(self, due_ns: NDArray[np.int64], _done_ns: NDArray[np.int64]) -> NDArray[np.int64]:
+        """From when to when the items of batches are, in two rows; those of metrics follow from the plan."""
+        batch = self.batch(0, 0)
+        offsets = self.times_ms(batch) * MS - batch.due_ns
+        return np.stack([due_ns + offsets.min(), due_ns + offsets.max()])
+
     def times_ms(self, batch: Batch) -> NDArray[np.int64]:
         """The times of the batch's samples, ascending, the same for every series."""
         return expect(batch, self.signal).due_ns // MS - self._back_ms

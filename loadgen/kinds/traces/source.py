@@ -125,6 +125,10 @@ class TraceSource:
         """Batch ``n`` of an emitter; its items are spans."""
         return Batch(self.signal, user, n, self.pace(user).due(n), self.load.traces_per_batch * SPANS_PER_TRACE)
 
+    def span_ns(self, due_ns: NDArray[np.int64], done_ns: NDArray[np.int64]) -> NDArray[np.int64]:
+        """From when to when the items of batches are, in two rows; spans of traces may last until they are pushed."""
+        return np.stack([due_ns, done_ns])
+
     def trace_ids(self, batch: Batch) -> NDArray[np.uint8]:
         """The ids of the batch's traces, a row of 16 bytes each; never all zero."""
         return self._trace_words(expect(batch, self.signal)).view(np.uint8)

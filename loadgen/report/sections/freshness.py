@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from loadgen.checks.case import nearest_rank
 from loadgen.checks.freshness import promised_place
+from loadgen.kinds import SIGNALS
 from loadgen.model import NS, Signal
 from loadgen.report.chart import BAD, COLOURS, Row, dots, figure
 from loadgen.report.parts import Chart, Facts, Part, Table, Text
@@ -18,7 +19,7 @@ from loadgen.units import duration_text
 def section(facts: Facts) -> Part | None:
     """Each probe as a dot at its acknowledgement."""
     rows, table = [], []
-    for signal in (Signal.LOGS, Signal.METRICS, Signal.TRACES):
+    for signal in SIGNALS:
         probes = facts.case.sightings(signal, "probe")
         probes = probes[probes["acked_ns"] > 0]
         not_made = {str(where): int((group["looked"] == 0).sum()) for where, group in probes.groupby("where")}

@@ -9,7 +9,7 @@ from loadgen.checks.own import OwnFacts, own_facts
 from loadgen.checks.planned import tells
 from loadgen.checks.query import in_outage, in_own_delay, people
 from loadgen.checks.ranges import own_queries, range_text
-from loadgen.model import Component
+from loadgen.kinds import COMPONENTS
 from loadgen.report.parts import Block, Facts, Part, Table, Text
 from loadgen.units import duration_text
 
@@ -21,7 +21,7 @@ _COLUMNS = (
 def section(facts: Facts) -> Part | None:
     """One row a query, and the servers' own words on those that did not work."""
     known: list[OwnFacts] = []
-    for component in (Component.LOKI, Component.MIMIR, Component.TEMPO):
+    for component in COMPONENTS:
         queries: pd.DataFrame = people(facts.case, component)
         bound_s = facts.case.bounds(component.signal).query_p99 if component.signal else 0.0
         calm = queries[

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from loadgen.checks.case import nearest_rank
-from loadgen.model import NS, Signal
+from loadgen.kinds import SIGNALS
+from loadgen.model import NS
 from loadgen.report.chart import COLOURS, Row, figure, line
 from loadgen.report.parts import Chart, Facts, Part, Table, Text
 from loadgen.report.series import bins_of, ranks
@@ -19,7 +20,7 @@ def section(facts: Facts) -> Part | None:
     """Percentiles over time, one row a signal."""
     bins = bins_of(facts.began_ns, facts.length_s)
     rows, table = [], []
-    for signal in (Signal.LOGS, Signal.METRICS, Signal.TRACES):
+    for signal in SIGNALS:
         accepted = facts.case.accepted(signal)
         if accepted.empty:
             continue

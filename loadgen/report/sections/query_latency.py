@@ -8,7 +8,8 @@ from loadgen.checks.case import nearest_rank
 from loadgen.checks.planned import is_asked, is_failed, tells
 from loadgen.checks.query import latency_ns, people
 from loadgen.checks.ranges import range_text, run_held_s
-from loadgen.model import NS, Component
+from loadgen.kinds import COMPONENTS
+from loadgen.model import NS
 from loadgen.report.chart import BAD, COLOURS, Row, dots, figure, plain
 from loadgen.report.parts import Block, Chart, Facts, Part, Table, Text
 from loadgen.report.series import largest
@@ -18,7 +19,7 @@ from loadgen.units import duration_text
 def section(facts: Facts) -> Part | None:
     """Each query as a dot; of very many the slowest of each stretch of time."""
     rows, table = [], []
-    for component in (Component.LOKI, Component.MIMIR, Component.TEMPO):
+    for component in COMPONENTS:
         queries = people(facts.case, component)
         if queries.empty:
             continue

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from loadgen.checks.case import nearest_rank
 from loadgen.checks.s3_match import s3_coverage
-from loadgen.model import NS, Signal
+from loadgen.kinds import SIGNALS
+from loadgen.model import NS
 from loadgen.report.chart import COLOURS, Row, figure, line
 from loadgen.report.parts import Chart, Facts, Part, Table, Text
 from loadgen.report.series import bins_of, ranks
@@ -17,7 +18,7 @@ def section(facts: Facts) -> Part | None:
         return None
     bins = bins_of(facts.began_ns, facts.length_s)
     rows, table = [], []
-    for signal in (Signal.LOGS, Signal.METRICS, Signal.TRACES):
+    for signal in SIGNALS:
         coverage = s3_coverage(facts.history, facts.case.plan, signal)
         if not coverage.accepted:
             continue

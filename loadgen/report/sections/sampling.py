@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from loadgen.checks.case import ITEMS
 from loadgen.checks.content import comparison_of
-from loadgen.checks.loss import COUNTED_BY
-from loadgen.model import Outcome, Signal
+from loadgen.kinds import SIGNALS, kind_of
+from loadgen.model import Outcome
 from loadgen.report.parts import Facts, Part, Table, Text
 
 
 def section(facts: Facts) -> Part | None:
     """What was counted, and what was compared in content, of each signal."""
     rows, texts = [], []
-    for signal in (Signal.LOGS, Signal.METRICS, Signal.TRACES):
+    for signal in SIGNALS:
         both = facts.case.verified(signal)
         if both.empty:
             continue
@@ -33,7 +33,7 @@ def section(facts: Facts) -> Part | None:
         )
         texts.append(Text(f"{signal}: {compared.text(wrong, what)}."))
         if not compared.everything:
-            texts.append(Text(f"{signal}: {COUNTED_BY[signal]}."))
+            texts.append(Text(f"{signal}: {kind_of(signal).counted_by}."))
     if not rows:
         return None
     columns = (

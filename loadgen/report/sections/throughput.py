@@ -6,7 +6,8 @@ import numpy as np
 
 from loadgen.checks.case import ITEMS, share_text
 from loadgen.checks.throughput import planned_rate
-from loadgen.model import NS, Outcome, Signal
+from loadgen.kinds import SIGNALS
+from loadgen.model import NS, Outcome
 from loadgen.report.chart import BAD, COLOURS, QUIET, Row, figure, line
 from loadgen.report.parts import Chart, Facts, Part, Table, Text
 from loadgen.report.series import bins_of, total
@@ -17,7 +18,7 @@ def section(facts: Facts) -> Part | None:
     """Plain bytes a second of each signal."""
     bins = bins_of(facts.began_ns, facts.length_s)
     rows, table = [], []
-    for signal in (Signal.LOGS, Signal.METRICS, Signal.TRACES):
+    for signal in SIGNALS:
         receipts = facts.case.receipts(signal)
         if receipts.empty:
             continue
