@@ -32,9 +32,8 @@ class Plan:
 
     def source(self, signal: Signal) -> Source:
         """The source of a signal."""
-        if signal is Signal.LOGS:
-            return self.logs
-        return self.metrics if signal is Signal.METRICS else self.traces
+        source: Source = getattr(self, signal.value)
+        return source
 
     def users(self, signal: Signal) -> int:
         """The number of virtual users of a signal."""

@@ -11,16 +11,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from loadgen.model import NS, ClockReading, Signal
+from loadgen.stores import STORES
 from loadgen.units import duration_text
 
 AGREE_NS = 2 * NS
 """Clocks that differ by less count as one."""
 
-# What each server takes by default: Loki's creation_grace_period and Mimir's creation_grace_period are 10 min.
-_AHEAD_S = {Signal.LOGS: 600.0, Signal.METRICS: 600.0}
-# Loki's reject_old_samples_max_age is a week; Mimir's head takes what is an hour behind the tenant's newest.
-_BEHIND_S = {Signal.LOGS: 7 * 86_400.0, Signal.METRICS: 3_600.0}
-_NAMES = {Signal.LOGS: "Loki", Signal.METRICS: "Mimir", Signal.TRACES: "Tempo"}
 SET_IT = "let NTP set it (timedatectl set-ntp true, or chronyc makestep)"
 
 
@@ -90,16 +86,18 @@ def weigh(readings: Sequence[ClockReading]) -> Skew:
 
 def refusal(skew: Skew, sent: Collection[Signal], now_ns: int) -> str:
     """Why a run cannot start with this machine's clock as it is; empty when the servers will take what it sends."""
-    limits = _AHEAD_S if skew.ours_ns > 0 else _BEHIND_S
-    refusing = [one for one in Signal if one in sent and abs(skew.ours_s) >= limits.get(one, float("inf"))]
+    ahead = skew.ours_ns > 0
+    asked = {one.component for one in sent}
+    bounds = [(store.title, store.ahead_s if ahead else store.behind_s) for store in STORES if store.component in asked]
+    refusing = [(title, far_s) for title, far_s in bounds if far_s is not None and abs(skew.ours_s) >= far_s]
     if not skew.ours_ns or not refusing:
         return ""
-    way = "ahead" if skew.ours_ns > 0 else "behind"
+    way = "ahead" if ahead else "behind"
     there_ns = now_ns - skew.ours_ns
-    bounds = ", ".join(f"{_NAMES[one]} {duration_text(limits[one])} or more" for one in refusing)
+    takers = ", ".join(f"{title} {duration_text(far_s)} or more" for title, far_s in refusing)
     return (
         f"{skew.ours_text}: it is {_moment(now_ns)} here and {_moment(there_ns)} there. What is too far {way} is "
-        f"refused by default ({bounds}), and no verdict would hold. Set this machine's clock: {SET_IT}, "
+        f"refused by default ({takers}), and no verdict would hold. Set this machine's clock: {SET_IT}, "
         "then begin again"
     )
 

@@ -151,7 +151,7 @@ def test_servers_of_the_same_time_are_asked_once():
     with scripted(answer=dated(0)) as server:
         found = read_clocks(target(server.url), sleep=lambda _: None)
         asked = len(server.requests)
-    assert [one.name for one in found] == ["Grafana", "Loki", "Tempo", "Mimir"]
+    assert [one.name for one in found] == ["Grafana", "Loki", "Mimir", "Tempo"]
     assert asked == 4
 
 

@@ -11,19 +11,12 @@ from dataclasses import dataclass
 
 from loadgen.buckets.asking import Page
 from loadgen.model import Component
+from loadgen.stores import store_of
 from loadgen.targets.blocks import MIMIR_BLOCK, TEMPO_BLOCK, chunk_place
-
-DEFAULT_TENANTS = {Component.LOKI: "fake", Component.TEMPO: "single-tenant", Component.MIMIR: "anonymous"}
-"""The names that the servers give to the one tenant of a stack without tenants."""
 
 # The fingerprint of a stream has 64 bits: one in 65,536 has fewer digits, and words of hex digits are shorter.
 _STREAM = re.compile(r"[0-9a-f]{12,16}")
 _INDEX_TABLE = re.compile(r".*_?\d{5}")
-# What Tempo and Mimir keep beside the blocks of a tenant, also while there are none.
-_BESIDE = {
-    Component.TEMPO: frozenset({"index.json.gz", "index.pb.zst"}),
-    Component.MIMIR: frozenset({"bucket-index.json.gz", "markers"}),
-}
 _SEEDS = re.compile(
     r"(?:loki|tempo|mimir|usage_stats|__mimir)\w*(?:seed|cluster)\w*(?:\.json)?|work\.json|work\.pb\.zst"
 )
@@ -89,7 +82,7 @@ def _blocks(place: str, names: Names) -> tuple[Component, str] | None:
         (Component.MIMIR, MIMIR_BLOCK.fullmatch),
     )
     for component, is_block in patterns:
-        beside = _BESIDE[component].intersection((*names.folders, *names.files))
+        beside = store_of(component).beside.intersection((*names.folders, *names.files))
         if place and (beside or any(is_block(name) for name in names.folders)):
             return component, place.rstrip("/")
     return None

@@ -11,8 +11,9 @@ from collections import deque
 from collections.abc import Iterator
 
 from loadgen.buckets.asking import Asking, Page
-from loadgen.buckets.layout import DEFAULT_TENANTS, Names, described, is_index, owner_of
+from loadgen.buckets.layout import Names, described, is_index, owner_of
 from loadgen.model import Component
+from loadgen.stores import store_of
 
 _DEEPEST = 6
 _MOST_FOLDERS = 300
@@ -152,7 +153,7 @@ class Tenants:
 
     def _to_enter(self, place: str, folders: list[str], everywhere: bool, sure: bool) -> Iterator[str]:
         """The folders in a folder that may be, or hold, what is looked for."""
-        taken = (self._tenant, DEFAULT_TENANTS[self._component])
+        taken = (self._tenant, store_of(self._component).tenant)
         for name in folders:
             whole = f"{place}{name}"
             if whole in self._mine or whole in self._others or (is_index(name) and not everywhere):

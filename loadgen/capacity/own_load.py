@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from statistics import median
 
 from loadgen.capacity.model import OwnLoad
@@ -18,6 +18,8 @@ from loadgen.clock import Clock
 from loadgen.config import ConfigError, Target
 from loadgen.kinds import SIGNALS
 from loadgen.model import NS, Component, Signal
+from loadgen.stores import store_of
+from loadgen.stores.store import Received
 from loadgen.targets.http import HttpClient
 from loadgen.targets.mimir import MimirReader
 from loadgen.targets.readers import Readers
@@ -38,47 +40,6 @@ _LEAST_UPTIME_S = 900.0
 _WHOLE_SHARE = 0.97
 _TIMEOUT_S = 30.0
 _INCLUDED = "runs of loadgen in that time are included"
-
-
-@dataclass(frozen=True, slots=True)
-class _Names:
-    """Names of metrics of one component.
-
-    Attributes:
-        items, plain_bytes: counters of what it received.
-        held, copies: what is in memory of all its processes, and in how many of them each is; ``what`` that is.
-        sent, sent_held: what tells the same of those who send, where the component is not scraped.
-    """
-
-    items: str
-    plain_bytes: str = ""
-    held: str = ""
-    copies: str = ""
-    what: str = ""
-    sent: str = ""
-    sent_held: str = ""
-
-
-_NAMES = {
-    Signal.LOGS: _Names(
-        items="loki_distributor_lines_received_total",
-        plain_bytes="loki_distributor_bytes_received_total",
-        held="loki_ingester_memory_streams",
-        copies="loki_distributor_replication_factor",
-        what="streams",
-    ),
-    Signal.TRACES: _Names(
-        items="tempo_distributor_spans_received_total", plain_bytes="tempo_distributor_bytes_received_total"
-    ),
-    Signal.METRICS: _Names(
-        items="cortex_distributor_received_samples_total",
-        held="cortex_ingester_memory_series",
-        copies="cortex_distributor_replication_factor",
-        what="series",
-        sent="prometheus_remote_storage_samples_total",
-        sent_held="prometheus_tsdb_head_series",
-    ),
-}
 
 
 def measure_own_load(readers: Readers, target: Target, clock: Clock) -> tuple[OwnLoad, ...]:
@@ -109,14 +70,10 @@ def windows_of(reader: MimirReader, now_ns: int) -> Windows:
 
 def expositions_of(target: Target) -> Exposition:
     """Asks the components of a target; one without a URL shows nothing."""
-    places = {
-        Component.LOKI: (target.loki.query_url or target.loki.url, target.loki),
-        Component.TEMPO: (target.tempo.query_url, target.tempo),
-        Component.MIMIR: (target.mimir.url, target.mimir),
-    }
 
     def exposition(component: Component) -> str | None:
-        url, login = places[component]
+        login = target.store(component)
+        url = login.metrics_address
         if not url:
             return None
         try:
@@ -153,7 +110,7 @@ def _own_load(windows: Windows, exposition: Exposition, now_ns: int, namespace: 
 
 def _by_prometheus(windows: Windows, signal: Signal, scope: str, lacking: str) -> OwnLoad | None:
     """Of the series in a scope; ``lacking`` is the namespace that had none. None if there are none here either."""
-    names = _NAMES[signal]
+    names = store_of(signal.component).received
 
     def rates(name: str) -> tuple[float, ...]:
         return _sound(windows(f"sum(rate({name}{scope}[{WINDOW_S}s]))")) if name else ()
@@ -180,7 +137,7 @@ def _by_prometheus(windows: Windows, signal: Signal, scope: str, lacking: str) -
     )
 
 
-def _held(windows: Windows, names: _Names, scope: str) -> tuple[float | None, tuple[str, ...]]:
+def _held(windows: Windows, names: Received, scope: str) -> tuple[float | None, tuple[str, ...]]:
     """Series or streams in memory, each once, in the middle of the day's values; and where that is from."""
     if not names.held:
         return None, ()
@@ -211,7 +168,7 @@ def _mean(values: tuple[float, ...]) -> float | None:
 
 
 def _by_exposition(exposition: Exposition, signal: Signal, now_ns: int) -> OwnLoad:
-    names, component = _NAMES[signal], signal.component
+    names, component = store_of(signal.component).received, signal.component
     missing = f"no Prometheus behind Grafana has {names.items}"
     text = exposition(component)
     if text is None:

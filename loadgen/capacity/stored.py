@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from loadgen.capacity.model import Stored
 from loadgen.checks.s3_match import s3_coverage
 from loadgen.history.values import History
+from loadgen.kinds import kind_of
+from loadgen.kinds.kind import Holds
 from loadgen.kinds.traces.source import SPANS_PER_TRACE
 from loadgen.model import MS, NOTHING_CERTAIN_NS, Outcome, Signal
 from loadgen.plan import Plan
@@ -26,12 +28,6 @@ _ID_BYTES = 16
 _FEW_SAMPLES = 100
 # More items in S3 than this multiple of the accepted ones are copies, not retries.
 _COPIES = 1.05
-
-_NOTES = {
-    Signal.LOGS: "without Loki's index",
-    Signal.TRACES: "data.parquet only, without Tempo's bloom filters and metadata",
-    Signal.METRICS: "",
-}
 
 Counts = NDArray[np.float64]
 
@@ -76,12 +72,7 @@ def stored_of(history: History, plan: Plan, signal: Signal) -> Stored:
     objects = objects.assign(seen_ns=np.where(modified_ns > 0, modified_ns, first_seen_ns))
     share = _Share()
     if len(mine) and len(objects):
-        if signal is Signal.LOGS:
-            share = _of_logs(history, plan, mine, objects)
-        elif signal is Signal.TRACES:
-            share = _of_traces(mine, objects)
-        else:
-            share = _of_metrics(plan, mine, objects)
+        share = _SHARES[kind_of(signal).bucket.holds](history, plan, mine, objects)
     unread = unreadable[~unreadable["key"].isin(objects["key"])]["key"].nunique()
     return Stored(
         signal=signal.value,
@@ -95,11 +86,11 @@ def stored_of(history: History, plan: Plan, signal: Signal) -> Stored:
 
 
 def _notes(signal: Signal, share: _Share, unread: int) -> list[str]:
-    notes = [_NOTES[signal]] if _NOTES[signal] else []
+    notes = [kind_of(signal).bucket.without] if kind_of(signal).bucket.without else []
     if not share.stored_bytes:
         notes = ["nothing of it was seen in S3"]
     if share.whole_bytes > share.stored_bytes * 1.001:
-        what = "traces" if signal is Signal.TRACES else "samples"
+        what = kind_of(signal).bucket.shared_by
         part = 100 * share.stored_bytes / share.whole_bytes
         notes.append(f"the blocks hold other data too; by {what}, the run's share is {part:.3g} %")
     if share.copies > _COPIES:
@@ -126,7 +117,7 @@ def _of_logs(history: History, plan: Plan, mine: pd.DataFrame, chunks: pd.DataFr
     lines, accepted = int(chunks["items"].sum()), int(mine["items"].sum())
     if (chunks["items"] > 0).all() and (chunks["part"] > 0).any():
         return _Share(size, 0.0, size, min(1.0, lines / accepted), lines / accepted)
-    coverage = s3_coverage(history, plan, Signal.LOGS)
+    coverage = s3_coverage(history, plan, plan.logs.signal)
     there = {
         (user, n)
         for user, n, seen in zip(
@@ -143,7 +134,7 @@ def _of_logs(history: History, plan: Plan, mine: pd.DataFrame, chunks: pd.DataFr
 # -- traces --------------------------------------------------------------------------------------------------------
 
 
-def _of_traces(mine: pd.DataFrame, blocks: pd.DataFrame) -> _Share:
+def _of_traces(_history: History, _plan: Plan, mine: pd.DataFrame, blocks: pd.DataFrame) -> _Share:
     """By ids. Of an id that is in compacted blocks, the newest of those has it."""
     blocks = blocks.sort_values(["compacted", "seen_ns"], ascending=False, kind="stable")
     compacted: set[bytes] = set()
@@ -163,7 +154,7 @@ def _of_traces(mine: pd.DataFrame, blocks: pd.DataFrame) -> _Share:
 # -- metrics -------------------------------------------------------------------------------------------------------
 
 
-def _of_metrics(plan: Plan, mine: pd.DataFrame, blocks: pd.DataFrame) -> _Share:
+def _of_metrics(_history: History, plan: Plan, mine: pd.DataFrame, blocks: pd.DataFrame) -> _Share:
     """By samples: those that were accepted and lie in the range of a block, of the series that its index lists."""
     blocks = blocks[~_superseded(blocks)]
     series = plan.metrics.load.series
@@ -228,3 +219,6 @@ def _shared(blocks: pd.DataFrame, own: Counts, covered: float, copies: float) ->
         copies=copies,
         uncounted=int((there & (items <= 0)).sum()),
     )
+
+
+_SHARES = {Holds.STREAM: _of_logs, Holds.SERIES: _of_metrics, Holds.IDS: _of_traces}

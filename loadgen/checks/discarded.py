@@ -8,11 +8,10 @@ from loadgen.checks.case import ITEMS, Case, counted
 from loadgen.model import Signal
 from loadgen.scrape.counters import increases, scrapes_of
 from loadgen.scrape.discards import COUNTERS, LABEL, Discard, discard_of
+from loadgen.stores import store_of
 
 _REFUSED = r": [45]\d\d\b|RESOURCE_EXHAUSTED|INVALID_ARGUMENT|FAILED_PRECONDITION"
 """A server's own words in the detail of a receipt, unlike those of a connection that broke."""
-_COUNTS_MORE = "; it counts all spans of a trace once for each resource in it, so there may be fewer"
-"""Seen of Tempo 3.1, and so it stands in its modules/livestore/instance.go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,7 @@ class Discards:
             return [f"{component} counts nothing as discarded ({counter} did not grow)"]
         texts = [f"{counted(one.items, ITEMS[self.signal])} for {one.why.reason}" for one in self.reasons]
         told = "" if self.silent else "; pushes were refused for that, and these do not count as accepted"
-        more = _COUNTS_MORE if self.signal is Signal.TRACES and self.silent else ""
+        more = store_of(self.signal.component).counts_more if self.silent else ""
         said = f"{component} counts as discarded during the run, of all clients: {', '.join(texts)} ({counter})"
         return [said + told + more]
 

@@ -11,13 +11,11 @@ import pandas as pd
 from loadgen.checks.case import Case
 from loadgen.config import OwnQuery
 from loadgen.model import HELD_DATA, NS, Component
+from loadgen.stores import promised_range_s
 from loadgen.units import duration_text
 
 THIN_SHARE = 0.5
 """Below this share of its range with data, a promise about the range was not really tested."""
-
-PROMISED_S = {Component.LOKI: 86_400.0, Component.MIMIR: 7 * 86_400.0}
-"""The range that a component's promise speaks of; Tempo's speaks of none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +72,7 @@ def held(case: Case, component: Component, queries: pd.DataFrame, promised_s: fl
     longest_s = float(queries["range_s"].max()) if len(queries) else 0.0
     if not longest_s:
         return None
-    promised_s = promised_s or PROMISED_S.get(component, 0.0)
+    promised_s = promised_s or promised_range_s(component)
     found = [Held(longest_s, run_held_s(case, component, queries[queries["source"] == "viewer"]), False, promised_s)]
     shares = own_shares(case)
     answered = set(queries.loc[(queries["source"] == "own") & queries["ok"], "kind"])

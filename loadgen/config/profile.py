@@ -191,7 +191,8 @@ class Objectives(Section):
 
     def of(self, signal: Signal) -> SignalObjectives:
         """The bounds of one signal."""
-        return {Signal.LOGS: self.logs, Signal.METRICS: self.metrics, Signal.TRACES: self.traces}[signal]
+        bounds: SignalObjectives = getattr(self, signal.value)
+        return bounds
 
 
 class Profile(Section):
@@ -227,11 +228,8 @@ class Profile(Section):
 
     def users(self, signal: Signal) -> int:
         """Number of virtual users of a signal."""
-        return {
-            Signal.LOGS: self.logs.users,
-            Signal.METRICS: self.metrics.users,
-            Signal.TRACES: self.traces.users,
-        }[signal]
+        users: int = getattr(self, signal.value).users
+        return users
 
     def overridden(self) -> tuple[str, ...]:
         """Dotted names of the objectives that differ from the built-in ones."""

@@ -52,32 +52,97 @@ class Login(Access):
         return bool(self.user or self.bearer_token_file or self.bearer_token.get_secret_value())
 
 
-class LokiTarget(Login):
+class StoreTarget(Login):
+    """A component that stores signals. Every address is empty where the target names none."""
+
+    query_url: Url = ""
+    datasource: str = ""
+    engine: str = "deployed"
+
+    @property
+    def push_address(self) -> str:
+        """Where data goes; of several ways in one that is named."""
+        return ""
+
+    @property
+    def read_address(self) -> str:
+        """The base of its own queries, without Grafana."""
+        return self.query_url
+
+    @property
+    def metrics_address(self) -> str:
+        """The base that its ``/metrics`` hang under."""
+        return self.query_url
+
+    @property
+    def http_address(self) -> str:
+        """Where it answers plain HTTP, whatever it is asked."""
+        return self.push_address
+
+
+class LokiTarget(StoreTarget):
     """``[loki]``: ``url`` is the base that ``/loki/api/v1/push`` hangs under."""
 
     url: Url = ""
     query_url: Url = Field("", description="for reading without Grafana; not set: the same as url")
     datasource: str = "loki"
-    engine: str = "deployed"
+
+    @property
+    def push_address(self) -> str:
+        """Where lines go."""
+        return self.url
+
+    @property
+    def read_address(self) -> str:
+        """The base of its own queries."""
+        return self.query_url or self.url
+
+    @property
+    def metrics_address(self) -> str:
+        """The base that its ``/metrics`` hang under."""
+        return self.read_address
 
 
-class TempoTarget(Login):
+class TempoTarget(StoreTarget):
     """``[tempo]``: where OTLP goes, and where queries go without a Grafana."""
 
     otlp_http: Url = Field("", description="base that /v1/traces hangs under, e.g. http://tempo:4318")
     otlp_grpc: Url = Field("", description="host:port, e.g. tempo:4317; https:// in front for TLS")
     query_url: Url = ""
     datasource: str = "tempo"
-    engine: str = "deployed"
+
+    @property
+    def push_address(self) -> str:
+        """Where spans go, by HTTP or else by gRPC."""
+        return self.otlp_http or self.otlp_grpc
+
+    @property
+    def http_address(self) -> str:
+        """Where it answers plain HTTP."""
+        return self.query_url or self.otlp_http
 
 
-class MimirTarget(Login):
+class MimirTarget(StoreTarget):
     """``[mimir]``: ``url`` is the base that ``/api/v1/push`` and ``/prometheus`` hang under."""
 
     url: Url = ""
     query_url: Url = Field("", description="base of the Prometheus API; not set: <url>/prometheus")
     datasource: str = "mimir"
-    engine: str = "deployed"
+
+    @property
+    def push_address(self) -> str:
+        """Where samples go."""
+        return self.url
+
+    @property
+    def read_address(self) -> str:
+        """The base of the Prometheus API."""
+        return self.query_url or (self.url.rstrip("/") + "/prometheus" if self.url else "")
+
+    @property
+    def metrics_address(self) -> str:
+        """The base that its ``/metrics`` hang under."""
+        return self.url
 
 
 class GrafanaTarget(Login):
@@ -141,27 +206,20 @@ class S3Target(S3Login, Access):
 
     def of(self, component: Component) -> S3Target | None:
         """The same S3 with the component's own credential; None when the target does not have it."""
-        login = {Component.LOKI: self.loki, Component.TEMPO: self.tempo, Component.MIMIR: self.mimir}[component]
+        login: S3Login = getattr(self, component.value)
         if not login.access_key_id:
             return None
         return self.model_copy(update={name: getattr(login, name) for name in S3Login.model_fields})
 
     def bucket(self, component: Component) -> str:
         """The bucket of a component."""
-        return {
-            Component.LOKI: self.loki_bucket,
-            Component.TEMPO: self.tempo_bucket,
-            Component.MIMIR: self.mimir_bucket,
-        }[component]
+        name: str = getattr(self, f"{component}_bucket")
+        return name
 
     def prefix(self, component: Component) -> str:
         """What a component's keys begin with, without slashes around it; empty if it is not known."""
-        prefixes = {
-            Component.LOKI: self.loki_prefix,
-            Component.TEMPO: self.tempo_prefix,
-            Component.MIMIR: self.mimir_prefix,
-        }
-        return prefixes[component].strip("/")
+        prefix: str = getattr(self, f"{component}_prefix")
+        return prefix.strip("/")
 
 
 class PrometheusTarget(Login):
@@ -193,16 +251,12 @@ class Target(Section):
 
     def engines(self) -> dict[str, str]:
         """What each component is: embedded, native, compose or deployed."""
-        return {
-            str(component): section.engine
-            for component, section in (
-                (Component.LOKI, self.loki),
-                (Component.TEMPO, self.tempo),
-                (Component.MIMIR, self.mimir),
-                (Component.GRAFANA, self.grafana),
-                (Component.S3, self.s3),
-            )
-        }
+        return {str(component): getattr(self, component.value).engine for component in Component}
+
+    def store(self, component: Component) -> StoreTarget:
+        """The section of a component that stores signals."""
+        section: StoreTarget = getattr(self, component.value)
+        return section
 
     def without_secrets(self) -> dict[str, Any]:
         """What may be stored of it; reading it back gives a target whose secrets come from the environment."""

@@ -42,6 +42,7 @@ class InBucket:
         not_exact: which moments of their arrival are not known exactly, and why.
         unproven: why it may not be provable that data is in them; empty if it always is.
         in_parts: the server may make several streams of one, whose objects have other names.
+        shared_by: what tells the run's share of an object that holds other data too.
         without: what is there beside the data and not counted as its size.
     """
 
@@ -51,6 +52,7 @@ class InBucket:
     not_exact: str
     unproven: str = ""
     in_parts: bool = False
+    shared_by: str = "samples"
     without: str = ""
 
 

@@ -9,12 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from loadgen.model import Component
+from loadgen.stores import STORES
 
-COUNTERS = {
-    Component.LOKI: "loki_discarded_samples_total",
-    Component.TEMPO: "tempo_discarded_spans_total",
-    Component.MIMIR: "cortex_discarded_samples_total",
-}
+COUNTERS = {store.component: store.discards for store in STORES}
 """The counter of a component; its label ``reason`` is what `Discard.reason` names."""
 LABEL = "reason"
 

@@ -54,12 +54,9 @@ def _servers(
 ) -> dict[str, Callable[[], Date | None]]:
     """How to ask each server that speaks HTTP; any answer will do, also that there is nothing."""
     places: list[tuple[str, str, Login, str]] = [("Grafana", target.grafana.url, target.grafana, "/api/health")]
-    if Signal.LOGS in signals:
-        places.append(("Loki", target.loki.url, target.loki, "/ready"))
-    if Signal.TRACES in signals:
-        places.append(("Tempo", target.tempo.query_url or target.tempo.otlp_http, target.tempo, "/ready"))
-    if Signal.METRICS in signals:
-        places.append(("Mimir", target.mimir.url, target.mimir, "/ready"))
+    for component in dict.fromkeys(signal.component for signal in Signal if signal in signals):
+        section = target.store(component)
+        places.append((component.title(), section.http_address, section, "/ready"))
     if target.prometheus.url:
         places.append(("Prometheus", target.prometheus.url, target.prometheus, "/-/ready"))
 

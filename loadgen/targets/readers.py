@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from loadgen.config import Target
 from loadgen.model import MS, NS, Component, RunKey
+from loadgen.stores import STORES
 from loadgen.targets.datasources import Datasources
 from loadgen.targets.grafana import GrafanaReader
 from loadgen.targets.http import HttpClient
@@ -80,27 +81,23 @@ def open_readers(
             GrafanaReader(roots, uids),
         )
 
-    def direct(component: Component, url: str, login: Any) -> Asker:
-        client = HttpClient(url, login, timeout_s, clock, connections)
+    def direct(component: Component) -> Asker:
+        section = target.store(component)
+        client = HttpClient(section.read_address, section, timeout_s, clock, connections)
         return Asker(component, client, "", "direct", source, record, None, patience)
 
-    mimir_url = target.mimir.query_url or (target.mimir.url.rstrip("/") + "/prometheus" if target.mimir.url else "")
     return Readers(
         "direct",
-        LokiReader(direct(Component.LOKI, target.loki.query_url or target.loki.url, target.loki)),
-        TempoReader(direct(Component.TEMPO, target.tempo.query_url, target.tempo)),
-        MimirReader(direct(Component.MIMIR, mimir_url, target.mimir)),
+        LokiReader(direct(Component.LOKI)),
+        TempoReader(direct(Component.TEMPO)),
+        MimirReader(direct(Component.MIMIR)),
         None,
     )
 
 
 def datasources_of(target: Target) -> dict[Component, str]:
     """The uid of each component's data source."""
-    return {
-        Component.LOKI: target.loki.datasource,
-        Component.TEMPO: target.tempo.datasource,
-        Component.MIMIR: target.mimir.datasource,
-    }
+    return {store.component: target.store(store.component).datasource for store in STORES}
 
 
 def proxy_path(uid: str) -> str:

@@ -95,7 +95,7 @@ def test_a_prometheus_that_only_sends_tells_samples_and_series(kind, tmp_path):
         gauge("prometheus_tsdb_head_series", begin, NOW_MS, 9000.0),
     ]
     with store(kind, tmp_path / "kept", series) as readers:
-        _, _, metrics = measure_own_load(readers, Target(), lambda: NOW_NS)
+        _, metrics, _ = measure_own_load(readers, Target(), lambda: NOW_NS)
     assert metrics.items_per_s == pytest.approx(800.0, rel=0.02)
     assert metrics.series == 9000.0
     assert "prometheus_tsdb_head_series, of every Prometheus" in metrics.source

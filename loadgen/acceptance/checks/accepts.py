@@ -7,19 +7,13 @@ from functools import partial
 from loadgen.acceptance.checks.base import Check, Finding, broken, ok, untold, worst
 from loadgen.acceptance.facts import Accepted, Deployment
 from loadgen.model import Component
+from loadgen.stores import STORES, store_of
 from loadgen.units import duration_text
-
-_TASKS = {Component.LOKI: "TASK-009", Component.TEMPO: "TASK-011", Component.MIMIR: "TASK-013"}
-_ADDRESS = {
-    Component.LOKI: "Loki's gateway listens on port 80 (loki-gateway:80), not on 3100",
-    Component.TEMPO: "OTLP is 4317 (gRPC) and 4318 (HTTP) of the service tempo",
-    Component.MIMIR: "the way in is mimir-nginx:80 (mimir-gateway:80 from chart 6 on), path /api/v1/push",
-}
 
 
 def _one(probe: Accepted) -> Finding:
     if probe.pushed:
-        remedy = f"see the component's log and the target's address: {_ADDRESS[probe.component]}"
+        remedy = f"see the component's log and the target's address: {store_of(probe.component).accepts.address}"
         return broken(f"{probe.way}: not accepted", remedy, f"{probe.way}: {probe.pushed}")
     if probe.seen_after_s is not None:
         return ok(f"{probe.way}: read back after {duration_text(probe.seen_after_s)}", value=probe.seen_after_s)
@@ -40,15 +34,11 @@ def _judge(found: Deployment, component: Component) -> Finding:
 
 CHECKS = tuple(
     Check(
-        f"{component}.accepts",
-        f"{component.capitalize()} accepts {what} and gives it back",
+        f"{store.component}.accepts",
+        f"{store.title} accepts {store.accepts.what} and gives it back",
         "accepted and read back",
-        (_TASKS[component],),
-        partial(_judge, component=component),
+        (store.accepts.requirement,),
+        partial(_judge, component=store.component),
     )
-    for component, what in (
-        (Component.LOKI, "a log line"),
-        (Component.TEMPO, "a trace by gRPC and by HTTP"),
-        (Component.MIMIR, "a sample"),
-    )
+    for store in STORES
 )

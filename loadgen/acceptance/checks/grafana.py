@@ -6,22 +6,12 @@ from functools import partial
 
 from loadgen.acceptance.checks.base import Check, Finding, broken, not_told, ok, skipped, untold, worst
 from loadgen.acceptance.facts import DatasourceFacts, Deployment, Told
+from loadgen.kinds import COMPONENTS
 from loadgen.model import Component
+from loadgen.stores import store_of
 from loadgen.units import duration_text
 
-QUERY_S = {Component.LOKI: 3.0, Component.TEMPO: 5.0, Component.MIMIR: 3.0}
-_LINKS = {
-    Component.LOKI: ("derivedFields",),
-    Component.TEMPO: ("tracesToLogsV2", "tracesToMetrics"),
-    Component.MIMIR: (),
-}
-_TASKS = {Component.LOKI: "TASK-018", Component.TEMPO: "TASK-019", Component.MIMIR: "TASK-020"}
 _LOGIN = "check [grafana] url and login in the target"
-_URLS = {
-    Component.LOKI: "http://loki-gateway (port 80)",
-    Component.TEMPO: "http://tempo:3100, from chart 1.23.1 on http://tempo:3200",
-    Component.MIMIR: "http://mimir-nginx/prometheus (port 80)",
-}
 
 
 def _health(found: Deployment) -> Finding:
@@ -53,13 +43,13 @@ def _datasource(found: Deployment, component: Component) -> Finding:
             f"its access is {source.access!r}, not proxy: browsers would have to reach the component themselves"
         )
     linked = dict(source.links)
-    wrong += [f"it has no {name} link" for name in _LINKS[component] if name not in linked]
+    wrong += [f"it has no {name} link" for name in store_of(component).datasource.links if name not in linked]
     uids = found.uids.value
     if uids is not None:
         wrong += [f"{name} points at {uid!r}, which does not exist" for name, uid in source.links if uid not in uids]
     where = f"{component}: {source.uid} at {source.url}"
     if wrong:
-        remedy = f"mend the data source {source.uid}; its URL should be like {_URLS[component]}"
+        remedy = f"mend the data source {source.uid}; its URL should be like {store_of(component).datasource.address}"
         return broken(f"{component}: {wrong[0]}", remedy, *(f"{where}: {text}" for text in wrong))
     if source.links and uids is None:
         return untold(f"{where}: whether its links point at something could not be told: {found.uids.error}", _LOGIN)
@@ -69,7 +59,7 @@ def _datasource(found: Deployment, component: Component) -> Finding:
 def _datasources(found: Deployment) -> Finding:
     if found.grafana.skipped:
         return skipped(found.grafana.skipped, _LOGIN)
-    return worst([_datasource(found, component) for component in QUERY_S], "nothing was asked", _LOGIN)
+    return worst([_datasource(found, component) for component in COMPONENTS], "nothing was asked", _LOGIN)
 
 
 def _works(found: Deployment, component: Component) -> Finding:
@@ -79,7 +69,8 @@ def _works(found: Deployment, component: Component) -> Finding:
     source = told.value
     if source is None:
         return untold(told.error or "nothing came back", _LOGIN)
-    remedy = f"see that the data source's URL is right, e.g. {_URLS[component]}, and that the component runs"
+    address = store_of(component).datasource.address
+    remedy = f"see that the data source's URL is right, e.g. {address}, and that the component runs"
     evidence = []
     if source.health.value:
         return broken("its own check fails", remedy, source.health.value)
@@ -89,7 +80,7 @@ def _works(found: Deployment, component: Component) -> Finding:
         return broken("a query through it fails", remedy, source.query_s.error, *evidence)
     took_s = source.query_s.value
     took = f"a query took {duration_text(took_s)}"
-    if took_s > QUERY_S[component]:
+    if took_s > store_of(component).datasource.answers_s:
         return broken(took, "see the component's query path and its limits", *evidence, value=took_s)
     return ok(took, 1, *evidence, value=took_s)
 
@@ -148,11 +139,11 @@ CHECKS = (
         Check(
             f"grafana.{component}",
             f"the data source of {component.capitalize()} works",
-            f"its check passes, a query ≤ {QUERY_S[component]:g} s",
-            (_TASKS[component], "AC-005-03"),
+            f"its check passes, a query ≤ {store_of(component).datasource.answers_s:g} s",
+            (store_of(component).datasource.requirement, "AC-005-03"),
             partial(_works, component=component),
         )
-        for component in QUERY_S
+        for component in COMPONENTS
     ),
     Check("grafana.errors", "a failing query comes back with its reason", "a clear error", ("AC-005-04",), _errors),
     Check(

@@ -6,17 +6,8 @@ from functools import partial
 
 from loadgen.acceptance.checks.base import Check, Finding, broken, not_told, ok, skipped, untold
 from loadgen.acceptance.facts import BucketFacts, Deployment
-from loadgen.kinds import COMPONENTS
 from loadgen.model import Component
-
-_WAIT = {
-    Component.LOKI: "a chunk is written when it is idle or old (chunk_idle_period 30m, max_chunk_age 2h unless set)",
-    Component.TEMPO: "a block is written after max_block_duration (30m in Tempo 2 unless set)",
-    Component.MIMIR: "a block is written 2 to 3.5 h after its first sample unless the ingesters are asked to flush",
-}
-# What the promises allow until something must be there.
-_DUE_S = {Component.LOKI: 300.0, Component.TEMPO: 600.0, Component.MIMIR: 14_400.0}
-_TASKS = {Component.LOKI: "TASK-009", Component.TEMPO: "TASK-011", Component.MIMIR: "TASK-013"}
+from loadgen.stores import STORES, store_of
 
 
 def _judge(found: Deployment, component: Component) -> Finding:
@@ -34,12 +25,13 @@ def _judge(found: Deployment, component: Component) -> Finding:
     if bucket.elsewhere:
         return _elsewhere(bucket, where)
     others = ", ".join(bucket.prefixes) or "nothing at all"
+    accepts = store_of(component).accepts
     running_s = max((pod.running_s for pod in found.pods.value or () if pod.component is component), default=0.0)
-    if running_s < _DUE_S[component]:
+    if running_s < accepts.due_s:
         why = f"{where} holds nothing yet, and it is not known that {component} has run for long enough"
-        return untold(why, f"wait: {_WAIT[component]}; then run loadgen check again", f"first level: {others}")
+        return untold(why, f"wait: {accepts.due}; then run loadgen check again", f"first level: {others}")
     remedy = (
-        f"wait: {_WAIT[component]}; then look into the component's log. With tenants on, the directory is named after "
+        f"wait: {accepts.due}; then look into the component's log. With tenants on, the directory is named after "
         f"the tenant: set tenant in the target; with a prefix before it, set {component}_prefix in [s3]"
     )
     return broken(f"{where} holds nothing", remedy, f"the bucket's first level: {others}")
@@ -61,11 +53,11 @@ def _elsewhere(bucket: BucketFacts, where: str) -> Finding:
 
 CHECKS = tuple(
     Check(
-        f"{component}.s3_prefix",
-        f"{component.capitalize()} has written its tenant's data to S3",
+        f"{store.component}.s3_prefix",
+        f"{store.title} has written its tenant's data to S3",
         "objects below the tenant's prefix",
-        (_TASKS[component], "TASK-022"),
-        partial(_judge, component=component),
+        (store.accepts.requirement, "TASK-022"),
+        partial(_judge, component=store.component),
     )
-    for component in COMPONENTS
+    for store in STORES
 )

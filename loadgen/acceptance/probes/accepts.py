@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 from loadgen.acceptance.facts import Accepted
 from loadgen.config import Profile, Target
+from loadgen.kinds import KINDS
 from loadgen.kinds.traces.source import SPANS_PER_TRACE
 from loadgen.model import NS, Component, Outcome, RunKey, Signal
 from loadgen.plan import Plan, plan_of
@@ -121,9 +122,4 @@ def _probes(target: Target, readers: Readers, plan: Plan) -> Iterator[_Probe]:
 
 def signals_of(target: Target) -> tuple[Signal, ...]:
     """What the target names a push address for."""
-    named = {
-        Signal.LOGS: target.loki.url,
-        Signal.TRACES: target.tempo.otlp_http or target.tempo.otlp_grpc,
-        Signal.METRICS: target.mimir.url,
-    }
-    return tuple(signal for signal, address in named.items() if address)
+    return tuple(kind.signal for kind in KINDS if target.store(kind.store).push_address)

@@ -11,6 +11,8 @@ from urllib.parse import quote
 from loadgen.acceptance.facts import DashboardFacts, DatasourceFacts, ErrorAnswer, Told
 from loadgen.config import Target
 from loadgen.model import MS, NS, Component
+from loadgen.stores import STORES
+from loadgen.stores.store import Store
 from loadgen.targets.datasources import Datasources
 from loadgen.targets.hiding import url_without_secrets
 from loadgen.targets.http import Answer, HttpClient, json_of
@@ -152,7 +154,8 @@ def ask_dashboard(client: HttpClient, target: Target, readers: Readers, create: 
     title = str(((raw or {}).get("dashboard") or {}).get("title", ""))
     now_ns = time.time_ns()
     panels = []
-    for component, query in _QUERIES.items():
+    for store in STORES:
+        component, query = store.component, store.datasource.query
         if readers.grafana is None:
             return Told(skipped="reading is direct, not through Grafana")
         reply = readers.grafana.panel(component, query, now_ns - _HOUR_NS, now_ns)
@@ -160,35 +163,21 @@ def ask_dashboard(client: HttpClient, target: Target, readers: Readers, create: 
     return Told(DashboardFacts(DASHBOARD_UID, title, tuple(panels)))
 
 
-_QUERIES: Mapping[Component, Mapping[str, Any]] = {
-    Component.LOKI: {"expr": '{job=~".+"}', "queryType": "range", "maxLines": 100, "direction": "backward"},
-    Component.TEMPO: {"query": "{}", "queryType": "traceql", "limit": 20, "tableType": "traces"},
-    Component.MIMIR: {
-        "expr": 'count({__name__=~".+"})',
-        "range": True,
-        "instant": False,
-        "format": "time_series",
-        "intervalMs": 15_000,
-        "maxDataPoints": 241,
-    },
-}
+def _reference(store: Store, uids: Mapping[Component, str]) -> dict[str, str]:
+    return {"uid": uids[store.component], "type": store.component.datasource_type}
 
 
 def _dashboard(uids: Mapping[Component, str]) -> dict[str, Any]:
-    kinds = {Component.LOKI: "logs", Component.TEMPO: "table", Component.MIMIR: "timeseries"}
-    titles = {Component.LOKI: "Log lines", Component.TEMPO: "Recent traces", Component.MIMIR: "Active series"}
     panels = [
         {
             "id": number,
-            "title": titles[component],
-            "type": kinds[component],
+            "title": store.datasource.title,
+            "type": store.datasource.panel,
             "gridPos": {"x": 0, "y": 8 * (number - 1), "w": 24, "h": 8},
-            "datasource": {"uid": uids[component], "type": component.datasource_type},
-            "targets": [
-                {"refId": "A", "datasource": {"uid": uids[component], "type": component.datasource_type}, **query}
-            ],
+            "datasource": _reference(store, uids),
+            "targets": [{"refId": "A", "datasource": _reference(store, uids), **store.datasource.query}],
         }
-        for number, (component, query) in enumerate(_QUERIES.items(), 1)
+        for number, store in enumerate(STORES, 1)
     ]
     return {
         "uid": DASHBOARD_UID,

@@ -16,12 +16,12 @@ from urllib.parse import urlsplit
 
 from loadgen.acceptance.facts import Access, BucketFacts, LifecycleRule, T, Told
 from loadgen.buckets.asking import Asking, ServerClock
-from loadgen.buckets.layout import DEFAULT_TENANTS
 from loadgen.buckets.tenants import Tenants
 from loadgen.config import ConfigError, S3Target, Target
 from loadgen.kinds import COMPONENTS
 from loadgen.mistakes import REPORT_IT, mistake
 from loadgen.model import NS, Component
+from loadgen.stores import store_of
 from loadgen.targets.blocks import BlockError
 from loadgen.targets.connection import Kind, Transport, Trouble
 from loadgen.targets.failures import s3_errors
@@ -124,20 +124,21 @@ def _objects_below(client: Any, bucket: str, tenant: str) -> int:
 
 def _tenant(target: Target, component: Component, prefixes: tuple[str, ...]) -> str:
     """The tenant's directory: the configured one, else the server's own name, else (Cortex) what stands there."""
-    login = {Component.LOKI: target.loki, Component.TEMPO: target.tempo, Component.MIMIR: target.mimir}[component]
-    default = DEFAULT_TENANTS[component]
+    login = target.store(component)
+    store = store_of(component)
+    default, other = store.tenant, store.other_tenant
     if target.s3.prefix(component):
         return f"{target.s3.prefix(component)}/{login.tenant or default}"
     if login.tenant:
         return login.tenant
-    if component is Component.MIMIR and f"{default}/" not in prefixes and "fake/" in prefixes:
-        return "fake"
+    if other and f"{default}/" not in prefixes and f"{other}/" in prefixes:
+        return other
     return default
 
 
 def _places(client: Any, bucket: str, target: Target, component: Component) -> tuple[str, ...]:
     """Where else in the bucket data of the component lies, as its keys tell."""
-    login = {Component.LOKI: target.loki, Component.TEMPO: target.tempo, Component.MIMIR: target.mimir}[component]
+    login = target.store(component)
     asking = Asking(client, bucket, time.time_ns, ServerClock())
     tenants = Tenants(asking, component, login.tenant, target.s3.prefix(component))
     for _ in tenants.look(everywhere=True):

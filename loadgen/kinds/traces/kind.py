@@ -15,6 +15,7 @@ TRACES = Kind(
     ),
     bucket=InBucket(
         holds=Holds.IDS,
+        shared_by="traces",
         setting="Tempo's storage.trace.s3.prefix",
         later="watch S3 longer (verify.s3_wait), or run `loadgen verify RUN` when the time is over",
         not_exact="first seen in a compacted object, which is younger than what it was made of",
