@@ -31,7 +31,7 @@ PARTS: dict[str, set[str]] = {
     "scrape": {"clock", "config", "history", "model", "stores", "targets"},
     "push": {"clock", "config", "model", "pacing", "plan", "targets"},
     "reading": {"config", "history", "kinds", "model", "plan", "targets", "wire"},
-    "queries": {"clock", "config", "history", "model", "pacing", "plan", "reading", "targets"},
+    "queries": {"clock", "config", "history", "kinds", "model", "pacing", "plan", "reading", "targets"},
     "buckets": {"config", "history", "kinds", "mistakes", "model", "plan", "stores", "targets"},
     "checks": {"config", "history", "kinds", "mistakes", "model", "plan", "scrape", "skew", "stores", "units"},
     "report": {"checks", "config", "history", "kinds", "mistakes", "model", "plan", "units"},

@@ -6,30 +6,26 @@ much of the asked range held data is told, because a day that holds an hour prov
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any
 
 from loadgen.clock import Clock
 from loadgen.config import OwnQuery
 from loadgen.history.directory import RunDir
+from loadgen.kinds import COMPONENTS
 from loadgen.model import HELD_DATA, NS, Component, QueryEnd, QueryTiming, StackSample
 from loadgen.pacing import Pace, pace_of
-from loadgen.queries.dashboard import step_s
+from loadgen.queries import loki, mimir, tempo
+from loadgen.queries.panel import step_s
+from loadgen.queries.pieces import PIECES
 from loadgen.targets.readers import Readers
 from loadgen.targets.reading import Reply
 
 SOURCE = "own"
-_LINES = 1000
-_HITS = 20
-# Where a range is looked at: often enough that a quarter of an hour of a day shows, seldom enough to cost nothing.
-_PIECES = 96
-_SEARCHES = 12
 _STEP_S = 0.5
-_TRACE_METRICS = re.compile(r"\|\s*(?:rate|compare|\w+_over_time)\s*\(")
-_SELECTOR = re.compile(r"""\{(?:[^{}"`]|"(?:\\.|[^"\\])*"|`[^`]*`)*\}""")
+_ASK = dict(zip(COMPONENTS, (loki.ask, mimir.ask, tempo.ask), strict=True))
+_HELD = dict(zip(COMPONENTS, (loki.held, mimir.held, tempo.held), strict=True))
 
 
 def ask(readers: Readers, query: OwnQuery, now_ns: int, due_ns: int) -> QueryTiming:
@@ -52,30 +48,8 @@ def ask(readers: Readers, query: OwnQuery, now_ns: int, due_ns: int) -> QueryTim
 def _ask(readers: Readers, query: OwnQuery, now_ns: int, due_ns: int) -> Reply[Any]:
     component = Component(query.component)
     start_ns, step = now_ns - round(query.range * NS), step_s(max(1, round(query.range)))
-    if component is Component.LOKI:
-        if is_log_query(query.query):
-            return readers.loki.newest(query.query, start_ns, now_ns, _LINES, due_ns)
-        return readers.loki.range(query.query, start_ns, now_ns, step, due_ns)
-    if component is Component.MIMIR:
-        return readers.mimir.range(query.query, start_ns, now_ns, step, due_ns)
-    if _TRACE_METRICS.search(query.query):
-        return readers.tempo.metrics(query.query, start_ns, now_ns, step, due_ns)
-    return readers.tempo.first_hits(query.query, start_ns, now_ns, _HITS, due_ns)
-
-
-def is_log_query(text: str) -> bool:
-    """Whether a LogQL query gives lines (it begins with a selector) and no numbers."""
-    return text.lstrip().startswith("{")
-
-
-def selection_of(component: Component, text: str) -> str:
-    """A query of Loki or Tempo whose lines or traces are what ``text`` looks through; empty if there is none."""
-    if component is Component.TEMPO:
-        return _TRACE_METRICS.split(text, maxsplit=1)[0].strip()
-    if is_log_query(text):
-        return text
-    selector = _SELECTOR.search(text)
-    return selector[0] if selector else ""
+    reply: Reply[Any] = _ASK[component](readers, query.query, start_ns, now_ns, step, due_ns)
+    return reply
 
 
 class Asking:
@@ -148,36 +122,7 @@ def held_data(readers: Readers, query: OwnQuery, end_ns: int, stop: Callable[[],
     The range is looked at in pieces, each by a question that is quick to answer: is there anything at all?
     """
     component = Component(query.component)
-    start_ns, length_s = end_ns - round(query.range * NS), max(1, round(query.range))
-    if component is Component.MIMIR:
-        step = -(-length_s // _PIECES)
-        reply = readers.mimir.range(query.query, start_ns + step * NS, end_ns, step)
-        if reply.value is None:
-            return None
-        moments = {at for series in reply.value for at, _value in series.points}
-        return min(1.0, len(moments) / (length_s // step))
-    selection = selection_of(component, query.query)
-    if not selection:
-        return None
-    ask_one = readers.tempo.first_hits if component is Component.TEMPO else readers.loki.newest
-    pieces = _SEARCHES if component is Component.TEMPO else _PIECES
-    return _pieces_held(
-        lambda begin_ns, until_ns: ask_one(selection, begin_ns, until_ns, 1), start_ns, end_ns, pieces, stop
-    )
-
-
-def _pieces_held(
-    count: Callable[[int, int], Reply[int]], start_ns: int, end_ns: int, pieces: int, stop: Callable[[], bool]
-) -> float | None:
-    pieces = max(1, min(pieces, (end_ns - start_ns) // NS))
-    edges = [start_ns + (end_ns - start_ns) * piece // pieces for piece in range(pieces + 1)]
-    held = 0
-    for begin_ns, until_ns in pairwise(edges):
-        reply = count(begin_ns, until_ns) if not stop() else None
-        if reply is None or reply.value is None:
-            return None
-        held += reply.value > 0
-    return held / pieces
+    return _HELD[component](readers, query.query, end_ns - round(query.range * NS), end_ns, stop)
 
 
 def look_back(
@@ -201,6 +146,6 @@ def look_back(
         share = held_data(readers.recording(None), query, int(last_ns[query.title]), stop)
         if share is not None:
             # Looks between which little data lies can miss all of it; what was returned was there.
-            share = max(share, 1 / _PIECES) if returned[query.title] else share
+            share = max(share, 1 / PIECES) if returned[query.title] else share
             samples.append(StackSample(query.component, HELD_DATA, query.title, clock(), share))
     return tuple(samples)

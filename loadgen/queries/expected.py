@@ -11,7 +11,7 @@ from dataclasses import replace
 from math import inf
 
 from loadgen.model import HIDING, NS, Component, QueryTiming
-from loadgen.queries.dashboard import Panel, Shows, step_s
+from loadgen.queries.panel import Panel, Shows, step_s
 from loadgen.reading.freshness import SEARCH
 
 # How far an instant query of a metric looks back when it names no range.

@@ -8,6 +8,7 @@ from loadgen.stores.store import Accepts, Datasource, Received, Store
 LOKI = Store(
     component=Component.LOKI,
     tenant="fake",
+    keepers=("write", "single-binary", "ingester"),
     promised_s=86_400.0,
     # Its creation_grace_period is 10 min and reject_old_samples_max_age a week unless they are set.
     ahead_s=600.0,

@@ -80,6 +80,7 @@ class Store:
         promised_s: the range that the promise about its queries speaks of, in seconds; 0 if it speaks of none.
         ahead_s, behind_s: how far in the future and in the past it takes data by default, in seconds; None: any.
         discards: the counter of what it discarded; its label ``reason`` says why.
+        keepers: the role, as ``app.kubernetes.io/component`` has it, of pods that hold data which is not in S3 yet.
         counts_more: what that counter takes for discarded beside what was, if it does.
     """
 
@@ -94,6 +95,7 @@ class Store:
     promised_s: float = 0.0
     ahead_s: float | None = None
     behind_s: float | None = None
+    keepers: tuple[str, ...] = ("ingester",)
     counts_more: str = ""
 
     @property

@@ -8,6 +8,7 @@ from loadgen.stores.store import Accepts, Datasource, Received, Store
 TEMPO = Store(
     component=Component.TEMPO,
     tenant="single-tenant",
+    keepers=("ingester", "live-store"),
     beside=frozenset({"index.json.gz", "index.pb.zst"}),
     discards="tempo_discarded_spans_total",
     # Seen of Tempo 3.1, and so it stands in its modules/livestore/instance.go.

@@ -13,22 +13,14 @@ from urllib3.exceptions import HTTPError
 
 from loadgen.config import ConfigError, KubernetesTarget
 from loadgen.config.access import Access
-from loadgen.model import Component
+from loadgen.stores import STORES
 from loadgen.targets.connection import Transport, Trouble
 from loadgen.targets.http import explain_connection, server_of
 
-SELECTORS = {
-    Component.LOKI: "app.kubernetes.io/name=loki",
-    Component.TEMPO: "app.kubernetes.io/name=tempo",
-    Component.MIMIR: "app.kubernetes.io/name=mimir",
-}
+SELECTORS = {store.component: f"app.kubernetes.io/name={store.component}" for store in STORES}
 """The labels that the charts give to the pods of each component."""
 
-KEEPERS = {
-    Component.LOKI: ("write", "single-binary", "ingester"),
-    Component.TEMPO: ("ingester", "live-store"),
-    Component.MIMIR: ("ingester",),
-}
+KEEPERS = {store.component: store.keepers for store in STORES}
 """Values of ``app.kubernetes.io/component`` of the pods that hold data which is not in S3 yet."""
 
 TIMEOUT_S = 15

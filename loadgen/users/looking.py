@@ -17,7 +17,7 @@ from gevent.lock import RLock
 
 from loadgen.clock import Clock
 from loadgen.model import Component, QueryEnd, QueryTiming
-from loadgen.queries.dashboard import Panel
+from loadgen.queries.panel import Panel
 
 MAX_OPEN = 2
 """Panels of one component that a viewer has open at a time: one that loads, one that waits for it."""

@@ -15,7 +15,8 @@ from locust.exception import StopUser
 from loadgen.kinds.traces.source import SDK_USER
 from loadgen.model import NS, Outcome, QueryTiming, Receipt, Signal
 from loadgen.push.stream import Sender, Stream
-from loadgen.queries.dashboard import Panel, panels
+from loadgen.queries.dashboard import panels
+from loadgen.queries.panel import Panel
 from loadgen.users.load import Load
 from loadgen.users.looking import Looks
 from loadgen.users.numbers import NoNumberLeft

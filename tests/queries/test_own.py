@@ -20,7 +20,9 @@ from loadgen.lab.manager import Lab
 from loadgen.lab.target import lab_target
 from loadgen.model import HELD_DATA, NS, Component, QueryTiming, RunKey, StackSample
 from loadgen.queries import custom as own
-from loadgen.queries.custom import Asking, ask, held_data, is_log_query, look_back, selection_of
+from loadgen.queries import loki, tempo
+from loadgen.queries.custom import Asking, ask, held_data, look_back
+from loadgen.queries.loki import is_log_query
 from loadgen.run.locate import find_profile
 from loadgen.targets.readers import Readers, open_readers
 from loadgen.targets.reading import Reply, Series
@@ -74,7 +76,8 @@ def test_a_query_that_begins_with_a_selector_gives_lines(text: str, lines: bool)
     ],
 )
 def test_what_a_query_looks_through_is_told_from_its_text(component: Component, text: str, selection: str) -> None:
-    assert selection_of(component, text) == selection
+    of = {Component.LOKI: loki, Component.TEMPO: tempo}[component]
+    assert of.selection_of(text) == selection
 
 
 class _Day:

@@ -13,7 +13,8 @@ from scripted import Reply, scripted
 from loadgen.config import Target
 from loadgen.model import NS, Component, QueryTiming
 from loadgen.plan import plan_of
-from loadgen.queries.dashboard import panels, step_s
+from loadgen.queries.dashboard import panels
+from loadgen.queries.panel import step_s
 from loadgen.targets.readers import Readers, open_readers
 
 NOW_NS = BEGAN_NS + 3600 * NS

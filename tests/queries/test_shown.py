@@ -10,8 +10,9 @@ from fake_stack import BEGAN_NS, small_plan
 
 from loadgen.config import Target
 from loadgen.model import NS, Component, QueryTiming
-from loadgen.queries.dashboard import Panel, Shows, panels
+from loadgen.queries.dashboard import panels
 from loadgen.queries.expected import Shown
+from loadgen.queries.panel import Panel, Shows
 from loadgen.targets.readers import open_readers
 from loadgen.targets.reading import Reply
 

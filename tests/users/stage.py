@@ -14,7 +14,7 @@ import gevent
 from gevent.event import Event
 
 from loadgen.model import NS, Component, QueryTiming
-from loadgen.queries.dashboard import Panel
+from loadgen.queries.panel import Panel
 
 BEGAN_NS = 1_800_000_000 * NS
 

@@ -14,7 +14,7 @@ from stage import BEGAN_NS, Choice, Stack, Told, VirtualTime, dues, load_of, pla
 
 from loadgen.checks.case import nearest_rank
 from loadgen.model import NS, Component, QueryEnd, QueryTiming
-from loadgen.queries.dashboard import Panel
+from loadgen.queries.panel import Panel
 from loadgen.users import DashboardViewer, people
 from loadgen.users.looking import MAX_OPEN, MAX_WAITING, Looks
 
