@@ -23,11 +23,12 @@ from loadgen.config import Target, parse_profile
 from loadgen.history.directory import RunDir
 from loadgen.history.naming import new_run_name
 from loadgen.history.recorder import Progress, read_progress
-from loadgen.lab import seaweed
 from loadgen.lab.defects import DefectOrder
 from loadgen.lab.limits import NONE, parse_limits
-from loadgen.lab.manager import Lab
-from loadgen.lab.objectstore import ObjectStore, StoreError
+from loadgen.lab.processes.manager import Lab
+from loadgen.lab.s3 import seaweed
+from loadgen.lab.s3.objectstore import ObjectStore
+from loadgen.lab.s3.store import StoreError
 from loadgen.lab.settings import ServerSettings
 from loadgen.lab.state import LabError, LabState
 from loadgen.lab.target import LabDisruptor, lab_target

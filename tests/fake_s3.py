@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from loadgen.kinds.metrics.source import Labels
-from loadgen.lab.mimir_index import encode_index
+from loadgen.lab.mimir.index import encode_index
 from loadgen.model import NS
 from loadgen.targets.blocks import ulid_at
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from loadgen.config.surroundings import child_environment, search_path
-from loadgen.lab.manager_processes import Children
+from loadgen.lab.processes.running import Children
 from loadgen.run.locate import locust_command
 
 REPOSITORY = Path(__file__).parents[1]

@@ -161,7 +161,7 @@ def _watched(source: str) -> Iterator[Crashed]:
     if source != LAB:
         yield tuple
         return
-    from loadgen.lab.keeper import LabKeeper
+    from loadgen.lab.processes.keeper import LabKeeper
     from loadgen.lab.target import open_lab
 
     with LabKeeper(open_lab()).open() as keeper:

@@ -18,10 +18,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from loadgen.lab import limits as limiting
-from loadgen.lab import native
-from loadgen.lab.compose import open_lab
 from loadgen.lab.defects import QUERY_KINDS, DefectError, DefectKind, DefectOrder, parse_order
-from loadgen.lab.manager import PART_OF, EndpointStatus
+from loadgen.lab.processes import native
+from loadgen.lab.processes.compose import open_lab
+from loadgen.lab.processes.manager import PART_OF, EndpointStatus
 from loadgen.lab.state import NATIVE, LabError, LabState
 
 OK, NOT_ALL, NO_LAB = 0, 1, 2

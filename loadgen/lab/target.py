@@ -10,9 +10,9 @@ from typing import TypeVar
 
 from loadgen.config import ConfigError, Target, parse_target
 from loadgen.faults.disruptor import DisruptorError
-from loadgen.lab.compose import open_lab as open_any
 from loadgen.lab.defects import DefectError, parse_order
-from loadgen.lab.manager import Lab
+from loadgen.lab.processes.compose import open_lab as open_any
+from loadgen.lab.processes.manager import Lab
 from loadgen.lab.state import LabError, LabState
 from loadgen.model import Component
 

@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from loadgen.lab.serve import application, serving
+from loadgen.lab.processes.serve import application, serving
 
 TOKEN = "token-of-loadgen"
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from loadgen.lab.loki import Loki
-from loadgen.lab.mimir import MimirServer
-from loadgen.lab.serve import serving
+from loadgen.lab.loki.server import Loki
+from loadgen.lab.mimir.server import MimirServer
+from loadgen.lab.processes.serve import serving
 from loadgen.lab.settings import Limits, ServerSettings
-from loadgen.lab.tempo import Tempo
+from loadgen.lab.tempo.server import Tempo
 
 _NEVER_S = 1e9
 _MIB = 1 << 20

@@ -14,8 +14,9 @@ import urllib3
 from captured import Answer, Request
 from known import UNKNOWN
 
-from loadgen.lab import native, seaweed
-from loadgen.lab.manager import Lab, LabError
+from loadgen.lab.processes import native
+from loadgen.lab.processes.manager import Lab, LabError
+from loadgen.lab.s3 import seaweed
 from loadgen.lab.state import LabState
 
 ENDPOINTS = ("loki", "tempo", "otlp_http", "mimir")

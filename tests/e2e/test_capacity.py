@@ -16,7 +16,7 @@ import pytest
 from loadgen.capacity.model import Capacity, Ending, Kind, Search, Why
 from loadgen.capacity.store import load
 from loadgen.lab.defects import DefectOrder
-from loadgen.lab.manager import Lab
+from loadgen.lab.processes.manager import Lab
 
 pytestmark = pytest.mark.e2e
 

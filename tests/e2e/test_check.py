@@ -15,9 +15,10 @@ from workplace import Workplace
 from loadgen.acceptance.checks import judge
 from loadgen.acceptance.gather import gather
 from loadgen.config import S3Login, Target
-from loadgen.lab import manager_plan as plan
-from loadgen.lab import native, seaweed
-from loadgen.lab.manager import Lab
+from loadgen.lab.processes import native
+from loadgen.lab.processes import planning as plan
+from loadgen.lab.processes.manager import Lab
+from loadgen.lab.s3 import seaweed
 from loadgen.lab.state import LabState
 from loadgen.lab.target import lab_target
 from loadgen.model import Result, Verdict

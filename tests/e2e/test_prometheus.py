@@ -12,7 +12,7 @@ import pytest
 from loadgen.acceptance.facts import Parity
 from loadgen.acceptance.parity import compare
 from loadgen.config import MimirTarget
-from loadgen.lab.manager import Lab
+from loadgen.lab.processes.manager import Lab
 from loadgen.lab.state import LabState
 from loadgen.model import MS, NS, Component
 from loadgen.targets.http import HttpClient

@@ -16,8 +16,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from loadgen.lab.grafana import build
-from loadgen.lab.serve import serving
+from loadgen.lab.grafana.server import build
+from loadgen.lab.processes.serve import serving
 from loadgen.lab.settings import Datasource, ServerSettings, User
 
 USERS = (User("admin", "secret", "Admin"), User("ed", "edits", "Editor"), User("view", "looks", "Viewer"))

@@ -12,9 +12,9 @@ from typing import Any
 
 import requests
 
-from loadgen.lab.localstore import MemoryStore
-from loadgen.lab.loki import Loki
-from loadgen.lab.serve import serving
+from loadgen.lab.loki.server import Loki
+from loadgen.lab.processes.serve import serving
+from loadgen.lab.s3.localstore import MemoryStore
 from loadgen.lab.settings import Limits, ServerSettings
 
 NS = 1_000_000_000

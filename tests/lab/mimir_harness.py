@@ -20,8 +20,8 @@ import cramjam
 import requests
 from opentelemetry.exporter.prometheus_remote_write.gen.remote_pb2 import WriteRequest
 
-from loadgen.lab.mimir import MimirServer
-from loadgen.lab.serve import serving
+from loadgen.lab.mimir.server import MimirServer
+from loadgen.lab.processes.serve import serving
 from loadgen.lab.settings import Limits, ServerSettings
 
 NEVER_S = 1e9
@@ -178,7 +178,9 @@ class Process:
     def start(self) -> float:
         """Starts it and waits until it is ready; gives the seconds that took."""
         began = time.monotonic()
-        self._process = subprocess.Popen([sys.executable, "-m", "loadgen.lab.mimir", str(self._config)], env=os.environ)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "loadgen.lab.mimir.server", str(self._config)], env=os.environ
+        )
         while time.monotonic() - began < 20:
             with contextlib.suppress(requests.RequestException):
                 if self.client.get("/ready").status_code == 200:

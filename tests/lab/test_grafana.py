@@ -12,7 +12,7 @@ import pytest
 import urllib3
 from grafana_harness import Client, Component, grafana, settings
 
-from loadgen.lab import manager_processes as proc
+from loadgen.lab.processes import running as proc
 
 PROXY = "/api/datasources/proxy/uid"
 
@@ -288,7 +288,7 @@ def test_everything_stored_survives_a_kill(tmp_path: Path) -> None:
     replace(settings(tmp_path / "data", "http://127.0.0.1:1"), port=port).save(config)
 
     def start() -> subprocess.Popen[bytes]:
-        child = subprocess.Popen([sys.executable, "-m", "loadgen.lab.grafana", str(config)])
+        child = subprocess.Popen([sys.executable, "-m", "loadgen.lab.grafana.server", str(config)])
         while not proc.http_status(f"http://127.0.0.1:{port}/api/health"):
             assert child.poll() is None
         return child
@@ -319,7 +319,9 @@ def test_a_broken_store_is_named_and_ends_with_2(tmp_path: Path) -> None:
     config = tmp_path / "c.json"
     settings(tmp_path, "http://127.0.0.1:1").save(config)
     (tmp_path / "grafana.json").write_text(json.dumps({"annotations": 1, "surprise": 2}))
-    ended = subprocess.run([sys.executable, "-m", "loadgen.lab.grafana", str(config)], capture_output=True, text=True)
+    ended = subprocess.run(
+        [sys.executable, "-m", "loadgen.lab.grafana.server", str(config)], capture_output=True, text=True
+    )
     assert ended.returncode == 2
     assert "grafana.json" in ended.stderr
     assert "Traceback" not in ended.stderr

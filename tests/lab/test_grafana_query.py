@@ -10,8 +10,8 @@ from grafana_harness import Client, grafana
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen.lab.grafana_frames import legend, series_frames
-from loadgen.lab.grafana_times import (
+from loadgen.lab.grafana.frames import legend, series_frames
+from loadgen.lab.grafana.times import (
     MAX_POINTS,
     QueryError,
     TimeRange,

@@ -17,9 +17,11 @@ from starlette.routing import Route
 
 from loadgen.lab.defects import DefectKind, DefectOrder, Defects
 from loadgen.lab.exposition import Metrics
-from loadgen.lab.localstore import DirectoryStore, MemoryStore
-from loadgen.lab.objectstore import ObjectStore, Store, StoreError, open_store
-from loadgen.lab.serve import application, serving
+from loadgen.lab.processes.serve import application, serving
+from loadgen.lab.s3.localstore import DirectoryStore, MemoryStore
+from loadgen.lab.s3.objectstore import ObjectStore
+from loadgen.lab.s3.opening import open_store
+from loadgen.lab.s3.store import Store, StoreError
 from loadgen.lab.settings import Datasource, Limits, ServerSettings, SettingsError, User, load_settings
 
 SETTINGS = ServerSettings(
@@ -129,7 +131,11 @@ def test_answers_are_those_of_the_real_servers() -> None:
 
 def run_server(config: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "loadgen.lab.loki", str(config)], capture_output=True, text=True, timeout=20, check=False
+        [sys.executable, "-m", "loadgen.lab.loki.server", str(config)],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
     )
 
 
@@ -156,7 +162,7 @@ def test_a_signal_stops_a_server_with_exit_code_0(tmp_path: Path, number: signal
     config = tmp_path / "c.json"
     ServerSettings("loki", str(tmp_path / "data")).save(config)
     process = subprocess.Popen(
-        [sys.executable, "-m", "loadgen.lab.loki", str(config)], stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "loadgen.lab.loki.server", str(config)], stderr=subprocess.PIPE, text=True
     )
     assert process.stderr is not None
     assert any("listens on" in row for row in process.stderr)

@@ -19,10 +19,10 @@ from typer.testing import CliRunner, Result
 from loadgen.capacity.usage import usage_of
 from loadgen.cli.lab import app
 from loadgen.history.directory import RunDir
-from loadgen.lab import manager_plan as plan
-from loadgen.lab import manager_processes as proc
 from loadgen.lab.limits import KINDS, limits_of, parse_limits, tell, watch_memory
-from loadgen.lab.manager import Lab
+from loadgen.lab.processes import planning as plan
+from loadgen.lab.processes import running as proc
+from loadgen.lab.processes.manager import Lab
 from loadgen.lab.settings import Limits
 from loadgen.lab.state import NATIVE, LabError, LabState, load_state
 from loadgen.lab.target import lab_target

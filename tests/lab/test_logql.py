@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadgen.lab.logql import parse, parse_selector
-from loadgen.lab.logql_ast import LogQLError, LogQuery
-from loadgen.lab.logql_lexer import parse_bytes, parse_duration
-from loadgen.lab.logql_pipeline import Pipeline
+from loadgen.lab.loki.logql import parse, parse_selector
+from loadgen.lab.loki.logql_ast import LogQLError, LogQuery
+from loadgen.lab.loki.logql_lexer import parse_bytes, parse_duration
+from loadgen.lab.loki.logql_pipeline import Pipeline
 
 PIECES = [
     "{", "}", "(", ")", "[", "]", ",", "=", "!=", "=~", "!~", "|=", "|~", "|", "==", ">", "<", ">=", "+", "-", "/",

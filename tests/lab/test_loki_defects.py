@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from loki_harness import NOW_NS, NS, Client, Clock, loki, wait_for
 
-from loadgen.lab.localstore import MemoryStore
+from loadgen.lab.s3.localstore import MemoryStore
 
 LINES = [f"level=info seq={i} id=a{i}f" for i in range(5)]
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadgen.lab.loki_labels import LabelError, fingerprint, format_labels, parse_labels, with_service_name
-from loadgen.lab.loki_level import detect, level_of_line
+from loadgen.lab.loki.labels import LabelError, fingerprint, format_labels, parse_labels, with_service_name
+from loadgen.lab.loki.level import detect, level_of_line
 
 NAMES = st.from_regex(r"[a-zA-Z_][a-zA-Z0-9_]{0,8}", fullmatch=True)
 VALUES = st.text(st.characters(max_codepoint=0xFFFF, exclude_categories=["Cs"]), min_size=1, max_size=12)

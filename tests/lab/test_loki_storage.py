@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from loki_harness import NOW_NS, NS, Clock, loki, wait_for
 
-from loadgen.lab.localstore import MemoryStore
-from loadgen.lab.loki_chunks import ChunkError, Entries, chunk_ref, decode_chunk, encode_chunk
-from loadgen.lab.objectstore import StoreError
+from loadgen.lab.loki.chunks import ChunkError, Entries, chunk_ref, decode_chunk, encode_chunk
+from loadgen.lab.s3.localstore import MemoryStore
+from loadgen.lab.s3.store import StoreError
 from loadgen.lab.settings import ServerSettings
 
 CHUNK = re.compile(r"fake/[0-9a-f]+/[0-9a-f]+:[0-9a-f]+:[0-9a-f]+")
@@ -218,7 +218,10 @@ def test_a_damaged_chunk_is_named(at: int, byte: int, cut: bool) -> None:
 
 def start(config: Path) -> tuple[subprocess.Popen[str], str]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "loadgen.lab.loki", str(config)], stderr=subprocess.PIPE, text=True, env=dict(os.environ)
+        [sys.executable, "-m", "loadgen.lab.loki.server", str(config)],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=dict(os.environ),
     )
     assert process.stderr is not None
     for row in process.stderr:

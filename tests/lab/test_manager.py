@@ -16,11 +16,11 @@ import psutil
 import pytest
 import urllib3
 
-from loadgen.lab import manager_plan as plan
-from loadgen.lab import manager_processes as proc
-from loadgen.lab import seaweed
 from loadgen.lab.defects import DefectKind, DefectOrder
-from loadgen.lab.manager import ENDPOINTS, PARTS, Lab
+from loadgen.lab.processes import planning as plan
+from loadgen.lab.processes import running as proc
+from loadgen.lab.processes.manager import ENDPOINTS, PARTS, Lab
+from loadgen.lab.s3 import seaweed
 from loadgen.lab.state import LabError, LabState, ProcessState, load_state
 
 
@@ -208,7 +208,7 @@ def test_another_port_for_a_running_part_is_refused(lab: Lab) -> None:
 
 def test_down_finds_what_a_killed_up_left(tmp_path: Path) -> None:
     lab = Lab.open(tmp_path / "lab")
-    code = "import sys; from loadgen.lab.manager import Lab; Lab.open(sys.argv[1]).up()"
+    code = "import sys; from loadgen.lab.processes.manager import Lab; Lab.open(sys.argv[1]).up()"
     up = subprocess.Popen([sys.executable, "-c", code, str(lab.directory)])
     try:
         deadline = time.monotonic() + 20

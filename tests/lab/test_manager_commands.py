@@ -14,9 +14,9 @@ import typer
 from typer.testing import CliRunner
 
 from loadgen.cli.lab import app, parse_defect, parse_duration_s, parse_ports
-from loadgen.lab import manager_processes as proc
 from loadgen.lab.defects import DefectKind, DefectOrder
-from loadgen.lab.manager import Lab
+from loadgen.lab.processes import running as proc
+from loadgen.lab.processes.manager import Lab
 
 NAMES = {"loki", "tempo", "otlp_http", "otlp_grpc", "mimir", "grafana", "s3"}
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from scripted import Reply, scripted
 
-from loadgen.lab import manager_processes as proc
 from loadgen.lab.defect_orders import exchange
-from loadgen.lab.manager import Lab
-from loadgen.lab.manager_plan import new_state
+from loadgen.lab.processes import running as proc
+from loadgen.lab.processes.manager import Lab
+from loadgen.lab.processes.planning import new_state
 from loadgen.lab.state import LabError, ProcessState, lab_directory
 
 SLEEP = (sys.executable, "-c", "print('awake', flush=True); import time; time.sleep(60)")

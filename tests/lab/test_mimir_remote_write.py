@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from mimir_harness import Series, message
 from opentelemetry.exporter.prometheus_remote_write.gen.remote_pb2 import WriteRequest
 
-from loadgen.lab.mimir_labels import WriteRequestError, decode_labels, encode_labels
-from loadgen.lab.remote_write import WriteParser
+from loadgen.lab.mimir.labels import WriteRequestError, decode_labels, encode_labels
+from loadgen.lab.mimir.remote_write import WriteParser
 
 LABELS = st.dictionaries(st.text(max_size=200), st.text(max_size=200), max_size=6)
 TIMES = st.integers(-(2**63), 2**63 - 1)

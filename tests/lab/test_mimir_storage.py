@@ -17,13 +17,13 @@ import pytest
 import requests
 from mimir_harness import Client, Process, Series, message, packed, served
 
-from loadgen.lab.localstore import MemoryStore
-from loadgen.lab.mimir_blocks import BLOCK_RANGE_MS, decode, is_ulid, new_ulid
-from loadgen.lab.mimir_head import SampleColumns
-from loadgen.lab.mimir_series import spelling_of
-from loadgen.lab.mimir_store import SampleStore
-from loadgen.lab.objectstore import StoreError
-from loadgen.lab.promql_values import LabelMatcher, MatchKind
+from loadgen.lab.mimir.blocks import BLOCK_RANGE_MS, decode, is_ulid, new_ulid
+from loadgen.lab.mimir.head import SampleColumns
+from loadgen.lab.mimir.promql_values import LabelMatcher, MatchKind
+from loadgen.lab.mimir.series import spelling_of
+from loadgen.lab.mimir.store import SampleStore
+from loadgen.lab.s3.localstore import MemoryStore
+from loadgen.lab.s3.store import StoreError
 
 NOW_MS = int(time.time() * 1000)
 UP = [LabelMatcher("__name__", MatchKind.EQUAL, "up")]

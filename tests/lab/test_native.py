@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from loadgen.cli.lab import native_engines
-from loadgen.lab import compose, native
-from loadgen.lab import manager_plan as plan
-from loadgen.lab.compose import ComposeLab, docker_command, open_lab
-from loadgen.lab.manager import Lab
+from loadgen.lab.processes import compose, native
+from loadgen.lab.processes import planning as plan
+from loadgen.lab.processes.compose import ComposeLab, docker_command, open_lab
+from loadgen.lab.processes.manager import Lab
 from loadgen.lab.state import COMPOSE, LabError, LabState, load_state
 
 VERSIONS = {

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadgen.lab import promql
-from loadgen.lab.promql_text import float_text, parse_duration_ms, parse_time_ms, time_text
-from loadgen.lab.promql_values import LabelMatcher, Labels, PromQLError, Samples, Scalar, Vector
+from loadgen.lab.mimir import promql
+from loadgen.lab.mimir.promql_text import float_text, parse_duration_ms, parse_time_ms, time_text
+from loadgen.lab.mimir.promql_values import LabelMatcher, Labels, PromQLError, Samples, Scalar, Vector
 
 STALE = float(np.array([0x7FF0000000000002], dtype=np.uint64).view(np.float64)[0])
 Data = dict[Labels, list[tuple[int, float]]]

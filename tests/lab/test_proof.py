@@ -16,10 +16,11 @@ import pytest
 import yaml
 
 from loadgen.config import Target, parse_target
-from loadgen.lab import manager_processes as proc
-from loadgen.lab import native, proof
+from loadgen.lab import proof
 from loadgen.lab.defects import DefectKind, DefectOrder
-from loadgen.lab.manager import Lab
+from loadgen.lab.processes import native
+from loadgen.lab.processes import running as proc
+from loadgen.lab.processes.manager import Lab
 from loadgen.lab.proof_items import LINE_LABELS, SERIES_LABELS, TRACE_ID, without_proof
 from loadgen.lab.state import LabError, load_state
 from loadgen.lab.target import lab_target

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from loadgen.lab import manager_processes as proc
-from loadgen.lab import seaweed
+from loadgen.lab.processes import running as proc
+from loadgen.lab.s3 import seaweed
 from loadgen.lab.state import Credential, LabError
 
 BUCKETS = ("loki-chunks", "tempo-traces", "mimir-blocks")

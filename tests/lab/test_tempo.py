@@ -29,11 +29,11 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-from loadgen.lab.localstore import MemoryStore
-from loadgen.lab.serve import serving
+from loadgen.lab.processes.serve import serving
+from loadgen.lab.s3.localstore import MemoryStore
 from loadgen.lab.settings import Limits, ServerSettings
-from loadgen.lab.tempo import Tempo
-from loadgen.lab.tempo_otlp import METHOD
+from loadgen.lab.tempo.otlp import METHOD
+from loadgen.lab.tempo.server import Tempo
 
 PROTOBUF = {"Content-Type": "application/x-protobuf"}
 # A trace that a real Tempo 3.0.3 was sent: "GET /cart" of checkout with two database calls, the second one failed.
@@ -616,7 +616,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def start(config: Path, port: int) -> subprocess.Popen[bytes]:
-    process = subprocess.Popen([sys.executable, "-m", "loadgen.lab.tempo", str(config)], env={**os.environ})
+    process = subprocess.Popen([sys.executable, "-m", "loadgen.lab.tempo.server", str(config)], env={**os.environ})
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         try:
@@ -673,7 +673,10 @@ def test_a_taken_port_is_named_and_ends_with_2(tmp_path: Path) -> None:
             config = tmp_path / "tempo.json"
             ServerSettings("tempo", str(tmp_path / "data"), **ports).save(config)
             done = subprocess.run(
-                [sys.executable, "-m", "loadgen.lab.tempo", str(config)], capture_output=True, text=True, timeout=20
+                [sys.executable, "-m", "loadgen.lab.tempo.server", str(config)],
+                capture_output=True,
+                text=True,
+                timeout=20,
             )
             assert done.returncode == 2
             assert f"127.0.0.1:{port}: cannot listen" in done.stderr

@@ -6,9 +6,9 @@ import pytest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status, TracesData
 
-from loadgen.lab.tempo_match import Matcher
-from loadgen.lab.tempo_trace import Scopes, TraceView, from_protobuf, to_protobuf
-from loadgen.lab.traceql import parse
+from loadgen.lab.tempo.match import Matcher
+from loadgen.lab.tempo.trace import Scopes, TraceView, from_protobuf, to_protobuf
+from loadgen.lab.tempo.traceql import parse
 
 MS = 1_000_000
 TRACE_ID = bytes.fromhex("000102030405060708090a0b0c0d0e0f")

@@ -15,14 +15,14 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from loadgen.lab.defects import DefectError
 from loadgen.lab.exposition import Metrics
-from loadgen.lab.localstore import MemoryStore
-from loadgen.lab.objectstore import StoreError
+from loadgen.lab.s3.localstore import MemoryStore
+from loadgen.lab.s3.store import StoreError
 from loadgen.lab.settings import Limits, ServerSettings
-from loadgen.lab.tempo_ingest import IngestError, RateLimit
-from loadgen.lab.tempo_match import Matcher
-from loadgen.lab.tempo_search import Bounds, Range, search
-from loadgen.lab.tempo_store import TraceStore
-from loadgen.lab.traceql import parse
+from loadgen.lab.tempo.ingest import IngestError, RateLimit
+from loadgen.lab.tempo.match import Matcher
+from loadgen.lab.tempo.search import Bounds, Range, search
+from loadgen.lab.tempo.store import TraceStore
+from loadgen.lab.tempo.traceql import parse
 
 NS = 1_000_000_000
 NOW = 1_800_000_000 * NS
@@ -229,7 +229,7 @@ def test_a_block_without_meta_does_not_exist_and_its_traces_come_from_the_log(la
 
 
 def test_an_outage_at_the_start_is_an_error_not_an_absence(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("loadgen.lab.tempo_store.WAIT_FOR_LIST_S", 0.01)
+    monkeypatch.setattr("loadgen.lab.tempo.store.WAIT_FOR_LIST_S", 0.01)
     lab.store.ingest(export((1, 1)))
     lab.store.flush(force=True)
     lab.s3.away = True

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadgen.lab.tempo_lexer import TraceQLError, parse_duration_ns
-from loadgen.lab.tempo_nodes import (
+from loadgen.lab.tempo.lexer import TraceQLError, parse_duration_ns
+from loadgen.lab.tempo.nodes import (
     Aggregate,
     Attribute,
     Binary,
@@ -18,7 +18,7 @@ from loadgen.lab.tempo_nodes import (
     SpansetOperation,
     Static,
 )
-from loadgen.lab.traceql import parse
+from loadgen.lab.tempo.traceql import parse
 
 
 def expression(text: str) -> object:

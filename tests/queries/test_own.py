@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from loadgen.config import ConfigError, OwnQuery, Target, load_profile, parse_profile
 from loadgen.history.directory import RunDir
 from loadgen.history.values import RunInfo
-from loadgen.lab.manager import Lab
+from loadgen.lab.processes.manager import Lab
 from loadgen.lab.target import lab_target
 from loadgen.model import HELD_DATA, NS, Component, QueryTiming, RunKey, StackSample
 from loadgen.queries import custom as own

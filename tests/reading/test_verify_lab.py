@@ -16,9 +16,12 @@ from fake_stack import receipt_of
 from loadgen.config import Target, parse_profile
 from loadgen.history.directory import RunDir
 from loadgen.history.values import RunInfo
-from loadgen.lab import grafana, loki, mimir, tempo
-from loadgen.lab.serve import serving
+from loadgen.lab.grafana import server as grafana
+from loadgen.lab.loki import server as loki
+from loadgen.lab.mimir import server as mimir
+from loadgen.lab.processes.serve import serving
 from loadgen.lab.settings import Datasource, ServerSettings, User
+from loadgen.lab.tempo import server as tempo
 from loadgen.model import MS, NS, Component, Receipt, RunKey, Signal
 from loadgen.plan import Plan, plan_of
 from loadgen.push.http import PushPolicy, loki_pusher, mimir_pusher, tempo_grpc_pusher, tempo_http_pusher

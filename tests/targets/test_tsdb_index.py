@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from loadgen.kinds.metrics.source import Labels
-from loadgen.lab.mimir_index import encode_index
+from loadgen.lab.mimir.index import encode_index
 from loadgen.targets import tsdb_index
 from loadgen.targets.blocks import BlockError
 from loadgen.targets.tsdb_index import series_counts

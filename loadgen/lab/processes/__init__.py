@@ -1,0 +1,1 @@
+"""The processes of a lab: what runs, how it is started and stopped."""
