@@ -29,6 +29,8 @@ LAYOUT = "layout_understood"
 PARTS_LOOK = "parts_look"
 """The `StackSample` of a complete listing for which all of the run's streams that lacked data were also looked for in
 the parts that Loki may have made of them."""
+STOOD_STILL = "stood_still"
+"""The `StackSample` of a time, in seconds before it, in which the machine of loadgen itself stood still."""
 KEPT_LOOK = "kept_look"
 """The `StackSample` of a look whether the run's objects are still there; its value is how many were looked for."""
 OURS, CLOCKS, ELSEWHERE = "ours", "clocks", "s3"

@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from loadgen.checks.case import Case, Check, Finding, clock_text
+from loadgen.checks.case import EXAMPLES, Case, Check, Finding, clock_text
 from loadgen.history.values import RunInfo
-from loadgen.model import NS, Component, Result, Signal
+from loadgen.model import NS, STOOD_STILL, Component, Result, Signal
 from loadgen.skew import SET_IT, weigh
+from loadgen.units import duration_text
 
 # The servers' words for a time that they do not take: Loki, Mimir and Cortex, and S3.
 _OF_TIME = re.compile(
@@ -30,6 +31,11 @@ CLOCK_REFUSED = (
     "reject_old_samples_max_age (Loki), creation_grace_period and out_of_order_time_window (Mimir)"
 )
 _CLOCK_REMEDY = f"{SET_IT}, on this machine or on the one that is named above; then run again"
+_TIMED = frozenset({"throughput", "query", "freshness", "s3_delay", "recovery"})
+_AWAKE = (
+    "keep this machine awake and give it the memory that it needs (a laptop that sleeps, a virtual machine that is "
+    "paused, memory that is swapped out), or run loadgen elsewhere; then run again"
+)
 _LOST_REMEDY = (
     "see why it ended: its own output, its memory limit, its node (in a cluster: kubectl describe pod); then run again"
 )
@@ -43,7 +49,7 @@ def about_time(receipts: pd.DataFrame) -> NDArray[np.bool_]:
 
 def with_surroundings(check: Check, case: Case, finding: Finding) -> Finding:
     """The finding, unless a wrong clock makes it worthless; lost workers become the reason of what is unknown."""
-    return _with_gaps(check, case, _with_clocks(check, case, finding))
+    return _with_gaps(check, case, _with_standstill(check, case, _with_clocks(check, case, finding)))
 
 
 # -- clocks --------------------------------------------------------------------------------------------------------
@@ -87,6 +93,33 @@ def _is_worthless(name: str, finding: Finding, off_s: float) -> bool:
     if kind == "query":
         return off_s > _SHORTEST_RANGE_S or (failed and (value is None or value <= limit))
     return kind == "recovery" and failed
+
+
+# -- the machine ---------------------------------------------------------------------------------------------------
+
+
+def standstill_texts(case: Case) -> list[str]:
+    """When this machine stood still, a sentence each; the longest ones if there are many."""
+    stack = case.history.stack
+    mine = stack[(stack["metric"] == STOOD_STILL) & (stack["component"] == "loadgen")]
+    longest = mine.sort_values("value", ascending=False, kind="stable").head(EXAMPLES)
+    pairs = zip(longest["at_ns"].tolist(), longest["value"].tolist(), strict=True)
+    return [f"this machine stood still for {duration_text(stood_s)} until {case.at(at_ns)}" for at_ns, stood_s in pairs]
+
+
+def _with_standstill(check: Check, case: Case, finding: Finding) -> Finding:
+    """What failed may have failed for it: nobody pushed or asked meanwhile, and what was under way took as long."""
+    own = check.name == "loadgen.health"
+    if own:
+        if finding.result is Result.FAIL and (stood := standstill_texts(case)):
+            return replace(finding, evidence=(*stood, *finding.evidence), remedy=_AWAKE)
+        told = finding.result is not Result.PASS
+    else:
+        told = finding.result is not Result.FAIL or check.name.rpartition(".")[2] not in _TIMED
+    stood = [] if told else standstill_texts(case)
+    if not stood:
+        return finding
+    return replace(finding, result=Result.UNKNOWN, evidence=(*stood, *finding.evidence), remedy=_AWAKE)
 
 
 # -- workers -------------------------------------------------------------------------------------------------------

@@ -38,6 +38,7 @@ from loadgen.report import write_report
 from loadgen.run.interrupt import Interrupt
 from loadgen.run.joining import handed_on, new_token
 from loadgen.run.locate import locust_command
+from loadgen.run.standstill import StandstillWatch
 from loadgen.run.workers import RemoteWorkers, free_port, read_waiting
 from loadgen.scrape.scraper import Scraper
 from loadgen.skew import refusal, weigh
@@ -122,7 +123,7 @@ def execute(
     run = RunDir.create(out, info)
     watcher = S3Watcher(target.s3, run, clock, clock())
     scraper = Scraper(target, run, clock, profile.run.duration)
-    joiner = Joiner(run)
+    joiner, witness = Joiner(run), StandstillWatch(run, clock)
     if workers is None:
         display.phase("load", f"{profile.run.duration:g} s, kept in {out}")
     else:
@@ -130,6 +131,7 @@ def execute(
     watcher.start()
     scraper.start()
     joiner.start()
+    witness.start()
     try:
         windows = _load(profile, target, run, clock, display, interrupt, disruptor, environment or {}, workers)
         run.write_faults(windows)
@@ -146,6 +148,7 @@ def execute(
         scraper.stop()
         watcher.stop()
         joiner.stop()
+        witness.stop()
         _note(run, watcher)
     return conclude(run, display)
 

@@ -6,7 +6,7 @@ import pytest
 from made_history import BEGAN_NS, Made, good_run
 
 from loadgen.checks.surroundings import CLOCK_REFUSED
-from loadgen.model import NS, ClockReading, Outcome, Result, WorkerGap
+from loadgen.model import NS, STOOD_STILL, ClockReading, Outcome, Result, StackSample, WorkerGap
 
 # What genuine Loki 3.7, Mimir 3 and 2.16, and Cortex say of a time that they do not take.
 TOO_NEW = (
@@ -126,3 +126,32 @@ def test_a_worker_that_was_away_is_told_with_both_times() -> None:
 
 def test_without_a_gap_nothing_changes() -> None:
     assert good_run(QUIET).result("loadgen.health") is Result.PASS
+
+
+# -- a machine that stood still ------------------------------------------------------------------------------------
+
+
+def slow(stood_s: float) -> Made:
+    """A run whose queries took a minute; the machine stood still for a while."""
+    made = good_run(QUIET)
+    made.change("queries", lambda row: True, done_ns=lambda row: row.due_ns + 60 * NS)
+    if stood_s:
+        made.stack.append(StackSample("loadgen", STOOD_STILL, "", BEGAN_NS + 30 * NS, stood_s))
+    return made
+
+
+def test_what_was_slow_while_this_machine_stood_still_is_nobodys_fault() -> None:
+    assert slow(0).result("logs.query") is Result.FAIL
+    verdict = slow(55).verdict("logs.query")
+    assert verdict.result is Result.UNKNOWN
+    assert verdict.evidence[0].startswith("this machine stood still for 55 s until +30.0 s")
+    assert "keep this machine awake" in verdict.remedy
+    assert slow(55).result("loadgen.health") is Result.UNKNOWN, "its own schedule was not kept"
+
+
+def test_what_is_lost_stays_lost_though_this_machine_stood_still() -> None:
+    made = good_run(QUIET)
+    made.change("sightings", lambda s: (s.signal, s.phase, s.n) == ("logs", "verify", 3), missing=2)
+    made.stack.append(StackSample("loadgen", STOOD_STILL, "", BEGAN_NS + 30 * NS, 55.0))
+    assert made.result("logs.loss") is Result.FAIL
+    assert made.result("logs.query") is Result.PASS
