@@ -54,8 +54,8 @@ PARTS: dict[str, set[str]] = {
         *("push", "report", "run", "scrape", "stores", "targets", "units"),
     },
     "cli": {
-        *("__init__", "acceptance", "audit", "capacity", "checks", "config", "faults", "history", "lab"),
-        *("model", "push", "report", "run", "skew", "targets", "units"),
+        *("__init__", "acceptance", "audit", "capacity", "checks", "config", "faults", "history", "kinds"),
+        *("lab", "model", "push", "report", "run", "skew", "targets", "units"),
     },
     "__main__": {"cli", "push"},
 }

@@ -27,7 +27,7 @@ from loadgen.capacity.model import (
     Stored,
     Why,
 )
-from loadgen.kinds import SIGNALS
+from loadgen.kinds import SIGNALS, kind_of
 from loadgen.model import Signal
 from loadgen.units import bytes_text, duration_text
 
@@ -38,11 +38,6 @@ TIMES = (1.0, 2.0, 5.0)
 _DAY_S = 86_400.0
 # Of a line that explains less of the variation, a prediction is a guess.
 _POOR_FIT = 0.5
-_SETTING = {
-    Signal.LOGS: "capacity.own.logs",
-    Signal.TRACES: "capacity.own.traces",
-    Signal.METRICS: "capacity.own.metrics_samples and metrics_series",
-}
 
 
 def sizing_of(
@@ -153,7 +148,7 @@ def _unknown_load(capacity: Capacity, signal: Signal) -> str:
         told = f"{told} ({measured.source})"
     return (
         f"{told}: for sizing, let its /metrics be scraped into the Prometheus that Grafana reads, or set "
-        f"{_SETTING[signal]} in the profile"
+        f"{kind_of(signal).own_load} in the profile"
     )
 
 

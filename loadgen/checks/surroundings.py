@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from loadgen.checks.case import EXAMPLES, Case, Check, Finding, clock_text
 from loadgen.history.values import RunInfo
-from loadgen.model import NS, STOOD_STILL, Component, Result, Signal
+from loadgen.model import NS, STOOD_STILL, Result, Signal
 from loadgen.skew import SET_IT, weigh
+from loadgen.stores import STORES
 from loadgen.units import duration_text
 
 # The servers' words for a time that they do not take: Loki, Mimir and Cortex, and S3.
@@ -23,7 +24,7 @@ _OF_TIME = re.compile(
 )
 # The shortest range that people look at by panels: a clock that is wrong by as much shows them something else.
 _SHORTEST_RANGE_S = 300.0
-_PLACES = {"Loki": Component.LOKI, "Tempo": Component.TEMPO, "Mimir": Component.MIMIR}
+_PLACES = {store.title: store.component for store in STORES}
 
 CLOCK_REFUSED = (
     "what was refused was refused for its time, so this is about clocks, not rates: compare the clocks of this "

@@ -9,7 +9,7 @@ from rich.live import Live
 from rich.text import Text
 
 from loadgen.history.recorder import Progress
-from loadgen.model import Signal
+from loadgen.kinds import KINDS
 from loadgen.units import bytes_text, count_text
 
 # Where nothing can move (a log file, a cluster's job log) a line this often shows that the run is alive.
@@ -46,10 +46,11 @@ class TerminalDisplay:
     def load(self, progress: Progress, elapsed_s: float, duration_s: float) -> None:
         """How far the load is."""
         parts = [f"{min(max(elapsed_s, 0), duration_s):3.0f}/{duration_s:.0f} s"]
-        for signal, unit in ((Signal.LOGS, "lines"), (Signal.METRICS, "samples"), (Signal.TRACES, "spans")):
-            items = progress.items.get(signal, 0)
-            if progress.batches.get(signal, 0):
-                parts.append(f"{count_text(items)} {unit} ({bytes_text(progress.plain_bytes[signal])})")
+        for kind in KINDS:
+            items = progress.items.get(kind.signal, 0)
+            if progress.batches.get(kind.signal, 0):
+                size = bytes_text(progress.plain_bytes[kind.signal])
+                parts.append(f"{count_text(items)} {kind.items} ({size})")
         failed = sum(progress.failed.values())
         if failed:
             parts.append(f"{count_text(failed)} pushes not accepted")

@@ -68,6 +68,7 @@ class Kind:
             it can be read as soon as it is there.
         counted_by: how completeness is told where content is not compared.
         bucket: of its objects in S3.
+        own_load: the settings of a profile that say how much of it the person's own programs send.
         loss, duplicates, …: what each check says of it; without ``order`` its items have none.
     """
 
@@ -77,6 +78,7 @@ class Kind:
     items: str
     counted_by: str
     bucket: InBucket
+    own_load: str
     loss: Told
     duplicates: Told
     altered: Told

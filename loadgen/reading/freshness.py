@@ -75,13 +75,22 @@ class Prober:
         )
 
     def _looks(self, batch: Batch) -> Sequence[tuple[str, Look]]:
-        via = self._readers.via
-        if batch.signal is Signal.LOGS:
-            return ((via, lambda: self._logs(batch)),)
-        if batch.signal is Signal.METRICS:
-            return ((via, lambda: self._metrics(batch)),)
+        """Where a batch is looked for, and how: by a method for each kind that has its name."""
+        looks: Sequence[tuple[str, Look]] = getattr(self, f"_{batch.signal}_looks")(batch)
+        return looks
+
+    def _logs_looks(self, batch: Batch) -> Sequence[tuple[str, Look]]:
+        return ((self._readers.via, lambda: self._logs(batch)),)
+
+    def _metrics_looks(self, batch: Batch) -> Sequence[tuple[str, Look]]:
+        return ((self._readers.via, lambda: self._metrics(batch)),)
+
+    def _traces_looks(self, batch: Batch) -> Sequence[tuple[str, Look]]:
         waiting = {row.tobytes() for row in self._plan.traces.trace_ids(batch)}
-        return ((via, lambda: self._traces_by_id(batch, waiting)), (SEARCH, lambda: self._traces_by_search(batch)))
+        return (
+            (self._readers.via, lambda: self._traces_by_id(batch, waiting)),
+            (SEARCH, lambda: self._traces_by_search(batch)),
+        )
 
     def _logs(self, batch: Batch) -> Reply[int]:
         source = self._plan.logs

@@ -53,7 +53,7 @@ def _bad(component: Component, reason: str, setting: str = "", advice: str = "")
     return Discard(component, reason, setting, advice=advice)
 
 
-_LOKI, _TEMPO, _MIMIR = Component.LOKI, Component.TEMPO, Component.MIMIR
+_LOKI, _MIMIR, _TEMPO = (store.component for store in STORES)
 _LOKI_LIMITS, _TEMPO_LIMITS, _MIMIR_LIMITS = "limits_config", "overrides.defaults", "limits"
 _ONE_WRITER = "let one agent only write a series"
 _BLOCKED = f"take {_LOKI_LIMITS}.block_ingestion_until away (or block_ingestion_policy_until)"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from loadgen.model import NS
+from loadgen.model import NS, RunKey
 from loadgen.targets.most import Most
 from loadgen.targets.reading import (
     Asker,
@@ -23,6 +23,7 @@ from loadgen.targets.reading import (
     names_of,
     quoted,
     result_of,
+    selector,
     vector_of,
 )
 
@@ -71,6 +72,14 @@ class LokiReader:
     def recording(self, record: Record | None) -> LokiReader:
         """The same, with timings handed to ``record``."""
         return LokiReader(self._asker.recording(record), self._most)
+
+    def ping(self, key: RunKey, at_ns: int) -> Reply[int]:
+        """One small query of a run's data of the minute before a time."""
+        return self.newest(selector(run=key.run), at_ns - 60 * NS, at_ns, 1)
+
+    def small(self, at_ns: int) -> Reply[Any]:
+        """One small query, whatever data there is in the hour before a time."""
+        return self.labels(at_ns - 3600 * NS, at_ns)
 
     def streams(
         self,

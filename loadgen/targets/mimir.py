@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from loadgen.model import MS, NS
+from loadgen.model import MS, NS, RunKey
 from loadgen.targets.reading import (
     Asker,
     Labels,
@@ -22,6 +22,7 @@ from loadgen.targets.reading import (
     matrix_of,
     names_of,
     result_of,
+    selector,
     vector_of,
 )
 
@@ -47,6 +48,14 @@ class MimirReader:
     def recording(self, record: Record | None) -> MimirReader:
         """The same, with timings handed to ``record``."""
         return MimirReader(self._asker.recording(record))
+
+    def ping(self, key: RunKey, at_ns: int) -> Reply[Any]:
+        """One small query of a run's data at a time."""
+        return self.instant(f"count({selector(run=key.series_run)})", at_ns // MS)
+
+    def small(self, at_ns: int) -> Reply[Any]:
+        """One small query, whatever data there is."""
+        return self.instant("vector(1)", at_ns // MS)
 
     def raw(self, selector: str, start_ms: int, end_ms: int) -> Reply[tuple[RawSeries, ...]]:
         """The samples with times in [start, end] with their own timestamps.

@@ -5,19 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import quote
 
 from loadgen.config import Target
-from loadgen.model import MS, NS, Component, RunKey
+from loadgen.model import Component, RunKey
 from loadgen.stores import STORES
 from loadgen.targets.datasources import Datasources
 from loadgen.targets.grafana import GrafanaReader
 from loadgen.targets.http import HttpClient
 from loadgen.targets.loki import LokiReader
 from loadgen.targets.mimir import MimirReader
-from loadgen.targets.reading import Asker, Patience, Record, Reply, quoted, selector
+from loadgen.targets.reading import Asker, Patience, Record
 from loadgen.targets.tempo import TempoReader
+
+StoreReader = LokiReader | MimirReader | TempoReader
+_STORING = frozenset(store.component for store in STORES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,11 @@ class Readers:
     tempo: TempoReader
     mimir: MimirReader
     grafana: GrafanaReader | None
+
+    def of(self, component: Component) -> StoreReader | None:
+        """The reader of a component; None for those that store nothing."""
+        reader: StoreReader | None = getattr(self, component.value, None) if component in _STORING else None
+        return reader
 
     def recording(self, record: Record | None) -> Readers:
         """The same readers, with timings handed to ``record``; None drops them."""
@@ -110,14 +117,7 @@ def ping(readers: Readers, component: Component, key: RunKey, now_ns: int = 0) -
 
     Only Loki, Tempo and Mimir can be asked. It looks at the last minute before ``now_ns`` (0: the present).
     """
-    at_ns = now_ns or time.time_ns()
-    reply: Reply[Any]
-    if component is Component.LOKI:
-        reply = readers.loki.newest(selector(run=key.run), at_ns - 60 * NS, at_ns, 1)
-    elif component is Component.TEMPO:
-        reply = readers.tempo.first_hits(f"{{ resource.loadgen.run = {quoted(key.run)} }}", at_ns - 60 * NS, at_ns, 1)
-    elif component is Component.MIMIR:
-        reply = readers.mimir.instant(f"count({selector(run=key.series_run)})", at_ns // MS)
-    else:
+    reader = readers.of(component)
+    if reader is None:
         return f"{component} has no data to ask for"
-    return reply.error
+    return reader.ping(key, now_ns or time.time_ns()).error

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from loadgen.model import NS
+from loadgen.model import NS, RunKey
 from loadgen.targets.http import Answer
 from loadgen.targets.most import Most
-from loadgen.targets.reading import Absence, Asker, MalformedAnswer, Record, Reply, Sized
+from loadgen.targets.reading import Absence, Asker, MalformedAnswer, Record, Reply, Sized, quoted
 
 SEARCH_LIMIT = 1000
 _SEARCH_LIMIT_MAX = 64_000
@@ -68,6 +68,14 @@ class TempoReader:
     def recording(self, record: Record | None) -> TempoReader:
         """The same, with timings handed to ``record``. What one of them learns of Tempo's limit, all keep to."""
         return TempoReader(self._asker.recording(record), self._most)
+
+    def ping(self, key: RunKey, at_ns: int) -> Reply[int]:
+        """One small query of a run's data of the minute before a time."""
+        return self.first_hits(f"{{ resource.loadgen.run = {quoted(key.run)} }}", at_ns - 60 * NS, at_ns, 1)
+
+    def small(self, at_ns: int) -> Reply[Any]:
+        """One small query, whatever data there is in the hour before a time."""
+        return self.first_hits("{}", at_ns - 3600 * NS, at_ns, 1)
 
     def trace(self, trace_id: bytes, due_ns: int = 0) -> Reply[tuple[FoundSpan, ...]]:
         """All spans of a trace, empty if Tempo does not have it.

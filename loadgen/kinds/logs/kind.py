@@ -14,6 +14,7 @@ LOGS = Kind(
         "the lines of each stream are counted window by window, and their sequence numbers added up, so that a line "
         "that came twice does not make up for a lost one (several of each would, if their numbers add up alike)"
     ),
+    own_load="capacity.own.logs",
     bucket=InBucket(
         holds=Holds.STREAM,
         setting="Loki's storage_config.object_prefix, or storage_prefix of its object_store",

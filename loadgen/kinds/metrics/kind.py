@@ -14,6 +14,7 @@ METRICS = Kind(
         "the samples of each series are counted window by window, and their values added up, so that a surplus "
         "sample does not make up for a lost one (one of the same value would)"
     ),
+    own_load="capacity.own.metrics_samples and metrics_series",
     bucket=InBucket(
         holds=Holds.SERIES,
         setting="Mimir's blocks_storage.storage_prefix",

@@ -13,6 +13,7 @@ TRACES = Kind(
     counted_by=(
         "the spans of each trace are told by their ids, so that one that came twice does not make up for a lost one"
     ),
+    own_load="capacity.own.traces",
     bucket=InBucket(
         holds=Holds.IDS,
         shared_by="traces",

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from loadgen.checks.case import nearest_rank
 from loadgen.checks.freshness import promised_place
-from loadgen.kinds import SIGNALS
-from loadgen.model import NS, Signal
+from loadgen.kinds import SIGNALS, kind_of
+from loadgen.model import NS
 from loadgen.report.chart import BAD, COLOURS, Row, dots, figure
 from loadgen.report.parts import Chart, Facts, Part, Table, Text
 from loadgen.report.series import Floats, largest
@@ -45,7 +45,7 @@ def section(facts: Facts) -> Part | None:
                 traces.append(dots(name, at_s[kept], delay_s[kept], colour, symbol))
         bound = facts.case.bounds(signal).freshness_p99
         limits = ((bound, f"p99 bound {duration_text(bound)}"),)
-        place = "search" if signal is Signal.TRACES else "reading"
+        place = kind_of(signal).probed or "reading"
         rows.append(Row(f"{signal}, visible by {place}", traces, "%{y:.3s}s", log=True, limits=limits))
     if not table:
         return None
