@@ -322,14 +322,15 @@ class StoredObject:
         stream: Loki's stream fingerprint in hex, else empty.
         from_ns, through_ns: range of the data in it, both inclusive (0: not known).
         items: lines, traces or samples in it as its own metadata says, 0 if it does not or nobody asked.
-        ids: in one string, what of the run is in it: of Tempo trace ids, 16 bytes each; of Mimir, for every user, its
-            number and how many of its series, 4 bytes each, little-endian; empty for Loki.
+        ids: in one string, what of the run is in it: of Mimir, for every user, its number and how many of its series,
+            4 bytes each, little-endian; of Tempo in runs of earlier versions trace ids, 16 bytes each; else empty.
         compacted: made of older objects, so its time is only an upper bound for what is in it.
         cut_ns: Mimir: when the block was cut from the ingester's memory, by the ingester's clock (0: not known).
             Nothing that was acknowledged later is proven by it.
             `NOTHING_CERTAIN_NS`: and nothing at all.
         detail: why it could not be read, if so.
         part: to which of several streams that Loki made of one it belongs, from 1; 0: Loki did not split the stream.
+        traces: Tempo: which of the run's traces are in it, as ``loadgen.history.held`` packs them.
     """
 
     component: str
@@ -347,6 +348,7 @@ class StoredObject:
     cut_ns: int
     detail: str
     part: int = 0
+    traces: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,7 @@ IMPURE = {
 PURE_TEXT = {"urllib.parse"}
 PURE = (
     *("model", "mistakes", "units", "pacing", "skew", "wire", "config", "plan", "checks", "report", "audit"),
-    *("kinds", "stores", "history.values", "history.sampling", "scrape.figures", "scrape.discards", "scrape.counters"),
+    *("kinds", "stores", "history.values", "history.held", "history.sampling", "scrape.figures", "scrape.discards", "scrape.counters"),
     *("acceptance.checks", "acceptance.facts"),
     *("capacity.model", "capacity.cost", "capacity.sizing", "capacity.advice", "capacity.stored"),
 )

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from loadgen.buckets.asking import Asking, Listed
 from loadgen.buckets.kept import counted_bytes
-from loadgen.buckets.own_ids import own_ids
+from loadgen.buckets.own_ids import own_traces
 from loadgen.buckets.tenants import Tenants
 from loadgen.buckets.wanted import GRACE_NS, Wanted
 from loadgen.model import MS, NOTHING_CERTAIN_NS, NS, Component, Signal, StoredObject
@@ -50,11 +50,12 @@ _Fresh = dict[str, Rows | None]
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What a block holds, and the object whose LastModified tells when it was there."""
+    """What a block holds, and the object whose LastModified tells when it was there; ``traces`` as they are packed."""
 
     content: Content
     dated: Listed
     size_bytes: int
+    traces: bytes = b""
 
 
 class BlockKind(Protocol):
@@ -101,8 +102,8 @@ class TempoBlocks:
         ids = trace_ids(data.size_bytes, lambda offset, length: asking.read(data.key, offset, length))
         # The renamed metadata is as young as the compaction; the data keeps its time.
         dated = meta if meta.key.endswith(f"/{_META}") else data
-        ours = own_ids(ids, wanted, content.from_ns, content.through_ns)
-        return Opened(replace(content, ids=ours), dated, data.size_bytes) if ours else None
+        ours = own_traces(ids, wanted, content.from_ns, content.through_ns)
+        return Opened(content, dated, data.size_bytes, ours) if ours else None
 
 
 class MimirBlocks:
@@ -328,6 +329,7 @@ class BlockSweep:
             compacted=content.compacted,
             cut_ns=content.cut_ns,
             detail=detail[:_DETAIL_CHARS],
+            traces=opened.traces,
         )
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from loadgen.capacity.model import Stored
 from loadgen.checks.s3_match import s3_coverage
+from loadgen.checks.s3_traces import held_ids
 from loadgen.history.values import History
 from loadgen.kinds import kind_of
 from loadgen.kinds.kind import Holds
@@ -23,7 +24,6 @@ from loadgen.kinds.traces.source import SPANS_PER_TRACE
 from loadgen.model import MS, NOTHING_CERTAIN_NS, Outcome, Signal
 from loadgen.plan import Plan
 
-_ID_BYTES = 16
 # A block of two hours has 120 samples of a series that is scraped every minute.
 _FEW_SAMPLES = 100
 # More items in S3 than this multiple of the accepted ones are copies, not retries.
@@ -134,19 +134,18 @@ def _of_logs(history: History, plan: Plan, mine: pd.DataFrame, chunks: pd.DataFr
 # -- traces --------------------------------------------------------------------------------------------------------
 
 
-def _of_traces(_history: History, _plan: Plan, mine: pd.DataFrame, blocks: pd.DataFrame) -> _Share:
+def _of_traces(_history: History, plan: Plan, mine: pd.DataFrame, blocks: pd.DataFrame) -> _Share:
     """By ids. Of an id that is in compacted blocks, the newest of those has it."""
     blocks = blocks.sort_values(["compacted", "seen_ns"], ascending=False, kind="stable")
-    compacted: set[bytes] = set()
-    distinct: set[bytes] = set()
+    compacted = distinct = np.zeros(0, "S16")
     own: list[int] = []
-    for is_compacted, ids in zip(blocks["compacted"].tolist(), blocks["ids"].tolist(), strict=True):
-        here = {ids[at : at + _ID_BYTES] for at in range(0, len(ids) // _ID_BYTES * _ID_BYTES, _ID_BYTES)}
-        here -= compacted
+    columns = (blocks[name].tolist() for name in ("compacted", "ids", "traces"))
+    for is_compacted, ids, packed in zip(*columns, strict=True):
+        here = np.setdiff1d(held_ids(plan, ids, packed), compacted, assume_unique=True)
         own.append(len(here))
-        distinct |= here
+        distinct = np.union1d(distinct, here)
         if is_compacted:
-            compacted |= here
+            compacted = np.union1d(compacted, here)
     traces = int(mine["items"].sum()) / SPANS_PER_TRACE
     return _shared(blocks, np.array(own, np.float64), len(distinct) / traces, sum(own) / max(1, len(distinct)))
 

@@ -17,6 +17,7 @@ from loadgen.checks.case import EXAMPLES, Case, Check, Finding, counted, nobody_
 from loadgen.checks.s3_delay import not_listed
 from loadgen.checks.s3_looks import kept_looked_ns
 from loadgen.checks.s3_match import Coverage, s3_coverage
+from loadgen.checks.s3_traces import held_ids
 from loadgen.kinds import KINDS, kind_of
 from loadgen.kinds.kind import Holds, Kind
 from loadgen.model import NS, Component, Objective, Result, Signal
@@ -144,10 +145,9 @@ def _holders(plan: Plan, signal: Signal, coverage: Coverage, gone: pd.DataFrame,
     for row in records(gone):
         held = np.zeros(len(nowhere), np.bool_)
         if kind_of(signal).bucket.holds is Holds.IDS:
-            ids = row["ids"]
-            mine = {ids[at : at + 16] for at in range(0, len(ids), 16)}
-            parts = [any(one.tobytes() in mine for one in plan.traces.trace_ids(batch)) for batch in batches]
-            held[places] = np.array(parts, np.bool_)
+            mine = held_ids(plan, row["ids"], row["traces"])
+            ids = [np.ascontiguousarray(plan.traces.trace_ids(batch)).view("S16").ravel() for batch in batches]
+            held[places] = [bool(np.isin(some, mine).any()) for some in ids]
         else:
             near = (span[0] <= row["through_ns"]) & (span[1] >= row["from_ns"])
             held[places] = near & np.isin(coverage.user[places], _users(plan, signal, row, coverage.user[places]))

@@ -1,7 +1,7 @@
 """When each accepted batch reached S3: receipts held against the objects that were found. Pure.
 
 Loki names a chunk's stream and time range in its key, so the match is exact; of streams that Loki split, lines are
-counted. Tempo's blocks list their trace ids, exact too. A block of Mimir tells its time range and how many series of
+counted. Tempo's blocks list their traces, exact too. A block of Mimir tells its time range and how many series of
 each user are in it, and proves what was acknowledged before it was cut, if all of the user's are. What compaction made
 of older objects proves that data is there, but not since when: an upper bound.
 """
@@ -19,6 +19,7 @@ from loadgen.checks.case import Case, Times
 from loadgen.checks.restart_losses import lost_by_restart
 from loadgen.checks.s3_looks import first_look_ns, listed_ns_of, parts_looked_ns, strangers_of
 from loadgen.checks.s3_split import split_batches
+from loadgen.checks.s3_traces import Blocks, find
 from loadgen.history.values import History
 from loadgen.kinds import kind_of
 from loadgen.kinds.kind import Holds
@@ -389,29 +390,18 @@ def _rows_by_user(user: Times) -> list[tuple[int, NDArray[np.intp]]]:
     return [(int(one), rows) for one, rows in zip(users, np.split(order, starts[1:]), strict=True)]
 
 
-# -- by trace id ---------------------------------------------------------------------------------------------------
+# -- by trace ------------------------------------------------------------------------------------------------------
 
 
 def _traces(plan: Plan, batches: _Batches, objects: pd.DataFrame) -> _Places:
-    known = objects[objects["ids"].map(len) > 0].sort_values("stored_ns", kind="stable")
-    if known.empty:
-        return _Places.nowhere(len(batches))
-    lengths = known["ids"].map(len).to_numpy(np.int64) // 16
-    text = b"".join(ids[: 16 * count] for ids, count in zip(known["ids"], lengths, strict=True))
-    ids, first = np.unique(np.frombuffer(text, "S16"), return_index=True)  # the first is the earliest
-    block = np.repeat(np.arange(len(known)), lengths)[first]
-    at_ns, compacted = known["stored_ns"].to_numpy(np.int64)[block], known["compacted"].to_numpy(np.bool_)[block]
-    source = plan.traces
-    pairs = zip(batches.user, batches.n, strict=True)
-    wanted = np.stack([source.trace_ids(source.batch(int(user), int(n))) for user, n in pairs])
-    flat = np.ascontiguousarray(wanted, np.uint8).reshape(-1, 16).view("S16").ravel()
-    place = np.minimum(np.searchsorted(ids, flat), len(ids) - 1)
-    found = ids[place] == flat
-    shape = wanted.shape[:2]
-    stored = np.where(found, at_ns[place], NEVER).reshape(shape)
-    stored = np.where(stored < batches.since_ns[:, None], NEVER, stored)
-    exact = ~compacted[place].reshape(shape)
-    return _Places(*_all_of(stored, exact, np.zeros(shape, np.bool_)))
+    places = _Places.nowhere(len(batches))
+    blocks = Blocks(plan, objects)
+    for user, rows in _rows_by_user(batches.user) if len(blocks) else ():
+        each = plan.traces.load.traces_per_batch
+        found = find(blocks, user, batches.n[rows], batches.since_ns[rows], each)
+        places.stored_ns[rows] = np.where(found.stored_ns < 0, NEVER, found.stored_ns)
+        places.exact[rows] = found.exact
+    return places
 
 
 _MATCHES = {Holds.STREAM: _logs, Holds.SERIES: _metrics, Holds.IDS: _traces}

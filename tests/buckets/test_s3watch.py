@@ -8,13 +8,16 @@ import tracemalloc
 import uuid
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fake_s3 import BUCKETS, FakeS3, put_tempo_block
 from s3_bench import BEGAN_NS, BEGAN_S, UUID, Bench, made, refused
 
 from loadgen.buckets.watcher import MAX_REQUESTS, S3Watcher
+from loadgen.checks.s3_traces import held_ids
 from loadgen.config import S3Target
 from loadgen.history.directory import RunDir
+from loadgen.history.held import unpack
 from loadgen.kinds.traces.source import SDK_USER
 from loadgen.model import MS, NS, Signal
 
@@ -37,7 +40,10 @@ def test_new_objects_are_stored_once_with_what_they_hold(bench: Bench) -> None:
     assert (loki.from_ns, loki.through_ns) == (BEGAN_NS, BEGAN_NS + 9 * NS + MS - 1)
     assert (mimir.key, mimir.items, mimir.from_ns) == (f"{metrics}/meta.json", 7, BEGAN_NS)
     assert mimir.ids == struct.pack("<4I", 0, 4, 1, 4) and BEGAN_NS < mimir.cut_ns <= bench.s3.now_ns
-    assert (tempo.items, tempo.ids, tempo.key) == (3, b"".join(sorted(bench.ids)), f"{traces}/meta.json")
+    assert (tempo.items, tempo.ids, tempo.key) == (3, b"", f"{traces}/meta.json")
+    [held] = unpack(tempo.traces)
+    each = bench.plan.traces.load.traces_per_batch
+    assert (held.user, held.numbers.tolist()) == (0, list(range(2 * each, 2 * each + 3)))
     assert tempo.size_bytes == len(bench.s3.buckets["tempo-traces"][f"{traces}/data.parquet"][0])
     for row in (loki, mimir, tempo):
         assert row.modified_ns == BEGAN_NS + 10 * NS <= row.first_seen_ns and not row.detail and not row.compacted
@@ -580,7 +586,8 @@ def test_of_a_block_of_traces_only_the_ids_of_the_run_are_kept(bench: Bench) -> 
     bench.put_traces()
     bench.watcher.poll_once()
     [row] = bench.objects().itertuples()
-    assert row.ids == b"".join(sorted(bench.ids[:3]))
+    ours = np.frombuffer(b"".join(bench.ids[:3]), "S16")
+    assert held_ids(bench.plan, row.ids, row.traces).tolist() == sorted(ours.tolist())
 
 
 def test_traces_of_the_sdk_probe_are_of_the_run(bench: Bench) -> None:
