@@ -87,6 +87,7 @@ class RunDir:
         # The random part tells this writer from an earlier one with its process id, whose parts are joined already.
         self._writer = f"{writer}-{os.getpid()}-{secrets.token_hex(4)}"
         self._numbers = itertools.count(1)
+        self._names: dict[Path, tuple[tuple[int, int], frozenset[str]]] = {}
 
     @classmethod
     def create(cls, path: Path, info: RunInfo, writer: str = "main") -> RunDir:
@@ -241,6 +242,7 @@ class RunDir:
             raise RunDirError(f"{target}: cannot be written ({problem.strerror}); the parts are kept") from problem
         for path in joined:
             path.unlink(missing_ok=True)
+            self._names.pop(path, None)
 
     def _listed(self, table: str) -> list[Path]:
         return sorted(
@@ -250,7 +252,20 @@ class RunDir:
     def _held(self, table: str, listed: Sequence[Path]) -> set[str]:
         """The names of the parts that joined files hold."""
         joined = [self.path / f"{table}.parquet", *(path for path in listed if path.suffix == ".parquet")]
-        return {name for path in joined for name in _names_of(path)}
+        return {name for path in joined for name in self._names_of(path)}
+
+    def _names_of(self, path: Path) -> frozenset[str]:
+        """The parts that a joined file holds; each file is read once, because all of them are asked every minute."""
+        try:
+            found = path.stat()
+        except OSError:
+            self._names.pop(path, None)
+            return frozenset()
+        stamp = (found.st_ino, found.st_mtime_ns)
+        known = self._names.get(path)
+        if known is None or known[0] != stamp:
+            known = self._names[path] = (stamp, _names_of(path))
+        return known[1]
 
     def _left_behind(self, table: str) -> list[Path]:
         """Parts that are in a joined file already, because somebody was killed before they were removed."""
