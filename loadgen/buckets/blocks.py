@@ -7,9 +7,8 @@ are kept in a compact form. Which of them were there before the run is seen once
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Generator, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -17,31 +16,19 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from loadgen.buckets.asking import Asking, Listed
-from loadgen.buckets.kept import counted_bytes
-from loadgen.buckets.own_ids import own_traces
-from loadgen.buckets.tenants import Tenants
+from loadgen.buckets.keys import BlockKeys
+from loadgen.buckets.sweep import Searched
 from loadgen.buckets.wanted import GRACE_NS, Wanted
-from loadgen.model import MS, NOTHING_CERTAIN_NS, NS, Component, Signal, StoredObject
-from loadgen.targets.blocks import (
-    MIMIR_BLOCK,
-    TEMPO_BLOCK,
-    BlockError,
-    Content,
-    mimir_block,
-    tempo_block,
-    trace_ids,
-    ulid_at,
-)
+from loadgen.model import NS, StoredObject
+from loadgen.targets.blocks import Content
 from loadgen.targets.failures import s3_errors
 from loadgen.targets.s3 import is_about_object
-from loadgen.targets.tsdb_index import series_counts
 
 _TRIES = 3
 _DETAIL_CHARS = 300
-# Names of blocks are made by other machines' clocks.
-_CLOCKS_NS = 600 * NS
+CLOCKS_NS = 600 * NS
+"""By how much the names of blocks may be off: they are made by other machines' clocks."""
 _Names = NDArray[np.bytes_]
-_META, _COMPACTED, _DATA, _INDEX = "meta.json", "meta.compacted.json", "data.parquet", "index"
 
 Rows = Mapping[str, Listed]
 """The objects of one block by the last part of their keys."""
@@ -59,12 +46,15 @@ class Opened:
 
 
 class BlockKind(Protocol):
-    """What differs between Tempo and Mimir."""
+    """What differs between Tempo and Mimir.
 
-    component: Component
-    name: re.Pattern[str]
+    Attributes:
+        keys: how their keys look.
+        by_time: whether names of blocks sort by time.
+    """
+
+    keys: BlockKeys
     by_time: bool
-    """Whether names sort by time."""
 
     def after(self, began_ns: int) -> str:
         """What the names of all blocks of a run that began then sort after."""
@@ -76,110 +66,19 @@ class BlockKind(Protocol):
         """What is in the block; None if nothing of the run can be. Raises `BlockError` and S3's errors."""
 
 
-class TempoBlocks:
-    """Blocks of Tempo: what they hold is told by the trace ids in them."""
-
-    component = Component.TEMPO
-    name = TEMPO_BLOCK
-    by_time = False
-
-    def after(self, began_ns: int) -> str:  # noqa: ARG002 - names are random
-        """Nothing can be left out."""
-        return ""
-
-    def meta(self, rows: Rows) -> Listed | None:
-        """A block that was compacted into another one still holds its data for a while."""
-        return rows.get(_META) or (rows.get(_COMPACTED) if _DATA in rows else None)
-
-    def open(self, asking: Asking, rows: Rows, meta: Listed, wanted: Wanted, now_ns: int) -> Opened | None:
-        """The metadata and, if it is of the run's time, the trace ids."""
-        content = tempo_block(asking.read(meta.key))
-        if not wanted.may_hold(content.from_ns, content.through_ns, now_ns):
-            return None
-        data = rows.get(_DATA)
-        if data is None:
-            raise BlockError("there is a meta.json without a data.parquet beside it")
-        ids = trace_ids(data.size_bytes, lambda offset, length: asking.read(data.key, offset, length))
-        # The renamed metadata is as young as the compaction; the data keeps its time.
-        dated = meta if meta.key.endswith(f"/{_META}") else data
-        ours = own_traces(ids, wanted, content.from_ns, content.through_ns)
-        return Opened(content, dated, data.size_bytes, ours) if ours else None
-
-
-class MimirBlocks:
-    """Blocks of Mimir: what they hold is told by their time range and the series that their index lists."""
-
-    component = Component.MIMIR
-    name = MIMIR_BLOCK
-    by_time = True
-
-    def __init__(self) -> None:
-        self._users: dict[str, int] = {}
-        self._late: set[str] = set()
-
-    def after(self, began_ns: int) -> str:
-        """That time as a name."""
-        return ulid_at((began_ns - _CLOCKS_NS) // MS)
-
-    def meta(self, rows: Rows) -> Listed | None:
-        """It is uploaded last."""
-        return rows.get(_META)
-
-    def open(self, asking: Asking, rows: Rows, meta: Listed, wanted: Wanted, now_ns: int) -> Opened | None:
-        """The metadata and, if it is of the run's time, how many series of each user the index lists."""
-        content = mimir_block(asking.read(meta.key))
-        if not content.proves or not self._late.isdisjoint(content.sources):
-            # What is made of samples that came out of order says no more than they do.
-            self._late.add(meta.key.split("/")[-2])
-            content = replace(content, cut_ns=NOTHING_CERTAIN_NS)
-        if not wanted.may_hold(content.from_ns, content.through_ns, now_ns):
-            return None
-        index = rows.get(_INDEX)
-        if index is None:
-            raise BlockError("there is a meta.json without an index beside it")
-        if len(self._users) != len(wanted.users[Signal.METRICS]):
-            self._users = {wanted.plan.metrics.instance(user): user for user in wanted.users[Signal.METRICS]}
-        counts = series_counts(
-            index.size_bytes,
-            lambda offset, length: asking.read(index.key, offset, length),
-            ("run", wanted.plan.key.series_run),
-            "instance",
-            self._users,
-        )
-        if not counts:
-            return None
-        held = sorted((self._users[instance], count) for instance, count in counts.items())
-        content = replace(content, ids=np.array(held, "<u4").tobytes())
-        return Opened(content, meta, counted_bytes(self.component, {n: row.size_bytes for n, row in rows.items()}))
-
-
 class BlockSweep:
-    """The blocks of one bucket that can hold data of the run.
+    """The blocks of one bucket that can hold data of the run; ``kind`` is Tempo's or Mimir's."""
 
-    Args:
-        asking: the bucket.
-        clock: epoch nanoseconds.
-        kind: Tempo's or Mimir's.
-        tenants: under which prefixes to look.
-        found: takes every block once.
-        unreadable: takes the error, bucket and key of a block that stays unreadable, and says it in words.
-    """
+    parted = renamed = False
+    note = ""
 
-    def __init__(
-        self,
-        asking: Asking,
-        clock: Callable[[], int],
-        kind: BlockKind,
-        tenants: Tenants,
-        found: Callable[[StoredObject], None],
-        unreadable: Callable[[Exception, str, str], str],
-    ) -> None:
-        self._asking = asking
-        self._clock = clock
+    def __init__(self, searched: Searched, kind: BlockKind) -> None:
+        self._asking = searched.asking
+        self._clock = searched.clock
         self._kind = kind
-        self._tenants = tenants
-        self._found = found
-        self._unreadable = unreadable
+        self._tenants = searched.tenants
+        self._found = searched.found
+        self._unreadable = searched.unreadable
         self._stored: set[str] = set()
         self._any = False
         self._foreign: dict[str, _Names] = {}
@@ -218,6 +117,9 @@ class BlockSweep:
                 yield 0
             self._foreign[tenant] = np.sort(np.concatenate(foreign)) if foreign else np.zeros(0, "S1")
 
+    def strangers(self, wanted: Wanted) -> None:
+        """Blocks tell themselves whose they are."""
+
     # -- inside ----------------------------------------------------------------------------------------------------
 
     def _by_name(
@@ -229,7 +131,9 @@ class BlockSweep:
         prefix = f"{tenant}/"
         for page in self._asking.pages(prefix, f"{prefix}{self._kind.after(wanted.began_ns)}", "/"):
             children = [one[len(prefix) : -1] for one in page.prefixes]
-            names = [one for one in children if self._kind.name.fullmatch(one) and prefix + one not in self._stored]
+            names = [
+                one for one in children if self._kind.keys.name.fullmatch(one) and prefix + one not in self._stored
+            ]
             if names and known is not None:
                 listed = np.array(names, "S")
                 old = _among(listed, known)
@@ -255,7 +159,7 @@ class BlockSweep:
         for page in self._asking.pages(f"{tenant}/"):
             for listed in page.objects:
                 block, *rest = listed.key[len(tenant) + 1 :].split("/")
-                if not self._kind.name.fullmatch(block):
+                if not self._kind.keys.name.fullmatch(block):
                     continue
                 if block != name:
                     decide()
@@ -315,7 +219,7 @@ class BlockSweep:
     def _object(self, key: str, opened: Opened, seen_ns: int, detail: str) -> StoredObject:
         content = opened.content
         return StoredObject(
-            component=self._kind.component.value,
+            component=self._kind.keys.component.value,
             bucket=self._asking.bucket,
             key=key,
             size_bytes=opened.size_bytes,

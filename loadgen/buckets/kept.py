@@ -13,10 +13,9 @@ from dataclasses import dataclass
 import pandas as pd
 
 from loadgen.buckets.asking import Asking
-from loadgen.model import Component, GoneObject, StoredObject
+from loadgen.buckets.keys import Keys
+from loadgen.model import GoneObject, StoredObject
 from loadgen.targets.blocks import BlockError
-
-_META = ("meta.json", "meta.compacted.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,32 +26,20 @@ class Known:
     size_bytes: int
 
 
-def gone_keys(asking: Asking, component: Component, known: Iterable[Known]) -> Generator[int, None, tuple[str, ...]]:
+def gone_keys(asking: Asking, keys: Keys, known: Iterable[Known]) -> Generator[int, None, tuple[str, ...]]:
     """The keys of which the object, or what makes a block of it, is not there any more as it was.
 
     Yields after each request how many rows it brought. Raises what `Asking` raises.
     """
-    wanted = {_unit(component, one.key): one for one in known}
+    wanted = {keys.unit(one.key): one for one in known}
     roots: dict[str, list[str]] = {}
     for unit in sorted(wanted):
         roots.setdefault(_root(unit), []).append(unit)
     gone: list[str] = []
     for root, units in roots.items():
         rows = yield from _rows(asking, root, units)
-        gone += [wanted[unit].key for unit in units if not _is_whole(component, wanted[unit], rows.get(unit, {}))]
+        gone += [wanted[unit].key for unit in units if not keys.is_whole(wanted[unit].size_bytes, rows.get(unit, {}))]
     return tuple(gone)
-
-
-def counted_bytes(component: Component, sizes: dict[str, int]) -> int:
-    """The bytes of what makes a block, by the last part of the keys; marks that come and go do not count."""
-    if component is Component.TEMPO:
-        return sizes.get("data.parquet", 0)
-    return sum(size for name, size in sizes.items() if name in ("index", "meta.json") or name.startswith("chunks/"))
-
-
-def _unit(component: Component, key: str) -> str:
-    """What must be listed of an object: of a block its folder."""
-    return key if component is Component.LOKI else key.rpartition("/")[0] + "/"
 
 
 def _root(unit: str) -> str:
@@ -85,16 +72,6 @@ def _rows(asking: Asking, root: str, units: list[str]) -> Generator[int, None, d
     return found
 
 
-def _is_whole(component: Component, known: Known, sizes: dict[str, int]) -> bool:
-    if component is Component.LOKI:
-        return sizes.get("", -1) >= known.size_bytes
-    if component is Component.TEMPO:
-        there = "data.parquet" in sizes and any(name in sizes for name in _META)
-    else:
-        there = "meta.json" in sizes and "index" in sizes
-    return there and counted_bytes(component, sizes) >= known.size_bytes
-
-
 class Keeping:
     """Whether the run's objects in one bucket are still there.
 
@@ -103,17 +80,17 @@ class Keeping:
 
     Args:
         asking: the bucket.
-        component: whose objects.
+        keys: how the keys of its store look.
         clock: epoch nanoseconds.
         stored: objects that earlier watchers of the run stored.
         gone: those of which they saw that they have gone.
     """
 
     def __init__(
-        self, asking: Asking, component: Component, clock: Callable[[], int], stored: pd.DataFrame, gone: pd.DataFrame
+        self, asking: Asking, keys: Keys, clock: Callable[[], int], stored: pd.DataFrame, gone: pd.DataFrame
     ) -> None:
         self._asking = asking
-        self._component = component
+        self._keys = keys
         self._clock = clock
         self._known: dict[str, Known] = {}
         self._seen_ns: dict[str, int] = {}
@@ -125,7 +102,7 @@ class Keeping:
             *(readable[n] for n in ("key", "size_bytes", "first_seen_ns")), strict=True
         ):
             self._remember(str(key), int(size_bytes), int(seen_ns))
-        mine = gone[(gone["component"] == component.value) & (gone["bucket"] == asking.bucket)]
+        mine = gone[(gone["component"] == keys.component.value) & (gone["bucket"] == asking.bucket)]
         last = mine.drop_duplicates("key", keep="last")
         self.gone: set[str] = set(last.loc[last["missed_ns"] > 0, "key"].tolist())
 
@@ -149,7 +126,7 @@ class Keeping:
         """Look for everything once; yields after each request. Raises what `Asking` raises."""
         began_ns, known = self._clock(), dict(self._known)
         if known:
-            away = yield from gone_keys(self._asking, self._component, known.values())
+            away = yield from gone_keys(self._asking, self._keys, known.values())
         else:
             away = ()
         for key in known.keys() - set(away):
@@ -176,4 +153,4 @@ class Keeping:
         self._seen_ns[key] = max(seen_ns, self._seen_ns.get(key, 0))
 
     def _row(self, key: str, seen_ns: int, missed_ns: int) -> GoneObject:
-        return GoneObject(self._component.value, self._asking.bucket, key, seen_ns, missed_ns)
+        return GoneObject(self._keys.component.value, self._asking.bucket, key, seen_ns, missed_ns)

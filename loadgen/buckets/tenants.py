@@ -11,7 +11,8 @@ from collections import deque
 from collections.abc import Iterator
 
 from loadgen.buckets.asking import Asking, Page
-from loadgen.buckets.layout import Names, described, is_index, owner_of
+from loadgen.buckets.keys import Names
+from loadgen.buckets.layout import described, is_index, owner_of
 from loadgen.model import Component
 from loadgen.stores import store_of
 

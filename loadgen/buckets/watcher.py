@@ -13,14 +13,13 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, TypeVar
-
-import pandas as pd
+from typing import Any, TypeVar
 
 from loadgen.buckets.asking import Asking, ServerClock
-from loadgen.buckets.blocks import BlockSweep, MimirBlocks, TempoBlocks
 from loadgen.buckets.kept import Keeping
-from loadgen.buckets.streams import StreamSweep
+from loadgen.buckets.layout import keys_of
+from loadgen.buckets.sweep import Searched, Sweep
+from loadgen.buckets.sweeps import SWEEPS
 from loadgen.buckets.tenants import Tenants
 from loadgen.buckets.wanted import Wanted, wanted_of
 from loadgen.config import ConfigError, S3Target
@@ -58,20 +57,6 @@ _WHY_CHARS = 300
 _NOT_SET = "no [s3] endpoint is set in the target, so nobody can tell when data is in S3"
 
 T = TypeVar("T")
-
-
-class Sweep(Protocol):
-    """Finds what is new in one bucket."""
-
-    undecided: int
-    patient: bool
-    """Whether there is a next time for what cannot be read."""
-
-    def recall(self, wanted: Wanted, stored: pd.DataFrame) -> None:
-        """Begin with what was stored before: by an earlier watcher of the run, or without what has gone since."""
-
-    def cycle(self, wanted: Wanted) -> Iterator[int]:
-        """Look for everything once; yields rows after each request."""
 
 
 @dataclass(slots=True)
@@ -122,7 +107,6 @@ class S3Watcher:
         self._make_client = client
         self._client: Any = None
         self._buckets: list[_Bucket] = []
-        self._streams: StreamSweep | None = None
         self._wanted: Wanted | None = None
         self._server = ServerClock()
         self._problems: dict[str, tuple[str, int]] = {}
@@ -153,8 +137,8 @@ class S3Watcher:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader of the report should know beside the problems."""
-        labels = self._streams.note if self._streams is not None else ""
-        return tuple(note for note in (labels, *(bucket.tenants.note for bucket in self._buckets)) if note)
+        names = [bucket.sweep.note for bucket in self._buckets]
+        return tuple(note for note in (*names, *(bucket.tenants.note for bucket in self._buckets)) if note)
 
     def start(self) -> None:
         """Begin to watch."""
@@ -259,14 +243,10 @@ class S3Watcher:
             component = signal.component
             asking = Asking(self._client, self._s3.bucket(component), self._clock, self._server)
             tenants = Tenants(asking, component, wanted.tenants[component], self._s3.prefix(component))
-            sweep: Sweep
-            if component is Component.LOKI:
-                sweep = self._streams = StreamSweep(asking, self._clock, tenants, self._objects.append)
-            else:
-                kind = TempoBlocks() if component is Component.TEMPO else MimirBlocks()
-                sweep = BlockSweep(asking, self._clock, kind, tenants, self._objects.append, self._unreadable)
+            searched = Searched(asking, self._clock, tenants, self._objects.append, self._unreadable)
+            sweep = SWEEPS[component](searched)
             mine = earlier[(earlier["component"] == component.value) & (earlier["bucket"] == asking.bucket)]
-            keeping = Keeping(asking, component, self._clock, mine, gone)
+            keeping = Keeping(asking, keys_of(component), self._clock, mine, gone)
             sweep.recall(wanted, mine[~mine["key"].isin(keeping.away)])
             buckets.append(_Bucket(component, asking, tenants, sweep, keeping))
         return buckets
@@ -286,7 +266,7 @@ class S3Watcher:
             return
         bucket.last_listing_ns = bucket.cycle_began_ns
         self._sample("last_listing", bucket, bucket.cycle_began_ns, bucket.rows)
-        if bucket.sweep is self._streams and self._streams.parted:
+        if bucket.sweep.parted:
             self._sample(PARTS_LOOK, bucket, bucket.cycle_began_ns, bucket.rows)
         if wanted.is_over(bucket.cycle_began_ns):
             understood = bucket.tenants.understood
@@ -302,17 +282,20 @@ class S3Watcher:
         return True
 
     def _count_strangers(self) -> None:
-        """If nothing of the run shows up in Loki's bucket: are there chunks of other streams of that time?"""
-        bucket = next((one for one in self._buckets if one.sweep is self._streams), None)
-        if bucket is None or self._streams is None or self._wanted is None or not bucket.last_listing_ns:
+        """If nothing of the run shows up where others may change names: is there data of that time by other names?"""
+        wanted = self._wanted
+        if wanted is None:
             return
-        streams, wanted = self._streams, self._wanted
-        counts = self._guarded(lambda: [0, *streams.strangers(wanted)], bucket)
-        if counts is None:
-            return
-        self._sample("other_streams", bucket, self._clock(), counts[-1])
-        if streams.renamed:
-            self._look(bucket, wanted, whole=True)
+        for bucket in self._buckets:
+            strangers = bucket.sweep.strangers(wanted) if bucket.last_listing_ns else None
+            if strangers is None:
+                continue
+            counts: list[int] | None = self._guarded(partial(list, strangers), bucket)
+            if counts is None:
+                continue
+            self._sample("other_streams", bucket, self._clock(), counts[-1] if counts else 0)
+            if bucket.sweep.renamed:
+                self._look(bucket, wanted, whole=True)
 
     def _keep(self, bucket: _Bucket) -> None:
         """Go on with seeing whether what was found is still there; now and then, and a few requests at a time."""

@@ -17,7 +17,8 @@ from made_history import good_run
 from s3_bench import BEGAN_NS, Bench, made, refused
 
 from loadgen.buckets import blocks
-from loadgen.buckets.streams import StreamSweep
+from loadgen.buckets.loki.streams import StreamSweep
+from loadgen.buckets.mimir import blocks as mimir_blocks
 from loadgen.checks.s3_looks import looks_of
 from loadgen.config import S3Target
 from loadgen.mistakes import REPORT_IT, mistake
@@ -56,7 +57,7 @@ def test_a_mistake_of_ours_in_a_cycle_is_told_as_ours(
     bench.put_metrics()
     bench.watcher.poll_once()
     assert kind.__name__ in said(bench) and REPORT_IT in said(bench)
-    assert ", at loadgen/buckets/streams.py:" in said(bench)
+    assert ", at loadgen/buckets/loki/streams.py:" in said(bench)
     assert not any(word in said(bench) for word in BLAME)
     assert bench.objects()["component"].tolist() == ["mimir"]
     assert not bench.watcher.last_listing_ns["loki-chunks"]
@@ -99,7 +100,7 @@ def test_the_watcher_outlives_a_mistake_of_ours_anywhere(
 def test_a_block_that_we_cannot_read_by_a_mistake_of_ours_leaves_the_others_watched(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(blocks, "series_counts", broken)
+    monkeypatch.setattr(mimir_blocks, "series_counts", broken)
     bench.put_metrics()
     bench.put_traces()
     for _ in range(4):

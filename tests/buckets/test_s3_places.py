@@ -15,7 +15,8 @@ from made_history import BEGAN_NS as BEGAN_MADE_NS
 from made_history import good_run
 from s3_bench import BEGAN_NS, UUID, Bench, made
 
-from loadgen.buckets.layout import Names, owner_of
+from loadgen.buckets.keys import Names
+from loadgen.buckets.layout import owner_of
 from loadgen.buckets.watcher import MAX_REQUESTS, S3Watcher
 from loadgen.checks.s3_looks import looks_of
 from loadgen.config import S3Target

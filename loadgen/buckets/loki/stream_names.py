@@ -10,9 +10,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from loadgen.buckets.asking import Asking, Listed
+from loadgen.buckets.loki.keys import KEYS
 from loadgen.buckets.wanted import Wanted
 from loadgen.kinds.logs.source import fingerprint
-from loadgen.model import NS, Signal
+from loadgen.model import NS
 from loadgen.targets.blocks import BlockError, chunk_labels, chunk_lines
 from loadgen.targets.failures import s3_errors
 from loadgen.targets.s3 import is_about_object
@@ -52,7 +53,7 @@ class Naming:
         plan = wanted.plan
         size = plan.logs.body(plan.logs.batch(0, 0)).plain_bytes
         fast = size + size * NS / plan.logs.load.interval_ns >= _MAY_SPLIT_BYTES
-        restarted = any(fault.component == Signal.LOGS.component for fault in plan.profile.faults)
+        restarted = any(fault.component == KEYS.component for fault in plan.profile.faults)
         return self.split or fast or restarted
 
     @property

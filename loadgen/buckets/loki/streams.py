@@ -13,16 +13,18 @@ where a chunk is known beyond a time that none has, and in a look at everything 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pandas as pd
 
-from loadgen.buckets.asking import Asking, Listed, Page
-from loadgen.buckets.stream_names import Naming, labels_in, lines_in, naming_of
-from loadgen.buckets.tenants import Tenants
+from loadgen.buckets.asking import Listed, Page
+from loadgen.buckets.loki.keys import KEYS
+from loadgen.buckets.loki.stream_names import Naming, labels_in, lines_in, naming_of
+from loadgen.buckets.sweep import Searched
 from loadgen.buckets.wanted import GRACE_NS, Wanted
-from loadgen.model import MS, NS, Component, Signal, StoredObject
+from loadgen.kinds.logs.kind import LOGS
+from loadgen.model import MS, NS, StoredObject
 from loadgen.targets.blocks import BlockError, Content, chunk_place, loki_chunk
 
 # So few streams are listed one by one, which brings nothing but their own keys.
@@ -64,21 +66,13 @@ class StreamSweep:
         patient: this is no look at everything, which may be the last one.
         parted: streams lack lines whose time is over, and the last cycle looked for parts of all of these.
         renamed: streams are looked for under other names than in the cycles before.
-
-    Args:
-        asking: the bucket.
-        clock: epoch nanoseconds.
-        tenants: under which prefixes to look.
-        found: takes every chunk once.
     """
 
-    def __init__(
-        self, asking: Asking, clock: Callable[[], int], tenants: Tenants, found: Callable[[StoredObject], None]
-    ) -> None:
-        self._asking = asking
-        self._clock = clock
-        self._tenants = tenants
-        self._found = found
+    def __init__(self, searched: Searched) -> None:
+        self._asking = searched.asking
+        self._clock = searched.clock
+        self._tenants = searched.tenants
+        self._found = searched.found
         self._naming = Naming()
         self._users: tuple[int, ...] = ()
         self._sorted = 0
@@ -159,7 +153,7 @@ class StreamSweep:
                         self._foreign.add(content.stream)
                         names.discard(content.stream)
                         continue
-                    users = wanted.users[Signal.LOGS]
+                    users = wanted.users[LOGS.signal]
                     naming = naming_of(labels, content.stream, wanted, users) if labels is not None else None
                     if naming is not None and naming != self._naming:
                         self._naming, self._users, self._streams = naming, (), {}
@@ -175,7 +169,7 @@ class StreamSweep:
 
     def _know(self, wanted: Wanted) -> None:
         """The fingerprints of the run's streams; it is known better who they are once the load is over."""
-        users = wanted.users[Signal.LOGS]
+        users = wanted.users[LOGS.signal]
         if users != self._users:
             self._users, self._sorted = users, 0
             self._counts = bool(users) and self._naming.may_split(wanted)
@@ -293,7 +287,7 @@ class StreamSweep:
         self, wanted: Wanted, stream: _Stream, listed: Listed, content: Content, lines: int, seen_ns: int
     ) -> StoredObject:
         return StoredObject(
-            component=Component.LOKI.value,
+            component=KEYS.component.value,
             bucket=self._asking.bucket,
             key=listed.key,
             size_bytes=listed.size_bytes,

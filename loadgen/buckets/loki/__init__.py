@@ -1,0 +1,1 @@
+"""Loki's bucket: chunks of streams."""

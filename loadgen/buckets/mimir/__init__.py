@@ -1,0 +1,1 @@
+"""Mimir's bucket: blocks of series."""

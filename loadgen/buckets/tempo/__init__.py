@@ -1,0 +1,1 @@
+"""Tempo's bucket: blocks of traces."""
