@@ -9,7 +9,8 @@ import pandas as pd
 
 from loadgen.capacity.model import Usage
 from loadgen.scrape.counters import increases, scrapes_of
-from loadgen.scrape.figures import FIGURES, NO_LIMIT_BYTES, Shape, Source, labels_of
+from loadgen.scrape.figure import NO_LIMIT_BYTES, Shape, Source
+from loadgen.scrape.figures import FIGURES, labels_of
 
 SOURCE = "/metrics"
 

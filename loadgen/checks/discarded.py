@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from loadgen.checks.case import ITEMS, Case, counted
 from loadgen.model import Signal
 from loadgen.scrape.counters import increases, scrapes_of
-from loadgen.scrape.discards import COUNTERS, LABEL, Discard, discard_of
+from loadgen.scrape.discard import LABEL, Discard
+from loadgen.scrape.discards import COUNTERS, discard_of
 from loadgen.stores import store_of
 
 _REFUSED = r": [45]\d\d\b|RESOURCE_EXHAUSTED|INVALID_ARGUMENT|FAILED_PRECONDITION"

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from loadgen.model import NS
-from loadgen.scrape.figures import STARTED, labels_of
+from loadgen.scrape.figure import STARTED
+from loadgen.scrape.figures import labels_of
 
 _SKEW_NS = 60 * NS
 """So far may the clocks of a server and of loadgen lie apart."""

@@ -10,8 +10,10 @@ import pytest
 from made_history import BEGAN_NS, Made, good_run
 
 from loadgen.model import NS, Component, Outcome, Result, Signal, StackSample
-from loadgen.scrape.discards import COUNTERS, DISCARDS, LABEL, discard_of
-from loadgen.scrape.figures import KEPT, STARTED
+from loadgen.scrape.discard import LABEL
+from loadgen.scrape.discards import COUNTERS, DISCARDS, discard_of
+from loadgen.scrape.figure import STARTED
+from loadgen.scrape.figures import KEPT
 from loadgen.scrape.scraper import parse_exposition
 
 DATA = Path(__file__).parent.parent / "data"
