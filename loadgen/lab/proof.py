@@ -19,7 +19,9 @@ from loadgen.config import Target
 from loadgen.lab.proof_items import LINE_LABELS, SERIES_LABELS, SERVICE, TRACE_ID
 from loadgen.lab.state import LabError
 from loadgen.model import MS, NS, Component, Outcome
-from loadgen.push.http import HttpPusher, PushPolicy, loki_pusher, mimir_pusher, tempo_http_pusher
+from loadgen.push.retry import PushPolicy
+from loadgen.push.ways import LOKI_PUSH, OTLP_HTTP, REMOTE_WRITE
+from loadgen.push.ways.way import Pusher, Pushing
 from loadgen.targets.readers import Readers, open_readers
 from loadgen.wire.loki import label_text
 from loadgen.wire.proto import bytes_field, double_field, key, number_field, text_field
@@ -122,7 +124,7 @@ def _failure(component: Component, store: _Store, timeout_s: float, taken: bool,
 class _Way:
     """What all stores have: how to push, and how to read."""
 
-    pusher: HttpPusher
+    pusher: Pusher
     readers: Readers
 
     def send(self, body: bytes) -> str:
@@ -220,9 +222,9 @@ def _snappy(plain: bytes) -> bytes:
 
 # It is asked for by id. Whoever looks at the last hour, whatever is in it, finds nothing of the lab's own.
 _TRACE_AGE_NS = 2 * 3600 * NS
-_POLICY = PushPolicy(timeout_s=_REQUEST_S, retry_for_s=0.0)
+_PUSHING = Pushing(PushPolicy(timeout_s=_REQUEST_S, retry_for_s=0.0))
 _STORES: dict[Component, Callable[[Target, Readers], _Store]] = {
-    Component.LOKI: lambda target, readers: _Logs(loki_pusher(target, _POLICY), readers),
-    Component.TEMPO: lambda target, readers: _Traces(tempo_http_pusher(target, _POLICY), readers),
-    Component.MIMIR: lambda target, readers: _Metrics(mimir_pusher(target, _POLICY), readers),
+    Component.LOKI: lambda target, readers: _Logs(LOKI_PUSH.open(target, _PUSHING), readers),
+    Component.TEMPO: lambda target, readers: _Traces(OTLP_HTTP.open(target, _PUSHING), readers),
+    Component.MIMIR: lambda target, readers: _Metrics(REMOTE_WRITE.open(target, _PUSHING), readers),
 }

@@ -9,23 +9,11 @@ import random as _random
 import time
 from collections.abc import Callable, Mapping
 
-from loadgen.config import Target
 from loadgen.config.target import Login
-from loadgen.push.grpc import GrpcPusher
 from loadgen.push.refusals import dropped_text, step_of
 from loadgen.push.retry import Attempt, PushPolicy, PushResult, Step, partial_success_of, push_with_retries
 from loadgen.targets.http import Answer, HttpClient, looks_like_html
 
-LOKI_HEADERS: Mapping[str, str] = {"Content-Type": "application/x-protobuf"}
-MIMIR_HEADERS: Mapping[str, str] = {
-    "Content-Type": "application/x-protobuf",
-    "Content-Encoding": "snappy",
-    "X-Prometheus-Remote-Write-Version": "0.1.0",
-}
-OTLP_HEADERS: Mapping[str, str] = {"Content-Type": "application/x-protobuf"}
-LOKI_PATH = "/loki/api/v1/push"
-MIMIR_PATH = "/api/v1/push"
-OTLP_PATH = "/v1/traces"
 # An empty ExportTraceServiceResponse, or one with an empty partial_success, is at most this long.
 _EMPTY_OTLP_ANSWER = 2
 
@@ -99,62 +87,6 @@ def judged(answer: Answer, where: str, otlp: bool = False) -> tuple[Step, str]:
     return step_of(status, answer.body, otlp), answer.error
 
 
-def loki_pusher(
-    target: Target,
-    policy: PushPolicy,
-    clock: Callable[[], int] = time.time_ns,
-    sleep: Callable[[float], None] = time.sleep,
-    random: Callable[[], float] = _random.random,
-) -> HttpPusher:
-    """Pushes snappy-compressed protobuf to Loki."""
-    return HttpPusher(_join(target.loki.url, LOKI_PATH), target.loki, LOKI_HEADERS, policy, clock, sleep, random)
-
-
-def mimir_pusher(
-    target: Target,
-    policy: PushPolicy,
-    clock: Callable[[], int] = time.time_ns,
-    sleep: Callable[[float], None] = time.sleep,
-    random: Callable[[], float] = _random.random,
-) -> HttpPusher:
-    """Pushes Prometheus remote write 1.0 to Mimir."""
-    return HttpPusher(_join(target.mimir.url, MIMIR_PATH), target.mimir, MIMIR_HEADERS, policy, clock, sleep, random)
-
-
-def tempo_http_pusher(
-    target: Target,
-    policy: PushPolicy,
-    clock: Callable[[], int] = time.time_ns,
-    sleep: Callable[[float], None] = time.sleep,
-    random: Callable[[], float] = _random.random,
-) -> HttpPusher:
-    """Pushes OTLP/HTTP protobuf to Tempo."""
-    url = _join(target.tempo.otlp_http, OTLP_PATH)
-    return HttpPusher(url, target.tempo, OTLP_HEADERS, policy, clock, sleep, random, otlp=True)
-
-
-def tempo_grpc_pusher(
-    target: Target,
-    policy: PushPolicy,
-    clock: Callable[[], int] = time.time_ns,
-    sleep: Callable[[float], None] = time.sleep,
-    random: Callable[[], float] = _random.random,
-) -> GrpcPusher:
-    """Pushes OTLP/gRPC to Tempo."""
-    return GrpcPusher(target.tempo.otlp_grpc, target.tempo, policy, clock, sleep, random)
-
-
-def _join(base: str, path: str) -> str:
+def joined(base: str, path: str) -> str:
+    """The URL of a path below a base; empty if there is no base."""
     return base.rstrip("/") + path if base else ""
-
-
-__all__ = [
-    "GrpcPusher",
-    "HttpPusher",
-    "PushPolicy",
-    "PushResult",
-    "loki_pusher",
-    "mimir_pusher",
-    "tempo_grpc_pusher",
-    "tempo_http_pusher",
-]

@@ -14,12 +14,15 @@ import grpc
 
 from loadgen.clock import Clock
 from loadgen.config import ConfigError, Target, TempoTarget
-from loadgen.model import Outcome
+from loadgen.model import Batch, Body, Outcome
+from loadgen.plan import Plan
 from loadgen.push.grpc import channel_way, grpc_metadata, split_address
-from loadgen.push.http import OTLP_PATH, PushPolicy, PushResult
+from loadgen.push.http import joined
+from loadgen.push.retry import PushPolicy, PushResult
 from loadgen.push.sdk_answers import Answers
 from loadgen.push.sdk_environment import clean_environment
 from loadgen.push.sdk_session import session_for
+from loadgen.push.ways.otlp_traces import PATH
 from loadgen.targets.hiding import hiding_of, url_without_secrets
 from loadgen.targets.http import login_headers
 
@@ -175,6 +178,29 @@ class SdkProbe:
         return self._tracers[key]
 
 
+class SdkSender:
+    """Sends the planned traces of a run through the SDK, by HTTP where the target names an address for that.
+
+    Raises:
+        ConfigError: the target names no address for traces.
+    """
+
+    def __init__(self, plan: Plan, target: Target, policy: PushPolicy, clock: Clock) -> None:
+        if not (target.tempo.otlp_http or target.tempo.otlp_grpc):
+            raise ConfigError("target: [tempo] needs otlp_http or otlp_grpc")
+        self._traces, self._run = plan.traces, plan.key.run
+        self._probe = SdkProbe(target, "http" if target.tempo.otlp_http else "grpc", policy, clock)
+
+    def push(self, batch: Batch, _: Body) -> PushResult:
+        """Emit the traces of a batch; its bytes are the SDK's own."""
+        resource = {"loadgen.run": self._run, "loadgen.user": f"{batch.user:05d}"}
+        return self._probe.push(self._traces.spans(batch), resource)
+
+    def close(self) -> None:
+        """Close the exporter."""
+        self._probe.close()
+
+
 class _PlannedIds(IdGenerator):
     """Gives the ids of the next span as planned instead of random ones."""
 
@@ -248,7 +274,7 @@ def _exporter(
 
     if not target.otlp_http:
         raise ConfigError("[tempo] otlp_http: is empty; write it like http://tempo:4318")
-    url = target.otlp_http.rstrip("/") + OTLP_PATH
+    url = joined(target.otlp_http, PATH)
     session, told = session_for(url, target)
     answers = Answers(url_without_secrets(target.otlp_http) + told, clock, hiding_of(target))
     http_exporter = HttpExporter(

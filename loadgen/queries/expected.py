@@ -12,7 +12,7 @@ from math import inf
 
 from loadgen.model import HIDING, NS, Component, QueryTiming
 from loadgen.queries.panel import Panel, Shows, step_s
-from loadgen.reading.freshness import SEARCH
+from loadgen.reading.looks import SEARCH
 
 # How far an instant query of a metric looks back when it names no range.
 _LOOKBACK_S = 300.0

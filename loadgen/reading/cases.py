@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -68,6 +68,21 @@ class Found:
     def missing(self) -> int:
         """Accepted items that were not there."""
         return self.case.batch.items - self.found if self.case.outcome is Outcome.ACCEPTED else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Looking:
+    """How auditors wait.
+
+    Attributes:
+        clock: epoch nanoseconds.
+        sleep: waits so many seconds, or less.
+        stop: true when a person wants the end.
+    """
+
+    clock: Callable[[], int]
+    sleep: Callable[[float], None]
+    stop: Callable[[], bool]
 
 
 class Auditor(Protocol):

@@ -6,17 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from loadgen.config import Freshness
-from loadgen.kinds.traces.source import SPANS_PER_TRACE
 from loadgen.model import NS, Batch, Receipt, Sighting, Signal
 from loadgen.plan import Plan
-from loadgen.reading import logs, metrics, traces
+from loadgen.reading.kinds import READINGS
+from loadgen.reading.looks import Look
 from loadgen.targets.readers import Readers
-from loadgen.targets.reading import Reply, selector
-
-Look = Callable[[], Reply[int]]
-SEARCH = "search"
-# A trace belongs to a search's range by its start; nothing of it is later than this.
-_TRACE_NS = NS
 
 
 class Prober:
@@ -75,75 +69,8 @@ class Prober:
         )
 
     def _looks(self, batch: Batch) -> Sequence[tuple[str, Look]]:
-        """Where a batch is looked for, and how: by a method for each kind that has its name."""
-        looks: Sequence[tuple[str, Look]] = getattr(self, f"_{batch.signal}_looks")(batch)
-        return looks
-
-    def _logs_looks(self, batch: Batch) -> Sequence[tuple[str, Look]]:
-        return ((self._readers.via, lambda: self._logs(batch)),)
-
-    def _metrics_looks(self, batch: Batch) -> Sequence[tuple[str, Look]]:
-        return ((self._readers.via, lambda: self._metrics(batch)),)
-
-    def _traces_looks(self, batch: Batch) -> Sequence[tuple[str, Look]]:
-        waiting = {row.tobytes() for row in self._plan.traces.trace_ids(batch)}
-        return (
-            (self._readers.via, lambda: self._traces_by_id(batch, waiting)),
-            (SEARCH, lambda: self._traces_by_search(batch)),
-        )
-
-    def _logs(self, batch: Batch) -> Reply[int]:
-        source = self._plan.logs
-        labels = dict(source.labels(batch.user))
-        times = source.line_times(batch)
-        reply = self._readers.loki.streams(
-            selector(run=labels["run"], pod=labels[logs.POD]), int(times[0]), int(times[-1]) + 1, (logs.POD,)
-        )
-        if reply.value is None:
-            return reply.failed()
-        return reply.with_value(sum(logs.count_of_present(source, batch, stream) for stream in reply.value))
-
-    def _metrics(self, batch: Batch) -> Reply[int]:
-        source = self._plan.metrics
-        labels = dict(source.series(batch.user)[0])
-        times = source.times_ms(batch)
-        reply = self._readers.mimir.raw(
-            selector(run=labels["run"], instance=labels["instance"]), int(times[0]), int(times[-1])
-        )
-        if reply.value is None:
-            return reply.failed()
-        return reply.with_value(metrics.count_of_present(source, batch, reply.value))
-
-    def _traces_by_id(self, batch: Batch, waiting: set[bytes]) -> Reply[int]:
-        """Traces that were complete once are not asked for again; ``waiting`` are the others."""
-        total = batch.items // SPANS_PER_TRACE
-        partly = 0
-        sent_ns = 0
-        reply: Reply[int] | None = None
-        for trace_id in sorted(waiting):
-            came = self._readers.tempo.trace(trace_id)
-            if came.value is None:
-                return came.failed()
-            spans = len({span.span_id for span in came.value})
-            if spans >= SPANS_PER_TRACE:
-                waiting.discard(trace_id)
-            else:
-                partly += spans
-            sent_ns = sent_ns or came.sent_ns
-            reply = Reply(0, "", came.status, sent_ns, came.done_ns)
-        found = (total - len(waiting)) * SPANS_PER_TRACE + partly
-        now_ns = self._clock()
-        return reply.with_value(found) if reply is not None else Reply(found, "", 0, now_ns, now_ns)
-
-    def _traces_by_search(self, batch: Batch) -> Reply[int]:
-        """A trace that search lists counts as visible, whatever of it search has seen yet."""
-        interval_ns = self._plan.traces.load.interval_ns
-        query = traces.run_query(self._plan.key.run, batch.user)
-        reply = self._readers.tempo.search(query, batch.due_ns, batch.due_ns + interval_ns + _TRACE_NS)
-        if reply.value is None:
-            return reply.failed()
-        ids = {row.tobytes() for row in self._plan.traces.trace_ids(batch)}
-        return reply.with_value(len(ids & reply.value.keys()) * SPANS_PER_TRACE)
+        """Where a batch is looked for, and how."""
+        return READINGS[batch.signal].looks(self._plan, self._readers, batch, self._clock)
 
 
 @dataclass(slots=True)

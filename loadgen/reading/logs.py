@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from loadgen.kinds.logs.lines import SEQ_PATTERN
 from loadgen.kinds.logs.source import LogSource
 from loadgen.model import NS, Batch, Outcome, Signal
+from loadgen.plan import Plan
 from loadgen.reading.cases import (
     Case,
     Found,
     Ledger,
+    Looking,
     by_user,
     grouped,
     readings,
@@ -21,9 +23,11 @@ from loadgen.reading.cases import (
     unreadable,
 )
 from loadgen.reading.edges import free_range, rhythm_of
+from loadgen.reading.looks import Look
 from loadgen.reading.names import Added, difference_of
 from loadgen.targets.loki import LogEntry, LogStream, LokiReader
-from loadgen.targets.reading import Labels, quoted, selector
+from loadgen.targets.readers import Readers
+from loadgen.targets.reading import Labels, Reply, quoted, selector
 
 POD = "pod"
 """The label that tells the streams of a run apart."""
@@ -44,6 +48,11 @@ class LogAuditor:
         self._reader = reader
         self._source: LogSource = ledger.plan.logs
         self._run = ledger.plan.key.run
+
+    @classmethod
+    def of(cls, ledger: Ledger, readers: Readers, looking: Looking) -> LogAuditor:  # noqa: ARG003 - it never waits
+        """The auditor of what a ledger names."""
+        return cls(ledger, readers.loki)
 
     def windows(self) -> Iterator[tuple[Case, ...]]:
         """All cases, in windows of time."""
@@ -301,3 +310,17 @@ def count_of_present(source: LogSource, batch: Batch, stream: LogStream) -> int:
     times = {int(at) for at in source.line_times(batch)}
     present = {entry.at_ns for entry in stream.entries if entry.at_ns in times}
     return max(len(present), len({entry.line for entry in stream.entries if entry.line in lines}))
+
+
+def looks(plan: Plan, readers: Readers, batch: Batch, clock: Callable[[], int]) -> Sequence[tuple[str, Look]]:  # noqa: ARG001
+    """The lines of a batch's stream and time."""
+    labels, times = dict(plan.logs.labels(batch.user)), plan.logs.line_times(batch)
+    chosen = selector(run=labels["run"], pod=labels[POD])
+
+    def look() -> Reply[int]:
+        reply = readers.loki.streams(chosen, int(times[0]), int(times[-1]) + 1, (POD,))
+        if reply.value is None:
+            return reply.failed()
+        return reply.with_value(sum(count_of_present(plan.logs, batch, stream) for stream in reply.value))
+
+    return ((readers.via, look),)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from loadgen.kinds.metrics.source import MetricSource
 from loadgen.model import MS, Batch, Outcome, Signal
+from loadgen.plan import Plan
 from loadgen.reading.cases import (
     Case,
     Found,
     Ledger,
+    Looking,
     by_user,
     grouped,
     readings,
@@ -22,9 +24,11 @@ from loadgen.reading.cases import (
     unreadable,
 )
 from loadgen.reading.edges import free_range, rhythm_of
+from loadgen.reading.looks import Look
 from loadgen.reading.names import Added, difference_of
 from loadgen.targets.mimir import MimirReader, RawSeries
-from loadgen.targets.reading import Labels, quoted, selector
+from loadgen.targets.readers import Readers
+from loadgen.targets.reading import Labels, Reply, quoted, selector
 
 _READ_SAMPLES = 50_000
 _COUNT_SAMPLES = 2_000_000
@@ -47,6 +51,11 @@ class MetricAuditor:
         self._reader = reader
         self._source: MetricSource = ledger.plan.metrics
         self._run = ledger.plan.key.series_run
+
+    @classmethod
+    def of(cls, ledger: Ledger, readers: Readers, looking: Looking) -> MetricAuditor:  # noqa: ARG003 - it never waits
+        """The auditor of what a ledger names."""
+        return cls(ledger, readers.mimir)
 
     def windows(self) -> Iterator[tuple[Case, ...]]:
         """All cases: some instances at a time, each set in windows of time."""
@@ -362,3 +371,17 @@ def count_of_present(source: MetricSource, batch: Batch, came: Sequence[RawSerie
         if (series := identity(one.labels)) in rows:
             there.setdefault(series, set()).update(times.intersection(one.times_ms.tolist()))
     return sum(len(found) for found in there.values())
+
+
+def looks(plan: Plan, readers: Readers, batch: Batch, clock: Callable[[], int]) -> Sequence[tuple[str, Look]]:  # noqa: ARG001
+    """The samples of a batch's series and time."""
+    labels, times = dict(plan.metrics.series(batch.user)[0]), plan.metrics.times_ms(batch)
+    chosen = selector(run=labels["run"], instance=labels["instance"])
+
+    def look() -> Reply[int]:
+        reply = readers.mimir.raw(chosen, int(times[0]), int(times[-1]))
+        if reply.value is None:
+            return reply.failed()
+        return reply.with_value(count_of_present(plan.metrics, batch, reply.value))
+
+    return ((readers.via, look),)

@@ -11,9 +11,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from loadgen.kinds.traces.source import SPANS_PER_TRACE, SpanFacts, TraceSource
-from loadgen.model import NS, Outcome, Signal
-from loadgen.reading.cases import Case, Found, Ledger, grouped, shortened, unreadable
+from loadgen.model import NS, Batch, Outcome, Signal
+from loadgen.plan import Plan
+from loadgen.reading.cases import Case, Found, Ledger, Looking, grouped, shortened, unreadable
+from loadgen.reading.looks import SEARCH, Look
 from loadgen.reading.names import Added, difference_of
+from loadgen.targets.readers import Readers
 from loadgen.targets.reading import Reply, quoted
 from loadgen.targets.tempo import CANNOT_LIST, SEARCH_LIMIT, FoundSpan, TempoReader
 from loadgen.wire.otlp import SCOPE
@@ -186,6 +189,11 @@ class TraceAuditor:
         users = np.unique(ledger.users).tolist()
         self._listing = Listing(reader, ledger.plan.key.run, per_s, last.due_ns, newest, clock, sleep, stop, users)
 
+    @classmethod
+    def of(cls, ledger: Ledger, readers: Readers, looking: Looking) -> TraceAuditor:
+        """The auditor of what a ledger names."""
+        return cls(ledger, readers.tempo, looking.clock, looking.sleep, looking.stop)
+
     def windows(self) -> Iterator[tuple[Case, ...]]:
         """All cases, in windows of time."""
         share = len(self._ledger) * self._ledger.items_per_batch // _WINDOWS
@@ -353,3 +361,38 @@ def difference(facts: SpanFacts, span: FoundSpan) -> str:
     return difference_of("attribute", facts.attributes, span.attributes) or difference_of(
         "resource attribute", facts.resource, span.resource
     )
+
+
+def looks(plan: Plan, readers: Readers, batch: Batch, clock: Callable[[], int]) -> Sequence[tuple[str, Look]]:
+    """The traces of a batch by their ids, and by search."""
+    ids = frozenset(row.tobytes() for row in plan.traces.trace_ids(batch))
+    waiting = set(ids)
+
+    def by_id() -> Reply[int]:
+        """Traces that were complete once are not asked for again; ``waiting`` are the others."""
+        partly = sent_ns = 0
+        reply: Reply[int] | None = None
+        for trace_id in sorted(waiting):
+            came = readers.tempo.trace(trace_id)
+            if came.value is None:
+                return came.failed()
+            spans = len({span.span_id for span in came.value})
+            if spans >= SPANS_PER_TRACE:
+                waiting.discard(trace_id)
+            else:
+                partly += spans
+            sent_ns = sent_ns or came.sent_ns
+            reply = Reply(0, "", came.status, sent_ns, came.done_ns)
+        found = (len(ids) - len(waiting)) * SPANS_PER_TRACE + partly
+        now_ns = clock()
+        return reply.with_value(found) if reply is not None else Reply(found, "", 0, now_ns, now_ns)
+
+    def by_search() -> Reply[int]:
+        """A trace that search lists counts as visible, whatever of it search has seen yet."""
+        until_ns = batch.due_ns + plan.traces.load.interval_ns + _LONGEST_TRACE_NS
+        reply = readers.tempo.search(run_query(plan.key.run, batch.user), batch.due_ns, until_ns)
+        return (
+            reply.failed() if reply.value is None else reply.with_value(len(ids & reply.value.keys()) * SPANS_PER_TRACE)
+        )
+
+    return ((readers.via, by_id), (SEARCH, by_search))

@@ -16,11 +16,9 @@ from loadgen.config import Target
 from loadgen.history.directory import RunDir
 from loadgen.model import NS, Outcome, QueryTiming, Sighting, Signal
 from loadgen.plan import Plan
-from loadgen.reading.cases import Auditor, Case, Found, Ledger, shortened, unreadable
+from loadgen.reading.cases import Auditor, Case, Found, Ledger, Looking, shortened, unreadable
+from loadgen.reading.kinds import READINGS
 from loadgen.reading.limits import look_in_parts
-from loadgen.reading.logs import LogAuditor
-from loadgen.reading.metrics import MetricAuditor
-from loadgen.reading.traces import TraceAuditor
 from loadgen.targets.readers import Readers, open_readers
 from loadgen.targets.reading import Patience
 
@@ -124,16 +122,8 @@ def verify(
         if len(receipts)
     }
     del receipts
-    auditors: list[Auditor] = []
-    for signal, ledger in ledgers.items():
-        if not len(ledger):
-            continue
-        if signal is Signal.LOGS:
-            auditors.append(LogAuditor(ledger, readers.loki))
-        elif signal is Signal.METRICS:
-            auditors.append(MetricAuditor(ledger, readers.mimir))
-        else:
-            auditors.append(TraceAuditor(ledger, readers.tempo, clock, sleep, stop))
+    looking = Looking(clock, sleep, stop)
+    auditors = [READINGS[one].auditor(ledger, readers, looking) for one, ledger in ledgers.items() if len(ledger)]
     engine = _Engine(store, where, clock, sleep, stop, round(settings.patience * NS), 2 * settings.parallel, earlier)
     with ThreadPoolExecutor(settings.parallel, thread_name_prefix="verify") as pool:
         for auditor in auditors:

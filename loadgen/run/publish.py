@@ -16,8 +16,9 @@ from loadgen.history.archive import ArchiveError, Place, keep_run, keep_verifica
 from loadgen.history.directory import RunDir, RunDirError
 from loadgen.history.values import RunInfo
 from loadgen.model import MS, Outcome, Result, Verdict
-from loadgen.push.http import PushPolicy, mimir_pusher
-from loadgen.push.retry import PushResult
+from loadgen.push.retry import PushPolicy, PushResult
+from loadgen.push.ways.remote_write import REMOTE_WRITE
+from loadgen.push.ways.way import Pushing
 from loadgen.report.words import WORD, headline
 from loadgen.targets.http import HttpClient
 from loadgen.wire.remote_write import SAMPLE, SampleRows, lay
@@ -58,7 +59,7 @@ def push_verdicts(target: Target, run: str, verdicts: Sequence[Verdict], at_ns: 
     """Write the verdicts to Mimir; gives why that failed, or an empty text."""
     if not target.mimir.url:
         return "the target has no url of [mimir]"
-    pusher = mimir_pusher(target, PushPolicy(timeout_s=_TIMEOUT_S, retry_for_s=_RETRY_S))
+    pusher = REMOTE_WRITE.open(target, Pushing(PushPolicy(timeout_s=_TIMEOUT_S, retry_for_s=_RETRY_S)))
     try:
         result: PushResult = pusher.push(verdict_body(run, verdicts, at_ns))
     finally:

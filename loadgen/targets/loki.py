@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from loadgen.model import NS, RunKey
+from loadgen.model import NS, Component, RunKey
 from loadgen.targets.most import Most
 from loadgen.targets.reading import (
     Asker,
@@ -30,6 +30,7 @@ from loadgen.targets.reading import (
 MAX_ENTRIES = 5000
 """The most entries that Loki returns by default (``max_entries_limit_per_query``)."""
 _TOO_MANY_ENTRIES = re.compile(r"max entries limit(?:.*\(\d+ > (\d+)\))?", re.DOTALL)
+_TRIVIAL_NS = 300 * NS
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,8 @@ class _Came:
 class LokiReader:
     """Queries of one Loki. What one of its copies learns of Loki's limits, all of them keep to."""
 
+    component = Component.LOKI
+
     def __init__(self, asker: Asker, most: Most | None = None) -> None:
         self._asker = asker
         self._most = most or Most(MAX_ENTRIES, _TOO_MANY_ENTRIES)
@@ -72,6 +75,10 @@ class LokiReader:
     def recording(self, record: Record | None) -> LokiReader:
         """The same, with timings handed to ``record``."""
         return LokiReader(self._asker.recording(record), self._most)
+
+    def trivial(self, now_ns: int) -> Reply[Any]:
+        """A question that every Loki answers quickly, whatever it holds."""
+        return self.labels(now_ns - _TRIVIAL_NS, now_ns)
 
     def ping(self, key: RunKey, at_ns: int) -> Reply[int]:
         """One small query of a run's data of the minute before a time."""

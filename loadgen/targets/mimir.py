@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from loadgen.model import MS, NS, RunKey
+from loadgen.model import MS, NS, Component, RunKey
 from loadgen.targets.reading import (
     Asker,
     Labels,
@@ -42,12 +42,18 @@ class RawSeries:
 class MimirReader:
     """Queries of one Mimir."""
 
+    component = Component.MIMIR
+
     def __init__(self, asker: Asker) -> None:
         self._asker = asker
 
     def recording(self, record: Record | None) -> MimirReader:
         """The same, with timings handed to ``record``."""
         return MimirReader(self._asker.recording(record))
+
+    def trivial(self, now_ns: int) -> Reply[Any]:
+        """A question that every Mimir answers quickly, whatever it holds."""
+        return self.instant("loadgen_requests_total", now_ns // MS)
 
     def ping(self, key: RunKey, at_ns: int) -> Reply[Any]:
         """One small query of a run's data at a time."""

@@ -78,27 +78,28 @@ def open_readers(
             lacking = sources.of(component, uids[component])
             return Asker(component, client, prefix, "grafana", source, record, lacking, patience)
 
-        proxied = {component: through(component, proxy_path(uid)) for component, uid in uids.items()}
+        def proxied(component: Component) -> Asker:
+            return through(component, proxy_path(uids[component]))
+
         roots = {component: through(component, "") for component in uids}
-        return Readers(
-            "grafana",
-            LokiReader(proxied[Component.LOKI]),
-            TempoReader(proxied[Component.TEMPO]),
-            MimirReader(proxied[Component.MIMIR]),
-            GrafanaReader(roots, uids),
-        )
+        return _made("grafana", proxied, GrafanaReader(roots, uids))
 
     def direct(component: Component) -> Asker:
         section = target.store(component)
         client = HttpClient(section.read_address, section, timeout_s, clock, connections)
         return Asker(component, client, "", "direct", source, record, None, patience)
 
+    return _made("direct", direct, None)
+
+
+def _made(via: str, asker: Callable[[Component], Asker], grafana: GrafanaReader | None) -> Readers:
+    """Each store's reader with its own asker."""
     return Readers(
-        "direct",
-        LokiReader(direct(Component.LOKI)),
-        TempoReader(direct(Component.TEMPO)),
-        MimirReader(direct(Component.MIMIR)),
-        None,
+        via,
+        LokiReader(asker(LokiReader.component)),
+        TempoReader(asker(TempoReader.component)),
+        MimirReader(asker(MimirReader.component)),
+        grafana,
     )
 
 

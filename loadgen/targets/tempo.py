@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from loadgen.model import NS, RunKey
+from loadgen.model import NS, Component, RunKey
 from loadgen.targets.http import Answer
 from loadgen.targets.most import Most
 from loadgen.targets.reading import Absence, Asker, MalformedAnswer, Record, Reply, Sized, quoted
@@ -25,6 +25,7 @@ CANNOT_LIST = "search cannot list them all"
 _KINDS = {"UNSPECIFIED": 0, "INTERNAL": 1, "SERVER": 2, "CLIENT": 3, "PRODUCER": 4, "CONSUMER": 5}
 _STATUS = {"UNSET": 0, "OK": 1, "ERROR": 2}
 Attribute = str | int | float | bool
+_TRIVIAL_NS = 300 * NS
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,8 @@ def _is_bare_404(answer: Answer) -> bool:
 class TempoReader:
     """Queries of one Tempo."""
 
+    component = Component.TEMPO
+
     def __init__(self, asker: Asker, most: Most | None = None) -> None:
         self._asker = asker
         self._most = most or Most(_ANY, _TOO_MANY_TRACES)
@@ -68,6 +71,10 @@ class TempoReader:
     def recording(self, record: Record | None) -> TempoReader:
         """The same, with timings handed to ``record``. What one of them learns of Tempo's limit, all keep to."""
         return TempoReader(self._asker.recording(record), self._most)
+
+    def trivial(self, now_ns: int) -> Reply[Any]:
+        """A question that every Tempo answers quickly, whatever it holds."""
+        return self.first_hits("{ }", now_ns - _TRIVIAL_NS, now_ns, 1)
 
     def ping(self, key: RunKey, at_ns: int) -> Reply[int]:
         """One small query of a run's data of the minute before a time."""

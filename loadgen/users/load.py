@@ -19,7 +19,8 @@ from loadgen.plan import Plan, plan_of
 from loadgen.push.senders import Senders
 from loadgen.queries import custom as own
 from loadgen.queries.expected import Shown
-from loadgen.reading.freshness import SEARCH, Prober
+from loadgen.reading.freshness import Prober
+from loadgen.reading.looks import SEARCH
 from loadgen.targets.readers import Readers, open_readers
 from loadgen.users.numbers import user_number
 

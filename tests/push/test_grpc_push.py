@@ -25,8 +25,10 @@ from loadgen.kinds.load import TraceLoad
 from loadgen.kinds.traces.source import TraceSource
 from loadgen.model import NS, Outcome, RunKey
 from loadgen.push.grpc import EXPORT_METHOD, GrpcPusher
-from loadgen.push.http import PushPolicy, tempo_grpc_pusher
+from loadgen.push.retry import PushPolicy
 from loadgen.push.sdk import SdkProbe
+from loadgen.push.ways import OTLP_GRPC
+from loadgen.push.ways.way import Pushing
 
 POLICY = PushPolicy(timeout_s=1.0, retry_for_s=0.6, backoff_first_s=0.02)
 BEGAN_NS = 1_800_000_000 * NS
@@ -86,7 +88,7 @@ def test_bytes_and_login_arrive() -> None:
     with otlp_server(export) as address:
         tempo = {"otlp_grpc": address, "user": "u", "password": "p", "tenant": "me"}
         target = Target.model_validate({"tempo": tempo})
-        pusher = tempo_grpc_pusher(target, POLICY)
+        pusher = OTLP_GRPC.open(target, Pushing(POLICY))
         result = pusher.push(memoryview(b"body"))
         pusher.close()
     assert (result.outcome, result.status, result.attempts) == (Outcome.ACCEPTED, 1000, 1)

@@ -11,8 +11,10 @@ from scripted import Reply, free_port, scripted
 
 from loadgen.config import Target
 from loadgen.model import NS, Outcome
-from loadgen.push.http import HttpPusher, PushPolicy, loki_pusher, mimir_pusher, tempo_http_pusher
-from loadgen.push.retry import Attempt, Step, push_with_retries
+from loadgen.push.http import HttpPusher
+from loadgen.push.retry import Attempt, PushPolicy, Step, push_with_retries
+from loadgen.push.ways import LOKI_PUSH, OTLP_HTTP, REMOTE_WRITE
+from loadgen.push.ways.way import Pushing
 
 POLICY = PushPolicy(timeout_s=0.3, retry_for_s=2.0)
 
@@ -150,9 +152,9 @@ def test_factories_use_each_components_path_and_headers() -> None:
                 "tempo": {"otlp_http": server.url},
             }
         )
-        loki_pusher(target, POLICY).push(b"l")
-        mimir_pusher(target, POLICY).push(b"m")
-        tempo_http_pusher(target, POLICY).push(b"t")
+        LOKI_PUSH.open(target, Pushing(POLICY)).push(b"l")
+        REMOTE_WRITE.open(target, Pushing(POLICY)).push(b"m")
+        OTLP_HTTP.open(target, Pushing(POLICY)).push(b"t")
     logs, metrics, traces = server.requests
     assert (logs.path, logs.headers["Content-Type"]) == ("/loki/api/v1/push", "application/x-protobuf")
     assert metrics.path == "/api/v1/push" and metrics.headers["X-Scope-OrgID"] == "me"

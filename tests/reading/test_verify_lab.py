@@ -24,9 +24,11 @@ from loadgen.lab.settings import Datasource, ServerSettings, User
 from loadgen.lab.tempo import server as tempo
 from loadgen.model import MS, NS, Component, Receipt, RunKey, Signal
 from loadgen.plan import Plan, plan_of
-from loadgen.push.http import PushPolicy, loki_pusher, mimir_pusher, tempo_grpc_pusher, tempo_http_pusher
 from loadgen.push.preflight import check_reachable
+from loadgen.push.retry import PushPolicy
 from loadgen.push.sdk import SdkProbe
+from loadgen.push.ways import LOKI_PUSH, OTLP_GRPC, OTLP_HTTP, REMOTE_WRITE
+from loadgen.push.ways.way import Pushing
 from loadgen.queries.dashboard import panels
 from loadgen.queries.expected import Shown
 from loadgen.reading.freshness import Prober
@@ -123,10 +125,10 @@ class Bench:
 
     def push(self) -> list[Receipt]:
         pushers = {
-            (Signal.LOGS, 0): loki_pusher(self.target, POLICY),
-            (Signal.METRICS, 0): mimir_pusher(self.target, POLICY),
-            (Signal.TRACES, 0): tempo_http_pusher(self.target, POLICY),
-            (Signal.TRACES, 1): tempo_grpc_pusher(self.target, POLICY),
+            (Signal.LOGS, 0): LOKI_PUSH.open(self.target, Pushing(POLICY)),
+            (Signal.METRICS, 0): REMOTE_WRITE.open(self.target, Pushing(POLICY)),
+            (Signal.TRACES, 0): OTLP_HTTP.open(self.target, Pushing(POLICY)),
+            (Signal.TRACES, 1): OTLP_GRPC.open(self.target, Pushing(POLICY)),
         }
         receipts = []
         for signal in Signal:

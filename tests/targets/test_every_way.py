@@ -24,8 +24,11 @@ from loadgen.config import ConfigError, S3Target, Target
 from loadgen.kinds.load import TraceLoad
 from loadgen.kinds.traces.source import TraceSource
 from loadgen.model import NS, Outcome, RunKey
-from loadgen.push.http import HttpPusher, PushPolicy, tempo_grpc_pusher
+from loadgen.push.http import HttpPusher
+from loadgen.push.retry import PushPolicy
 from loadgen.push.sdk import SdkProbe
+from loadgen.push.ways import OTLP_GRPC
+from loadgen.push.ways.way import Pushing
 from loadgen.targets.cluster import api_client
 from loadgen.targets.s3 import explain_s3, list_page, s3_client
 
@@ -128,7 +131,9 @@ def by_http(base: str, port: int, section: dict[str, Any]) -> str:
 
 
 def by_grpc(base: str, port: int, section: dict[str, Any]) -> str:
-    pusher = tempo_grpc_pusher(Target.model_validate({"tempo": {"otlp_grpc": f"{base}:{port}", **section}}), POLICY)
+    pusher = OTLP_GRPC.open(
+        Target.model_validate({"tempo": {"otlp_grpc": f"{base}:{port}", **section}}), Pushing(POLICY)
+    )
     result = pusher.push(b"x")
     pusher.close()
     return "" if result.outcome is Outcome.ACCEPTED else result.detail
@@ -342,4 +347,4 @@ def test_a_slow_way_to_a_grpc_server_is_no_refusal(pki: Pki) -> None:
 def test_grpc_says_that_it_cannot_leave_out_verification() -> None:
     target = Target.model_validate({"tempo": {"otlp_grpc": "https://tempo:4317", "verify_tls": False}})
     with pytest.raises(ConfigError, match=r"verify_tls = false: not possible by gRPC"):
-        tempo_grpc_pusher(target, POLICY)
+        OTLP_GRPC.open(target, Pushing(POLICY))

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from loadgen.acceptance.facts import Accepted
 from loadgen.config import Profile, Target
 from loadgen.kinds import KINDS
-from loadgen.kinds.traces.source import SPANS_PER_TRACE
-from loadgen.model import NS, Component, Outcome, RunKey, Signal
+from loadgen.model import NS, Batch, Outcome, RunKey, Signal
 from loadgen.plan import Plan, plan_of
-from loadgen.push.http import PushPolicy, loki_pusher, mimir_pusher, tempo_grpc_pusher, tempo_http_pusher
-from loadgen.push.retry import PushResult
-from loadgen.reading import logs, metrics
+from loadgen.push.retry import PushPolicy, PushResult
+from loadgen.push.ways import WAYS, Way
+from loadgen.push.ways.way import Pushing
+from loadgen.reading.kinds import READINGS
 from loadgen.targets.readers import Readers
-from loadgen.targets.reading import Reply, selector
 
 _EVERY_S = 0.5
-_POLICY = PushPolicy(8.0, 0.0)
+_PUSHING = Pushing(PushPolicy(8.0, 0.0))
 
 
 def probe_plan(name: str, now_ns: int) -> Plan:
@@ -41,83 +40,36 @@ def ask_accepts(
     wait_s: float = 15.0,
 ) -> tuple[Accepted, ...]:
     """Push one small batch by every way that the target names, and look for each until ``wait_s`` is over."""
-    found = []
-    for component, way, push, look in _probes(target, readers, plan):
-        result = push()
+    found, users = [], dict.fromkeys(Signal, 0)
+    for way in WAYS:
+        if not way.address(target):
+            continue
+        batch = plan.source(way.signal).batch(users[way.signal], 0)
+        users[way.signal] += 1  # several ways of a kind each push a batch of their own
+        result = _push(target, way, plan, batch)
         if result.outcome is not Outcome.ACCEPTED:
-            found.append(Accepted(component, way, result.detail or f"status {result.status}", None, 0.0, ""))
+            found.append(Accepted(way.store, way.name, result.detail or f"status {result.status}", None, 0.0, ""))
             continue
         acked_ns = result.done_ns
+        _, look = READINGS[way.signal].looks(plan, readers, batch, clock)[0]
         while True:
             reply = look()
+            shown = reply.value is not None and reply.value >= batch.items
             waited_s = (clock() - acked_ns) / NS
-            if reply.value or waited_s >= wait_s:
+            if shown or waited_s >= wait_s:
                 break
             sleep(_EVERY_S)
-        after_s = (reply.done_ns - acked_ns) / NS if reply.value else None
-        found.append(Accepted(component, way, "", after_s, waited_s, reply.error))
+        after_s = (reply.done_ns - acked_ns) / NS if shown else None
+        found.append(Accepted(way.store, way.name, "", after_s, waited_s, reply.error))
     return tuple(found)
 
 
-_Probe = tuple[Component, str, Callable[[], PushResult], Callable[[], Reply[bool]]]
-
-
-def _probes(target: Target, readers: Readers, plan: Plan) -> Iterator[_Probe]:
-    if target.loki.url:
-        batch = plan.logs.batch(0, 0)
-        labels, times = dict(plan.logs.labels(0)), plan.logs.line_times(batch)
-        chosen = selector(run=labels["run"], pod=labels[logs.POD])
-
-        def lines() -> Reply[bool]:
-            reply = readers.loki.streams(chosen, int(times[0]), int(times[-1]) + 1, (logs.POD,))
-            if reply.value is None:
-                return reply.failed()
-            present = sum(logs.count_of_present(plan.logs, batch, stream) for stream in reply.value)
-            return reply.with_value(present >= batch.items)
-
-        def push_lines() -> PushResult:
-            return loki_pusher(target, _POLICY).push(plan.logs.body(batch).wire)
-
-        yield Component.LOKI, "push", push_lines, lines
-    ways = (("OTLP/HTTP", target.tempo.otlp_http, 0), ("OTLP/gRPC", target.tempo.otlp_grpc, 1))
-    for way, address, user in ways:
-        if not address:
-            continue
-        traced = plan.traces.batch(user, 0)
-        trace_id = plan.traces.trace_ids(traced)[0].tobytes()
-
-        def trace(trace_id: bytes = trace_id) -> Reply[bool]:
-            reply = readers.tempo.trace(trace_id)
-            if reply.value is None:
-                return reply.failed()
-            return reply.with_value(len({span.span_id for span in reply.value}) >= SPANS_PER_TRACE)
-
-        def push_trace(way: str = way, body: bytes = bytes(plan.traces.body(traced).wire)) -> PushResult:
-            if way == "OTLP/HTTP":
-                return tempo_http_pusher(target, _POLICY).push(body)
-            pusher = tempo_grpc_pusher(target, _POLICY)
-            try:
-                return pusher.push(body)
-            finally:
-                pusher.close()
-
-        yield Component.TEMPO, way, push_trace, trace
-    if target.mimir.url:
-        scraped = plan.metrics.batch(0, 0)
-        series = dict(plan.metrics.series(0)[0])
-        at_ms = plan.metrics.times_ms(scraped)
-        of_user = selector(run=series["run"], instance=series["instance"])
-
-        def samples() -> Reply[bool]:
-            reply = readers.mimir.raw(of_user, int(at_ms[0]), int(at_ms[-1]))
-            if reply.value is None:
-                return reply.failed()
-            return reply.with_value(metrics.count_of_present(plan.metrics, scraped, reply.value) >= scraped.items)
-
-        def push_samples() -> PushResult:
-            return mimir_pusher(target, _POLICY).push(plan.metrics.body(scraped).wire)
-
-        yield Component.MIMIR, "push", push_samples, samples
+def _push(target: Target, way: Way, plan: Plan, batch: Batch) -> PushResult:
+    pusher = way.open(target, _PUSHING)
+    try:
+        return pusher.push(bytes(plan.body(batch).wire))
+    finally:
+        pusher.close()
 
 
 def signals_of(target: Target) -> tuple[Signal, ...]:

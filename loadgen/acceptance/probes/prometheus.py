@@ -6,7 +6,6 @@ import math
 
 from loadgen.acceptance.facts import History, Parity, RemoteWrite, Told
 from loadgen.acceptance.parity import compare
-from loadgen.model import Component
 from loadgen.targets.hiding import url_without_secrets
 from loadgen.targets.http import HttpClient
 from loadgen.targets.mimir import MimirReader
@@ -21,7 +20,7 @@ _USUAL_RETENTION_MS = 14 * _DAY_MS
 
 def prometheus_reader(client: HttpClient) -> MimirReader:
     """Prometheus has the API that Mimir has."""
-    return MimirReader(Asker(Component.MIMIR, client, "", "direct", "check", None))
+    return MimirReader(Asker(MimirReader.component, client, "", "direct", "check", None))
 
 
 def ask_remote_write(prometheus: MimirReader, now_ms: int) -> Told[tuple[RemoteWrite, ...]]:

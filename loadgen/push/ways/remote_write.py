@@ -1,0 +1,32 @@
+"""Prometheus remote write 1.0: snappy-compressed protobuf by HTTP."""
+
+from __future__ import annotations
+
+from loadgen.config import Target
+from loadgen.kinds.metrics.kind import METRICS
+from loadgen.push.http import HttpPusher, joined
+from loadgen.push.retry import PushPolicy
+from loadgen.push.ways.way import Pushing, Way
+
+HEADERS = {
+    "Content-Type": "application/x-protobuf",
+    "Content-Encoding": "snappy",
+    "X-Prometheus-Remote-Write-Version": "0.1.0",
+}
+PATH = "/api/v1/push"
+_EMPTY_SNAPPY = b"\x00"
+
+
+def _open(target: Target, pushing: Pushing) -> HttpPusher:
+    return HttpPusher(joined(target.mimir.url, PATH), target.mimir, HEADERS, *pushing.arguments)
+
+
+def _probe(target: Target, timeout_s: float) -> str:
+    pusher = _open(target, Pushing(PushPolicy(timeout_s, 0.0)))
+    try:
+        return pusher.push(_EMPTY_SNAPPY).detail
+    finally:
+        pusher.close()
+
+
+REMOTE_WRITE = Way("push", "http", METRICS.signal, METRICS.store, "url", _open, _probe)
