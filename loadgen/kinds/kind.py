@@ -68,6 +68,7 @@ class Kind:
             it can be read as soon as it is there.
         counted_by: how completeness is told where content is not compared.
         bucket: of its objects in S3.
+        continues: a run may go on with what an earlier one began, as with its series.
         own_load: the settings of a profile that say how much of it the person's own programs send.
         loss, duplicates, …: what each check says of it; without ``order`` its items have none.
     """
@@ -91,6 +92,7 @@ class Kind:
     recovery: Told
     order: Told | None = None
     probed: str = ""
+    continues: bool = False
 
     @property
     def title(self) -> str:

@@ -62,10 +62,7 @@ class Shown:
         return timing
 
     def _needs_s(self, panel: Panel) -> float:
-        """How long data must have been visible before a panel shows any: a rate needs two samples in a step.
-
-        A panel of Tempo shows one trace, which is asked for when it is known to be there.
-        """
-        if panel.kind in ("range", "panel") and panel.component is not Component.TEMPO:
+        """How long data must have been visible before a panel shows any: a rate needs two samples in a step."""
+        if panel.stepped:
             return step_s(round(panel.range_s)) + 2 * self._interval_s[panel.component]
         return 0.0

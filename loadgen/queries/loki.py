@@ -40,6 +40,7 @@ def panels(plan: Plan, now_ns: int, grafana: bool, _shown: Shown) -> list[Panel]
             "range",
             float(range_s),
             lambda r, due_ns: r.loki.range(expression, now_ns - range_s * NS, now_ns, step, due_ns),
+            stepped=True,
         )
 
     made = [
@@ -68,7 +69,7 @@ def panels(plan: Plan, now_ns: int, grafana: bool, _shown: Shown) -> list[Panel]
     ]
     if grafana:
         query = {"expr": streams, "queryType": "range", "maxLines": _LOG_LINES, "direction": "backward"}
-        made.append(by_grafana(_ME, "log panel", query, HOUR_S, now_ns))
+        made.append(by_grafana(_ME, "log panel", query, HOUR_S, now_ns, stepped=True))
     return made
 
 

@@ -30,6 +30,7 @@ def panels(plan: Plan, now_ns: int, grafana: bool, _shown: Shown) -> list[Panel]
             "range",
             float(range_s),
             lambda r, due_ns: r.mimir.range(text, now_ns - range_s * NS, now_ns, step, due_ns),
+            stepped=True,
         )
 
     def requests(window_s: int) -> str:
@@ -71,7 +72,7 @@ def panels(plan: Plan, now_ns: int, grafana: bool, _shown: Shown) -> list[Panel]
             "intervalMs": step * 1000,
             "maxDataPoints": POINTS + 1,
         }
-        made.append(by_grafana(_ME, "requests panel", query, HOUR_S, now_ns))
+        made.append(by_grafana(_ME, "requests panel", query, HOUR_S, now_ns, stepped=True))
     return made
 
 

@@ -38,6 +38,7 @@ class Panel:
         range_s: width of the time range; 0 for none.
         query: asks; takes readers and the planned time.
         shows: when an empty answer is a wrong one.
+        stepped: it shows a value a step, as of a rate, which needs two pushes in a step.
     """
 
     component: Component
@@ -46,6 +47,7 @@ class Panel:
     range_s: float
     query: Callable[[Readers, int], Reply[Any]]
     shows: Shows = Shows.ALWAYS
+    stepped: bool = False
 
     def ask(self, readers: Readers, due_ns: int) -> QueryTiming:
         """Ask once. The latency counts from ``due_ns``; the readers' own recording of timings is left out."""
@@ -86,6 +88,7 @@ def by_grafana(
     range_s: int,
     now_ns: int,
     shows: Shows = Shows.ALWAYS,
+    stepped: bool = False,
 ) -> Panel:
     """A panel that Grafana asks by its own API; ``query`` is what the data source's editor would make."""
 
@@ -94,4 +97,4 @@ def by_grafana(
             raise ValueError(f"the panel {name!r} needs Grafana, but reading is direct")
         return readers.grafana.panel(component, query, now_ns - range_s * NS, now_ns, due_ns)
 
-    return Panel(component, name, "panel", float(range_s), ask, shows)
+    return Panel(component, name, "panel", float(range_s), ask, shows, stepped)

@@ -11,7 +11,10 @@ from loadgen.push import forget_grpc_settings
 forget_grpc_settings(os.environ)  # who starts Locust by itself comes by here first
 
 # ruff: noqa: E402
-from loadgen.users.people import DashboardViewer, LogShipper, MetricsAgent, TracedService
+from loadgen.users.logs import LogShipper
+from loadgen.users.metrics import MetricsAgent
+from loadgen.users.people import DashboardViewer
 from loadgen.users.session import configure
+from loadgen.users.traces import TracedService
 
 __all__ = ["DashboardViewer", "LogShipper", "MetricsAgent", "TracedService", "configure"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import itertools
 import math
@@ -14,14 +13,15 @@ import gevent.pool
 from loadgen.clock import Clock, steady_clock
 from loadgen.config import Profile, Target
 from loadgen.history.recorder import Recorder
-from loadgen.model import MS, NS, Component, Outcome, QueryTiming, Receipt, RunKey, Sighting, Signal
+from loadgen.kinds import KINDS, kind_of
+from loadgen.model import MS, NS, Outcome, QueryTiming, Receipt, RunKey, Sighting, Signal
 from loadgen.plan import Plan, plan_of
 from loadgen.push.senders import Senders
 from loadgen.queries import custom as own
 from loadgen.queries.expected import Shown
 from loadgen.reading.freshness import Prober
-from loadgen.reading.looks import SEARCH
 from loadgen.targets.readers import Readers, open_readers
+from loadgen.users.known import KnownTraces
 from loadgen.users.numbers import user_number
 
 # Probes of one signal and process that may wait for visibility at the same time; further ones are not made, never
@@ -30,8 +30,6 @@ MAX_PROBES = 64
 # What is under way when the load ends is given a moment, then it is ended and leaves what it knows.
 JOIN_WITHIN_S = 5.0
 KILL_WITHIN_S = 2.0
-# A viewer looks at the oldest of so many acknowledged batches, so that not the very last one is asked for.
-KNOWN_TRACES = 4
 # Between the start of a test and its first due time, beside what laying out bodies takes.
 START_UP_NS = 300 * MS
 MAX_START_UP_NS = 20 * NS
@@ -83,10 +81,10 @@ class Load:
         self.probes = {signal: gevent.pool.Pool(MAX_PROBES) for signal in Signal}
         self._counters = {signal: itertools.count() for signal in Signal}
         self._viewers = itertools.count()
-        self._traced: collections.deque[tuple[int, int]] = collections.deque(maxlen=KNOWN_TRACES)
-        self._seen: collections.deque[tuple[int, int]] = collections.deque(maxlen=KNOWN_TRACES)
-        interval_s = {signal.component: self.plan.source(signal).load.interval_ns / NS for signal in Signal}
-        self.shown = Shown(key.began_ns, interval_s, (Component.MIMIR,) if key.series_of else ())
+        self.known = KnownTraces(self.plan)
+        interval_s = {kind.store: self.plan.source(kind.signal).load.interval_ns / NS for kind in KINDS}
+        continued = [kind.store for kind in KINDS if kind.continues and key.series_of]
+        self.shown = Shown(key.began_ns, interval_s, continued)
         self.sdk_started = False
         self._own = gevent.pool.Group()
 
@@ -111,19 +109,6 @@ class Load:
     def next_viewer(self) -> int:
         """A number for a viewer of this process."""
         return next(self._viewers) * self._workers + self.worker
-
-    def remember(self, receipt: Receipt) -> None:
-        """Keep the last acknowledged batches of traces, for the viewers to look at."""
-        if receipt.signal == Signal.TRACES and receipt.outcome == Outcome.ACCEPTED:
-            self._traced.append((receipt.user, receipt.n))
-
-    def known_trace(self) -> tuple[bytes, bool]:
-        """The id of a trace that was acknowledged a moment ago, and whether it was seen; empty when there is none."""
-        known = self._seen or self._traced
-        if not known:
-            return b"", False
-        batch = self.plan.traces.batch(*known[0])
-        return bytes(self.plan.traces.trace_ids(batch)[0].tobytes()), known is self._seen
 
     def probe(self, receipt: Receipt) -> None:
         """Watch an acknowledged batch become visible, beside the load. One that cannot be made leaves a row as well."""
@@ -150,9 +135,8 @@ class Load:
         for sighting in sightings:
             self.recorder.add(sighting)
             if sighting.first_seen_ns:
-                self.shown.seen(Signal(sighting.signal).component, sighting.where, sighting.first_seen_ns)
-                if sighting.signal == Signal.TRACES and sighting.where != SEARCH:
-                    self._seen.append((sighting.user, sighting.n))
+                self.shown.seen(kind_of(Signal(sighting.signal)).store, sighting.where, sighting.first_seen_ns)
+                self.known.seen(sighting)
 
     def stop(self) -> None:
         """The load is over: nothing begins any more, and nothing later was planned."""

@@ -39,11 +39,17 @@ from loadgen.targets.clocks import read_clocks
 from loadgen.users import link
 from loadgen.users.crew import Crew, Hand
 from loadgen.users.load import Load, start_up_ns
-from loadgen.users.people import DashboardViewer, LogShipper, MetricsAgent, TracedService, tell_of_query
+from loadgen.users.logs import LogShipper
+from loadgen.users.metrics import MetricsAgent
+from loadgen.users.people import DashboardViewer, tell_of_query
+from loadgen.users.pushing import PushingUser
+from loadgen.users.traces import TracedService
 
 log = logging.getLogger("loadgen")
 
 FLUSH_EVERY_S = 1.0
+PUSHING: tuple[type[PushingUser], ...] = (LogShipper, MetricsAgent, TracedService)
+"""Who sends each kind, in the order of the kinds."""
 FINISH_WITHIN_S = 15.0
 # Workers elsewhere open their connections when they are told of the run, and their machine may be slower.
 FAR_START_UP_NS = 2 * NS
@@ -80,18 +86,13 @@ class _Session:
             self.hand = Hand(runner, self.clock)
             return
         profile, _ = self.configuration()
-        counts = {
-            LogShipper: profile.logs.users,
-            MetricsAgent: profile.metrics.users,
-            TracedService: profile.traces.users,
-            DashboardViewer: profile.dashboards.users,
-        }
-        by_name = {cls.__name__: count for cls, count in counts.items()}
+        by_name = {cls.__name__: profile.users(cls.signal) for cls in PUSHING}
+        by_name[DashboardViewer.__name__] = profile.dashboards.users
         for cls in self.environment.user_classes:
             cls.weight = by_name.get(cls.__name__, cls.weight)
         self.environment.user_classes[:] = [cls for cls in self.environment.user_classes if cls.weight > 0]
         if self.options.num_users is None:
-            self.options.num_users = sum(counts.values())
+            self.options.num_users = sum(by_name.values())
         if self.options.spawn_rate is None:
             self.options.spawn_rate = max(1, min(100, self.options.num_users))
         if not self.environment.stop_timeout:
@@ -255,7 +256,7 @@ class _Session:
         """Keep how many users of each signal run: ``-u`` may ask for others than the profile's."""
         if self.run is not None:
             target = self.environment.runner.target_user_classes_count
-            counts = {str(cls.signal): target.get(cls.__name__, 0) for cls in (LogShipper, MetricsAgent, TracedService)}
+            counts = {str(cls.signal): target.get(cls.__name__, 0) for cls in PUSHING}
             self.run.write_info(replace(self.run.info(), users=counts))
 
     def test_stopping(self) -> None:

@@ -20,7 +20,9 @@ INTERVALS = {Component.LOKI: 1.0, Component.MIMIR: 2.0, Component.TEMPO: 0.5}
 
 
 def panel(kind: str = "logs", range_s: float = 300.0, shows: Shows = Shows.ALWAYS, name: str = "lines") -> Panel:
-    return Panel(Component.LOKI, name, kind, range_s, lambda _, __: Reply(None, "", 200, 0, 0), shows)
+    return Panel(
+        Component.LOKI, name, kind, range_s, lambda _, __: Reply(None, "", 200, 0, 0), shows, stepped=kind == "range"
+    )
 
 
 def timing(at_s: float, items: int = 0, ok: bool = True) -> QueryTiming:

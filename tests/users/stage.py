@@ -118,7 +118,7 @@ def load_of(time: VirtualTime, refresh_s: float, **more: Any) -> Any:
         plan=None,
         readers=SimpleNamespace(via="grafana"),
         shown=SimpleNamespace(judged=lambda _, timing: timing),
-        known_trace=lambda: (b"", False),
+        known=SimpleNamespace(trace=lambda: (b"", False)),
         next_viewer=lambda: 0,
         **more,
     )

@@ -115,4 +115,5 @@ METRICS = Kind(
             "see the probes of the pod and the ring's heartbeat timeout"
         ),
     ),
+    continues=True,
 )
