@@ -21,12 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadgen.capacity.model import Cost, Ending, Flow, Kind, Step, Usage
-from loadgen.kinds import COMPONENTS
+from loadgen.capacity.scales import SCALES
+from loadgen.kinds import COMPONENTS, kept_by, kind_of
 from loadgen.model import Component
 
 MB_S = "MB/s"
-SERIES = "1,000 series"
-STREAMS = "1,000 streams"
 QUERIES = "1,000 queries"
 """Of queries per second, so that cores become CPU seconds."""
 
@@ -193,8 +192,8 @@ def _usages(step: Step, component: Component) -> list[Usage]:
 
 
 def _flow(step: Step, component: Component) -> Flow | None:
-    signal = component.signal
-    return next((flow for flow in step.flows if signal is not None and flow.signal == signal.value), None)
+    kind = kept_by(component)
+    return next((flow for flow in step.flows if kind is not None and flow.signal == kind.signal.value), None)
 
 
 def _passed(step: Step, component: Component) -> float:
@@ -208,24 +207,6 @@ def _held(step: Step, component: Component, field: str) -> float | None:
     return next((value / 1000 for value in values if value is not None), None)
 
 
-def _series(step: Step, component: Component) -> float | None:
-    return _held(step, component, "series")
-
-
-def _streams(step: Step, component: Component) -> float | None:
-    return _held(step, component, "streams")
-
-
-def _sent_series(step: Step, component: Component) -> float:
-    flow = _flow(step, component)
-    return flow.series / 1000 if flow is not None else 0.0
-
-
-def _sent_streams(step: Step, component: Component) -> float:
-    flow = _flow(step, component)
-    return flow.users / 1000 if flow is not None else 0.0
-
-
 def _queries(step: Step, component: Component) -> float:  # noqa: ARG001 - viewers ask all components in turn
     return step.queries_per_s / 1000
 
@@ -233,15 +214,29 @@ def _queries(step: Step, component: Component) -> float:  # noqa: ARG001 - viewe
 _THROUGH = _Load(MB_S, _passed)
 # An overloaded stack answers fewer queries, so elsewhere their rate follows what it is meant to explain.
 _ASKED = _Load(QUERIES, _queries, raised_by=(Kind.QUERIES, Kind.ALL))
-_HELD = {
-    Component.LOKI: (_Load(STREAMS, _streams, _sent_streams, least=0.1),),
-    Component.MIMIR: (_Load(SERIES, _series, _sent_series),),
-}
+
+
+def _held_of(component: Component) -> tuple[_Load, ...]:
+    """What a store holds in memory: as it says itself, or else as it was sent."""
+    held = [one for scale in SCALES if kind_of(scale.signal).store is component for one in scale.held]
+
+    def says(field: str) -> Callable[[Step, Component], float | None]:
+        return lambda step, store: _held(step, store, field)
+
+    def sent(field: str) -> Callable[[Step, Component], float | None]:
+        return lambda step, store: _sent(step, store, field)
+
+    return tuple(_Load(one.unit, says(one.field), sent(one.sent), least=one.least) for one in held)
+
+
+def _sent(step: Step, component: Component, field: str) -> float:
+    flow = _flow(step, component)
+    return getattr(flow, field) / 1000 if flow is not None else 0.0
 
 
 def _loads(component: Component, resource: str) -> tuple[_Load, ...]:
     """What can explain a resource, the likeliest first: it takes what it shares with the others."""
-    held = _HELD.get(component, ())
+    held = _held_of(component)
     return {
         "cores": (_THROUGH, _ASKED, *held),
         "memory_bytes": (*held, _THROUGH),

@@ -10,6 +10,7 @@ import pandas as pd
 
 from loadgen.capacity.limits import limit_of, limit_of_reason
 from loadgen.capacity.model import Broken, Ending, Flow, Kind, Refusal, Step, Usage
+from loadgen.capacity.scales import scale_of
 from loadgen.capacity.search import ESSENTIAL
 from loadgen.checks.case import Case, counted, nearest_rank, share_text
 from loadgen.checks.planned import is_failed, tells
@@ -201,7 +202,7 @@ def _flow(case: Case, signal: Signal, window: Window, judged: dict[str, Verdict]
         accepted_bytes_per_s=took.in_time_bytes / length_s if window.length_s else 0.0,
         accepted_items_per_s=float(accepted["items"].sum()) / length_s if window.length_s else 0.0,
         users=users,
-        series=users * case.profile.metrics.series if signal is Signal.METRICS else 0,
+        series=scale_of(signal).series(case.profile, users),
         not_accepted_share=min(1.0, (took.not_accepted + took.absent) / took.planned) if took.planned else 0.0,
         lost_items=_count(judged.get(f"{signal}.loss")),
         push_p99_s=nearest_rank(took_s, 0.99) if len(took_s) else None,

@@ -6,8 +6,10 @@ import math
 from typing import Any
 
 from loadgen.capacity.model import Kind
+from loadgen.capacity.scales import SCALES, scale_of
 from loadgen.capacity.search import Range
 from loadgen.config import ConfigError, Profile
+from loadgen.kinds import kind_of
 from loadgen.model import NS, RunKey, Signal
 from loadgen.plan import Plan, plan_of, rate_of
 
@@ -21,22 +23,16 @@ def range_of(profile: Profile, kind: Kind) -> Range:
         raise ConfigError(f"the profile has no {kind} users to begin with; set {kind}.users, or leave {kind} out")
     plan = plan_of(_key(), profile)
     rates = {one: planned_rate(plan, one) for one in Signal}
-    if kind is Kind.LOGS and limits.logs_by == "streams":
-        return Range(kind, "streams", profile.logs.users, limits.max_streams, limits.precision)
-    if kind is Kind.LOGS:
-        return Range(kind, "B/s", rates[Signal.LOGS], limits.max_rate, limits.precision)
-    if kind is Kind.TRACES:
-        return Range(kind, "B/s", rates[Signal.TRACES], limits.max_rate, limits.precision)
-    series = profile.metrics.users * profile.metrics.series
-    if kind is Kind.METRICS:
-        return Range(kind, "series", series, limits.max_series, limits.precision)
+    if kind.signal is not None:
+        ladder = scale_of(kind.signal).ladder(profile, rates[kind.signal])
+        return Range(kind, ladder.unit, ladder.start, ladder.ceiling, limits.precision)
     if kind is Kind.QUERIES:
         if not profile.dashboards.users:
             raise ConfigError("the profile has no dashboards.users to begin with; set it, or leave queries out")
         per_s = profile.dashboards.users / profile.dashboards.refresh
         return Range(kind, "queries/s", per_s, limits.max_queries, limits.precision)
-    factors = [limits.max_rate / rate for one, rate in rates.items() if rate and one is not Signal.METRICS]
-    factors += [limits.max_series / series] if series else []
+    most = [scale.most(profile, limits, rates[scale.signal]) for scale in SCALES]
+    factors = [factor for factor in most if factor is not None]
     return Range(kind, "times", 1.0, max(1.0, min(factors)), limits.precision)
 
 
@@ -56,22 +52,16 @@ def profile_at(profile: Profile, kind: Kind, level: float) -> Profile:
         for other in Signal:
             if other is not kind.signal:
                 raw[other.value] |= _OFF
-        raw["queries"] = [one for one in raw["queries"] if one["component"] == kind.signal.component.value]
+        raw["queries"] = [one for one in raw["queries"] if one["component"] == kind_of(kind.signal).store.value]
     if kind is Kind.QUERIES:
         raw["dashboards"] |= _viewers(profile, level)
-    elif kind is Kind.LOGS and profile.capacity.logs_by == "streams":
-        raw["logs"] |= {"users": round(level)} | (
-            {"rate": profile.logs.rate * level / profile.logs.users} if profile.logs.rate else {}
-        )
-    elif kind is Kind.METRICS:
-        raw["metrics"] |= _agents(profile, level)
-    elif kind is Kind.ALL:
-        for one in Signal:
-            raw[one.value] |= _times(profile, one, level)
+    elif kind.signal is not None:
+        ladder = scale_of(kind.signal).ladder(profile, planned_rate(plan_of(_key(), profile), kind.signal))
+        raw[kind.signal.value] |= ladder.at(level)
     else:
-        assert kind.signal is not None
-        rate = planned_rate(plan_of(_key(), profile), kind.signal)
-        raw[kind.signal.value] |= _times(profile, kind.signal, level / rate)
+        for scale in SCALES:
+            if profile.users(scale.signal):
+                raw[scale.signal.value] |= scale.times(profile, level)
     return Profile.model_validate(raw)
 
 
@@ -93,32 +83,3 @@ def _key() -> RunKey:
 def _viewers(profile: Profile, per_s: float) -> dict[str, float]:
     users = max(1, math.ceil(per_s * profile.dashboards.refresh - 1e-9))
     return {"users": users, "refresh": users / per_s}
-
-
-def _agents(profile: Profile, series: float) -> dict[str, int | None]:
-    users = max(1, math.ceil(series / profile.metrics.series - 1e-9))
-    # The interval between pushes stays, so that samples per second rise with the series.
-    return {"users": users, "series": max(1, round(series / users)), "rate": None}
-
-
-def _times(profile: Profile, signal: Signal, factor: float) -> dict[str, float | int | None]:
-    users = profile.users(signal)
-    if not users:
-        return {}
-    if signal is Signal.METRICS:
-        made: dict[str, float | int | None] = dict(_agents(profile, users * profile.metrics.series * factor))
-        return made
-    more = max(1, math.ceil(users * factor - 1e-9))
-    if signal is Signal.LOGS:
-        return {"users": more} | _share(profile.logs.rate, "lines_per_s", profile.logs.lines_per_s, users, more, factor)
-    per_s = profile.traces.traces_per_s
-    return {"users": more} | _share(profile.traces.rate, "traces_per_s", per_s, users, more, factor)
-
-
-def _share(
-    rate: float | None, name: str, each_per_s: float, before: int, after: int, factor: float
-) -> dict[str, float | int | None]:
-    """The rate of all users together, or of each, so that the sum is ``factor`` times what it was."""
-    if rate:
-        return {"rate": rate * factor}
-    return {name: each_per_s * before * factor / after}

@@ -20,6 +20,7 @@ from loadgen.capacity.own_load import measure_own_load
 from loadgen.capacity.recovery import Health, problems_of, signals_of, wait_until_well
 from loadgen.capacity.report import write_capacity
 from loadgen.capacity.runner import Doing, StepError, run_searches
+from loadgen.capacity.scales import SCALES
 from loadgen.capacity.sizing import sizing_of
 from loadgen.capacity.store import STEPS, save
 from loadgen.capacity.stored import stored_of
@@ -260,14 +261,11 @@ class Session:
 
 
 def reach_s(plan: Plan) -> float:
-    """How far a first push of metrics reaches back: the next step must not begin sooner after this one's end.
+    """How far a first push reaches back: the next step must not begin sooner after this one's end.
 
     The same series go on, and a sample before their newest one would be out of order.
     """
-    if not plan.users(Signal.METRICS):
-        return 0.0
-    load = plan.metrics.load
-    return load.interval_ns / NS * (load.samples_per_push - 1) / load.samples_per_push
+    return max(scale.reach_s(plan) for scale in SCALES)
 
 
 def conclude(folder: Path, capacity: Capacity) -> Found:

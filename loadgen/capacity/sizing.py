@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from loadgen.capacity.advice import LOKI_FRAME_BYTES, Carried, advice_of, best_carried
-from loadgen.capacity.cost import MB_S, QUERIES, SERIES, STREAMS
+from loadgen.capacity.advice import advice_of, best_carried
+from loadgen.capacity.cost import MB_S, QUERIES
 from loadgen.capacity.model import (
     Capacity,
     Cost,
@@ -27,6 +27,10 @@ from loadgen.capacity.model import (
     Stored,
     Why,
 )
+from loadgen.capacity.scales import SCALES, scale_of
+from loadgen.capacity.scales.logs import STREAMS
+from loadgen.capacity.scales.metrics import SERIES
+from loadgen.capacity.scales.need import Carried
 from loadgen.kinds import SIGNALS, kind_of
 from loadgen.model import Signal
 from loadgen.units import bytes_text, duration_text
@@ -89,11 +93,7 @@ def given_load(profile: Mapping[str, object]) -> tuple[OwnLoad, ...]:
         value = own.get(name)
         return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
-    loads = (
-        OwnLoad(Signal.LOGS.value, number("logs"), None, None, GIVEN),
-        OwnLoad(Signal.TRACES.value, number("traces"), None, None, GIVEN),
-        OwnLoad(Signal.METRICS.value, None, number("metrics_samples"), number("metrics_series"), GIVEN),
-    )
+    loads = (replace(scale.given(number), source=GIVEN) for scale in SCALES)
     return tuple(load for load in loads if _is_known(load))
 
 
@@ -178,8 +178,8 @@ class _Size:
         items = sum(flow.accepted_items_per_s for flow in flows)
         plain = own.bytes_per_s
         present = not own.source.startswith(GIVEN)
-        if signal is Signal.LOGS and plain is not None and present:
-            plain += LOKI_FRAME_BYTES * (own.items_per_s or 0.0)
+        if plain is not None and present:
+            plain += scale_of(signal).frame_bytes * (own.items_per_s or 0.0)
         if plain is None and own.items_per_s is not None and items > 0:
             plain = own.items_per_s * sum(flow.accepted_bytes_per_s for flow in flows) / items
         component = signal.component.value
@@ -203,7 +203,7 @@ class _Size:
             pairs = [(flow.accepted_bytes_per_s, self.plain_bytes_per_s)]
         else:
             pairs = [(flow.accepted_items_per_s, own.items_per_s or 0.0)]
-        if self.signal is Signal.METRICS and own.series:
+        if scale_of(self.signal).series_bound and own.series:
             pairs.append((float(flow.series), own.series))
         return min((kept / mine for kept, mine in pairs if mine > 0), default=None)
 
@@ -280,8 +280,9 @@ def _notes(
         yield f"{name}'s headroom is at least this: {again} ended ({search.why}) before a promise broke"
     if size.present and today.headroom is not None:
         yield f"{name}'s headroom counts what loadgen sent; your own load came on top of it"
-    if signal is Signal.METRICS and size.plain_bytes_per_s is None:
-        yield "Bytes of your own metrics are not known: Mimir counts samples, and no step tells what one takes"
+    no_bytes = scale_of(signal).no_bytes
+    if no_bytes and size.plain_bytes_per_s is None:
+        yield f"Bytes of your own {signal} are not known: {no_bytes}, and no step tells what one takes"
     elif size.own.bytes_per_s is None and size.plain_bytes_per_s is not None:
         yield f"Bytes of your own {signal} are reckoned from what an item of loadgen's takes"
     yield from _notes_on_use(size, rows, again)

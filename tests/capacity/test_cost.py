@@ -10,8 +10,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from made_steps import flow, step, usage
 
-from loadgen.capacity.cost import MB_S, QUERIES, SERIES, STREAMS, costs_of
+from loadgen.capacity.cost import MB_S, QUERIES, costs_of
 from loadgen.capacity.model import Cost, Ending, Kind, Step
+from loadgen.capacity.scales.logs import STREAMS
+from loadgen.capacity.scales.metrics import SERIES
 
 LOADS = st.lists(st.integers(1, 400), min_size=3, max_size=12, unique=True)
 FIGURES = st.floats(0, 1e9, allow_nan=False, allow_subnormal=False)

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from made_steps import flow, step, usage
 
-from loadgen.capacity.advice import rounded_up
-from loadgen.capacity.cost import MB_S, QUERIES, SERIES
+from loadgen.capacity.cost import MB_S, QUERIES
 from loadgen.capacity.model import (
     Advice,
     Capacity,
@@ -25,6 +24,8 @@ from loadgen.capacity.model import (
     Stored,
     Why,
 )
+from loadgen.capacity.scales.metrics import SERIES
+from loadgen.capacity.scales.need import rounded_up
 from loadgen.capacity.sizing import GIVEN, sizing_of
 
 DAY_S = 86_400.0
