@@ -216,7 +216,7 @@ def run(
             raise ConfigError(
                 "--allow-disruption: the target names no [kubernetes] namespace; set it to the stack's own"
             )
-        from loadgen.faults.cluster import ClusterDisruptor
+        from loadgen.targets.pods import ClusterDisruptor
 
         disruptor = ClusterDisruptor(where.kubernetes, chosen.objectives.logs.recovery_max)
     joining = workers.open() if workers is not None else contextlib.nullcontext()

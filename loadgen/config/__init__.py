@@ -6,12 +6,11 @@ environment: ``LOADGEN_<SECTION>_<KEY>`` (for example ``LOADGEN_GRAFANA_PASSWORD
 ``SecretStr``: they appear neither in messages nor in the run directory.
 """
 
-from loadgen.config.base import ConfigError, Seconds, Size
+from loadgen.config.base import ConfigError
 from loadgen.config.capacity import CapacitySection, OwnLoadGiven
 from loadgen.config.profile import (
     AllObjectives,
     Dashboards,
-    Fault,
     Freshness,
     LogObjectives,
     Logs,
@@ -19,6 +18,7 @@ from loadgen.config.profile import (
     Metrics,
     Objectives,
     OwnQuery,
+    PlannedFault,
     Profile,
     Publish,
     Run,
@@ -39,13 +39,13 @@ from loadgen.config.target import (
     Target,
     TempoTarget,
 )
+from loadgen.settings import Seconds, Size
 
 __all__ = [
     "AllObjectives",
     "CapacitySection",
     "ConfigError",
     "Dashboards",
-    "Fault",
     "Freshness",
     "GrafanaTarget",
     "KubernetesTarget",
@@ -58,6 +58,7 @@ __all__ = [
     "Objectives",
     "OwnLoadGiven",
     "OwnQuery",
+    "PlannedFault",
     "Profile",
     "PrometheusTarget",
     "Publish",

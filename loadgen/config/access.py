@@ -12,7 +12,8 @@ from urllib.parse import unquote
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
-from loadgen.config.base import ConfigError, Section, from_file
+from loadgen.config.base import ConfigError, from_file
+from loadgen.settings import Section
 
 NO_PROXY = "none"
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")

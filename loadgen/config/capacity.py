@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from loadgen.config.base import Seconds, Section, Size
+from loadgen.settings import Seconds, Section, Size
 
 KindName = Literal["logs", "traces", "metrics", "queries", "all"]
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
-from loadgen.config.base import Seconds, Section, Size
 from loadgen.config.capacity import CapacitySection
+from loadgen.faults import FAULTS, FaultSettings
 from loadgen.model import Signal
+from loadgen.settings import Seconds, Section, Size, StoreName
 
 _MAX_TITLE = 80
+NO_SUCH_FAULT = "fault_kind"
+"""The type of the error of a fault whose kind nobody knows."""
 
 
 class Run(Section):
@@ -98,22 +103,29 @@ class Publish(Section):
     annotation: bool = Field(False, description="the run as an annotation in Grafana; needs the role Editor")
 
 
-class Fault(Section):
-    """``[[faults]]``: one fault of the timeline."""
+def _kind_of(raw: object) -> str:
+    """Which kind of fault settings speak of."""
+    given = raw.get("kind", FAULTS[0].name) if isinstance(raw, dict) else getattr(raw, "kind", "")
+    return given if isinstance(given, str) else ""
 
-    at: Seconds = Field(..., description="after the beginning of the load")
-    component: Literal["loki", "tempo", "mimir"]
-    kind: Literal["kill", "restart"] = "kill"
-    down: Seconds = Field(0.5, description="time until it is started again")
-    grace: Seconds = Field(
-        30.0, description="of a restart: time to end in order, then it is killed, as Kubernetes does"
-    )
+
+if TYPE_CHECKING:
+    PlannedFault = FaultSettings
+else:
+    PlannedFault = Annotated[
+        reduce(or_, (Annotated[kind.settings, Tag(kind.name)] for kind in FAULTS)),
+        Discriminator(
+            _kind_of,
+            custom_error_type=NO_SUCH_FAULT,
+            custom_error_message=f"there is no such kind of fault; kinds are {', '.join(kind.name for kind in FAULTS)}",
+        ),
+    ]
 
 
 class OwnQuery(Section):
     """``[[queries]]``: a query of the user's own, timed and judged for errors and latency, not for content."""
 
-    component: Literal["loki", "tempo", "mimir"]
+    component: StoreName
     query: str = Field(..., max_length=8192, description="LogQL, PromQL or TraceQL")
     name: str = Field("", max_length=80, description="what reports call it; not set: the query itself")
     range: Seconds = Field(3600.0, ge=1, description="how far back it looks")
@@ -206,7 +218,7 @@ class Profile(Section):
     freshness: Freshness = Freshness()
     verify: Verify = Verify()
     publish: Publish = Publish()
-    faults: tuple[Fault, ...] = ()
+    faults: tuple[PlannedFault, ...] = ()
     queries: tuple[OwnQuery, ...] = ()
     objectives: Objectives = Objectives()
     capacity: CapacitySection = CapacitySection()

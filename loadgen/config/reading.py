@@ -12,10 +12,12 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from loadgen.config.base import ConfigError
-from loadgen.config.profile import Profile
+from loadgen.config.profile import NO_SUCH_FAULT, Profile
 from loadgen.config.target import Target
+from loadgen.faults import FAULTS
 
 _Model = TypeVar("_Model", Profile, Target)
+_FAULTS = {kind.name: kind.settings for kind in FAULTS}
 
 
 def load_profile(
@@ -84,12 +86,15 @@ def _with_environment(
 
 def _explain(model: type[BaseModel], origin: str, error: Any) -> str:
     """One validation error as a sentence: where, what, and the nearest right key. Never the value of a secret."""
-    location = [str(part) for part in error["loc"]]
+    path = _path(error["loc"])
+    if error["type"] == NO_SUCH_FAULT:
+        path = (*path, "kind")
+    location = [str(part) for part in path]
     where = f"{origin}: " + (f"[{'.'.join(location[:-1])}] {location[-1]}" if len(location) > 1 else ".".join(location))
-    if error["type"] == "value_error" and location and _keys_at(model, error["loc"]):
+    if error["type"] == "value_error" and location and _keys_at(model, path, error["loc"]):
         where = f"{origin}: [{'.'.join(location)}]"
     if error["type"] == "extra_forbidden":
-        allowed = _keys_at(model, error["loc"][:-1])
+        allowed = _keys_at(model, path[:-1], error["loc"])
         near = difflib.get_close_matches(location[-1], allowed, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(sorted(allowed))}"
         return f"{where}: no such setting; {hint}"
@@ -97,7 +102,14 @@ def _explain(model: type[BaseModel], origin: str, error: Any) -> str:
     return f"{where.rstrip(': ')}: {message}"
 
 
-def _keys_at(model: type[BaseModel], path: tuple[Any, ...]) -> list[str]:
+def _path(loc: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Where an error is, as a file has it: without the kind that pydantic names behind the number of a fault."""
+    return (*loc[:2], *loc[3:]) if loc[:1] == ("faults",) and loc[2:3] and loc[2] in _FAULTS else loc
+
+
+def _keys_at(model: type[BaseModel], path: tuple[Any, ...], loc: tuple[Any, ...]) -> list[str]:
+    if _path(loc) != loc and len(path) == 2:
+        return list(_FAULTS[loc[2]].model_fields)
     level: Any = model
     for part in path:
         if isinstance(part, int):

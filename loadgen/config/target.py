@@ -8,8 +8,9 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, Field, SecretStr, model_validator
 
 from loadgen.config.access import Access, Proxied, Url, login_moved
-from loadgen.config.base import Seconds, Section, from_file
+from loadgen.config.base import from_file
 from loadgen.model import Component
+from loadgen.settings import Seconds, Section
 
 
 class Login(Access):

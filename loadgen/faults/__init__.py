@@ -1,37 +1,21 @@
-"""Faults: each is a context manager; entering injects it, leaving heals it.
+"""Faults: what is done to a stack while it is under load, and undone.
 
-To add one, write a file with a class that takes a `Disruptor`, a component and a grace, and name it in `FAULTS`.
+To add one, write a file with its settings and its `Fault`, and put its kind into `FAULTS`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from typing import Protocol
-
 from loadgen.faults.disruptor import Disruptor, DisruptorError
-from loadgen.faults.kill import Kill
-from loadgen.faults.restart import Restart
-from loadgen.model import Component
+from loadgen.faults.fault import Around, Fault, FaultKind, FaultSettings
+from loadgen.faults.kill import KILL
+from loadgen.faults.restart import RESTART
+
+FAULTS: tuple[FaultKind, ...] = (KILL, RESTART)
+"""The first one is what a profile means that names no kind."""
+
+__all__ = ["FAULTS", "Around", "Disruptor", "DisruptorError", "Fault", "FaultKind", "FaultSettings", "fault_of"]
 
 
-class Injected(Protocol):
-    """A fault that has happened; ``what`` names it in reports."""
-
-    what: str
-
-
-FaultType = Callable[[Disruptor, Component, float], AbstractContextManager[Injected]]
-"""Takes who can do it, to whom, and the seconds of grace for an end in order."""
-
-FAULTS: tuple[tuple[str, FaultType], ...] = (
-    ("kill", Kill),
-    ("restart", Restart),
-)
-
-__all__ = ["FAULTS", "Disruptor", "DisruptorError", "FaultType", "Injected", "fault_of"]
-
-
-def fault_of(kind: str) -> FaultType:
-    """The fault with a name; KeyError when there is none."""
-    return dict(FAULTS)[kind]
+def fault_of(settings: FaultSettings, around: Around) -> Fault:
+    """The fault that settings speak of; KeyError when there is none of its kind."""
+    return {kind.name: kind for kind in FAULTS}[settings.kind].make(settings, around)

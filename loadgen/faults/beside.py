@@ -34,9 +34,11 @@ class FaultsBeside:
         with self._lock:
             if self._closed:
                 return
-            if self._windows and self._windows[-1].unfinished:
-                self._windows.pop()
-            self._windows.append(window)
+            same = [place for place, one in enumerate(self._windows) if _continues(window, one)]
+            if same:
+                self._windows[same[-1]] = window
+            else:
+                self._windows.append(window)
             self._store(tuple(self._windows))
 
     def start(self, run: Callable[[], None]) -> None:
@@ -83,3 +85,8 @@ class FaultsBeside:
             run()
         except Exception as problem:  # noqa: BLE001 - it ends the faults and not the run; in a thread nobody would see it
             self._problem = f"{type(problem).__name__}: {problem}"
+
+
+def _continues(window: FaultWindow, begun: FaultWindow) -> bool:
+    """Whether a window tells how a begun one went on."""
+    return begun.unfinished and (window.component, window.began_ns) == (begun.component, begun.began_ns)

@@ -2,23 +2,49 @@
 
 from __future__ import annotations
 
-from types import TracebackType
+from typing import Any, Literal
 
-from loadgen.faults.disruptor import Disruptor
+from pydantic import model_validator
+
+from loadgen.faults.fault import Around, FaultKind, FaultSettings
 from loadgen.model import Component
 
 
+class KillSettings(FaultSettings):
+    """A kill has nothing to wait for."""
+
+    kind: Literal["kill"] = "kill"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_earlier_runs(cls, raw: Any) -> Any:
+        """Earlier versions stored the grace of a restart with every fault."""
+        return {name: value for name, value in raw.items() if name != "grace"} if isinstance(raw, dict) else raw
+
+
 class Kill:
-    """SIGKILL on entering, start on leaving."""
+    """SIGKILL, and a start."""
 
-    def __init__(self, disruptor: Disruptor, component: Component, grace_s: float) -> None:
-        del grace_s  # a kill has none
-        self._disruptor, self._component = disruptor, component
-        self.what = "kill"
+    def __init__(self, settings: FaultSettings, around: Around) -> None:
+        self._component, self._around = settings.component, around
 
-    def __enter__(self) -> Kill:
-        self._disruptor.kill(self._component)
-        return self
+    @property
+    def affects(self) -> tuple[Component, ...]:
+        """Who is killed."""
+        return (self._component,)
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
-        self._disruptor.start(self._component)
+    def inject(self) -> str:
+        """Kill it."""
+        self._around.disruptor.kill(self._component)
+        return "kill"
+
+    def heal(self) -> None:
+        """Start it again."""
+        self._around.disruptor.start(self._component)
+
+    def ping(self, component: Component) -> str:
+        """Ask it something."""
+        return self._around.ping(component)
+
+
+KILL = FaultKind("kill", KillSettings, Kill)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from loadgen.clock import Clock
-from loadgen.config import Fault
-from loadgen.faults import Disruptor, DisruptorError, fault_of
+from loadgen.faults import Around, Disruptor, DisruptorError, Fault, FaultSettings, fault_of
 from loadgen.model import NS, Component, FaultWindow
 
 PING_EVERY_S = 0.1
@@ -33,7 +33,7 @@ class Timeline:
 
     def __init__(
         self,
-        faults: Sequence[Fault],
+        faults: Sequence[FaultSettings],
         disruptor: Disruptor | None,
         ping: Callable[[Component], str],
         clock: Clock,
@@ -59,31 +59,42 @@ class Timeline:
                 self._sleep(min(0.2, (due_ns - self._clock()) / NS))
             if self._stop():
                 return
-            self._on_window(self._one(fault, disruptor))
+            self._one(fault, fault_of(fault, Around(disruptor, self._ping)))
 
-    def _one(self, fault: Fault, disruptor: Disruptor) -> FaultWindow:
-        component, began_ns = Component(fault.component), self._clock()
-        self._on_window(FaultWindow(fault.kind, component, began_ns, 0, 0, 0, "", unfinished=True))
-        healed_ns, failed, answered_ns = 0, 0, 0
-        error, what = "", str(fault.kind)
+    def _one(self, settings: FaultSettings, fault: Fault) -> None:
+        began_ns = self._clock()
+        windows = [FaultWindow(settings.kind, one, began_ns, 0, 0, 0, "", unfinished=True) for one in fault.affects]
+        for window in windows:
+            self._on_window(window)
+        healed_ns, error, what = 0, "", settings.kind
         try:
-            with fault_of(fault.kind)(disruptor, component, fault.grace) as injected:
-                what = injected.what
-                up_again_ns = self._clock() + round(fault.down * NS)
+            what = fault.inject()
+            try:
+                up_again_ns = self._clock() + round(settings.down * NS)
                 while self._clock() < up_again_ns and not self._stop():
                     self._sleep(max(0.0, min(0.2, (up_again_ns - self._clock()) / NS)))
+            finally:
+                fault.heal()
             healed_ns = self._clock()
         except DisruptorError as problem:
             error = str(problem)
-        give_up_ns = began_ns + round(GIVE_UP_FACTOR * self._give_up_s(component) * NS)
+        for window in windows:
+            done = replace(window, fault=what, healed_ns=healed_ns, error=error, unfinished=False)
+            self._on_window(self._until_it_answers(done, fault))
+
+    def _until_it_answers(self, window: FaultWindow, fault: Fault) -> FaultWindow:
+        """A window with the first query that worked. It is asked also when healing is said to have failed: somebody
+        else may have healed it.
+        """
+        component, failed, answered_ns = Component(window.component), 0, 0
+        give_up_ns = window.began_ns + round(GIVE_UP_FACTOR * self._give_up_s(component) * NS)
         ending = False
-        # The component is pinged even when healing was reported as failed: somebody else may have healed it.
         while not answered_ns and self._clock() < give_up_ns:
             if not ending and self._stop():
                 ending, give_up_ns = True, min(give_up_ns, self._clock() + round(PING_AFTER_END_S * NS))
-            if self._ping(component) == "":
+            if fault.ping(component) == "":
                 answered_ns = self._clock()
             else:
                 failed += 1
                 self._sleep(PING_EVERY_S)
-        return FaultWindow(what, component, began_ns, healed_ns, answered_ns, failed, error)
+        return replace(window, query_ok_ns=answered_ns, query_failed=failed)

@@ -255,7 +255,7 @@ def _recovery_max(profile: Profile, component: Component) -> float:
 
 def _faults_end_within_s(profile: Profile) -> float:
     """How long a fault that lasts when the load ends may take to be healed, and its last ping to be given up."""
-    longest_s = max((one.grace + _recovery_max(profile, Component(one.component)) for one in profile.faults), default=0)
+    longest_s = max((one.ending_s + _recovery_max(profile, one.component) for one in profile.faults), default=0)
     return longest_s + profile.dashboards.timeout + HEAL_WITHIN_S
 
 

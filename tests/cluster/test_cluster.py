@@ -14,8 +14,8 @@ from loadgen.acceptance.facts import Deployment
 from loadgen.acceptance.probes.kubernetes import ask_cluster, bytes_of, refused_lines
 from loadgen.config import KubernetesTarget
 from loadgen.faults import DisruptorError
-from loadgen.faults.cluster import ClusterDisruptor
 from loadgen.model import Component, Result
+from loadgen.targets.pods import ClusterDisruptor
 
 KEYS = {"S3_ACCESS_KEY_ID": "AKVERYSECRET", "S3_SECRET_ACCESS_KEY": "hidden", "S3_ENDPOINT": "x", "S3_BUCKET": "y"}
 READY = {"status": {"conditions": [{"type": "Ready", "status": "True", "message": "applied"}]}}
