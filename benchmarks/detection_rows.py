@@ -23,6 +23,7 @@ from benchmarks.detection_row import (
     merged,
     order,
 )
+from loadgen.kinds import kind_of
 from loadgen.lab.defects import DefectKind
 from loadgen.model import Component, Result, Signal
 
@@ -36,7 +37,7 @@ def _of(one: Signal, defect: str, planted: str, kind: DefectKind, check: str, **
         f"{one}/{defect}",
         planted,
         (f"{one}.{check}",),
-        (order(one.component, kind, more.pop("at_s", 2.0), **asked),),
+        (order(kind_of(one).store, kind, more.pop("at_s", 2.0), **asked),),
         items=1,
         names_batch=True,
     )
@@ -132,7 +133,7 @@ def _added(one: Signal, what: str) -> Row:
         f"{one}/added",
         f"{what} stored with one name more than was sent, as by {_AGENT}",
         (f"{one}.altered",),
-        (order(one.component, DefectKind.ALTER, count=MANY, what="added"),),
+        (order(kind_of(one).store, DefectKind.ALTER, count=MANY, what="added"),),
         verdict=Result.PASS,
         points_to=('added on the way: label cluster="home"', 'added on the way: resource attribute cluster="home"'),
         unsure={**_UNTOLD.get(one, {}), **({"logs.s3_kept": _RENAMED} if one is Signal.LOGS else {})},
@@ -178,7 +179,7 @@ def _s3(one: Signal, what: str) -> Row:
         f"{one}/s3-missing",
         f"one {what} accepted and readable, but never in S3; bound 8 s",
         (f"{one}.s3_delay",),
-        (order(one.component, DefectKind.WITHHOLD, 1.0, delay_s=HOUR_S),),
+        (order(kind_of(one).store, DefectKind.WITHHOLD, 1.0, delay_s=HOUR_S),),
         {"objectives": {one.value: {"s3_delay_max": 8}}, "verify": {"s3_wait": 11}},
         points_to=("not in S3: user",),
     )
@@ -214,7 +215,7 @@ def _deleted(one: Signal, what: str) -> tuple[Row, ...]:
             f"{one}/s3-deleted",
             f"one {what} of the run deleted from S3 while the load goes on",
             (f"{one}.s3_kept",),
-            (Step(7.0, lambda stage: stage.delete_stored(one.component.value)),),
+            (Step(7.0, lambda stage: stage.delete_stored(kind_of(one).store.value)),),
             {"run": {"duration": 12}},
             points_to=named,
         ),
@@ -256,11 +257,11 @@ _COUNTS_ALL = "counts everything that is missing, and says how much of it a rest
 
 
 def _fault(one: Signal, at_s: float, down_s: float = 0.5) -> dict[str, Any]:
-    return {"faults": [{"component": one.component.value, "at": at_s, "kind": "kill", "down": down_s}]}
+    return {"faults": [{"component": kind_of(one).store.value, "at": at_s, "kind": "kill", "down": down_s}]}
 
 
 def _restarts(one: Signal) -> tuple[Row, ...]:
-    component, name = one.component.value, f"{one.component}.persistence"
+    component, name = kind_of(one).store.value, f"{kind_of(one).store}.persistence"
     return (
         Row(
             f"{one}/lost-by-a-kill",
@@ -303,14 +304,14 @@ def _refused(one: Signal) -> Row:
         f"{one}/refused",
         "twelve pushes answered with 429",
         (f"{one}.throughput",),
-        (order(one.component.value, DefectKind.REFUSE, 2.0, count=12),),
+        (order(kind_of(one).store.value, DefectKind.REFUSE, 2.0, count=12),),
         {"run": {"retry_for": 0}},
         points_to=("429", "status 1008"),
     )
 
 
 def _stalled(one: Signal) -> Row:
-    component = one.component.value
+    component = kind_of(one).store.value
     return Row(
         f"{one}/stalled",
         "the server stands still for 3 s",
@@ -328,7 +329,7 @@ def _broken(one: Signal) -> Row:
         f"{one}/unclear",
         "six pushes stored and answered with a server error, then repeated: copies and all, as at-least-once has it",
         (),
-        (order(one.component.value, DefectKind.BREAK, 2.0, count=6),),
+        (order(kind_of(one).store.value, DefectKind.BREAK, 2.0, count=6),),
     )
 
 
@@ -337,7 +338,7 @@ def _given_up(one: Signal) -> Row:
         f"{one}/given-up",
         "twelve pushes stored, answered with a server error and given up: neither accepted nor lost",
         (f"{one}.throughput",),
-        (order(one.component.value, DefectKind.BREAK, 2.0, count=12),),
+        (order(kind_of(one).store.value, DefectKind.BREAK, 2.0, count=12),),
         {"run": {"retry_for": 0}},
         points_to=("unknown, HTTP ",),
     )
@@ -394,7 +395,7 @@ def _slow(one: Signal, delay_s: float, bound: str) -> Row:
         (f"{one}.query",),
         (order("grafana", DefectKind.SLOW, 2.0, count=2, delay_s=delay_s, match=_PANELS[SIGNALS.index(one)]),),
         _SLOW,
-        points_to=(f"s: {one.component} ",),
+        points_to=(f"s: {kind_of(one).store} ",),
     )
 
 

@@ -23,6 +23,7 @@ from loadgen.config import Target, parse_profile
 from loadgen.history.directory import RunDir
 from loadgen.history.naming import new_run_name
 from loadgen.history.recorder import Progress, read_progress
+from loadgen.kinds import kind_of
 from loadgen.lab.defects import DefectOrder
 from loadgen.lab.limits import NONE, parse_limits
 from loadgen.lab.processes.manager import Lab
@@ -195,7 +196,7 @@ class Bench:
             ways = {Way.KILLED: self._killed, Way.SURROUNDED: self._surrounded}
             judgement = ways.get(row.way, self._whole)(row, path, name, director)
             if row.way in (Way.DELETED, Way.TAKEN):
-                component = Signal(row.name.partition("/")[0]).component.value
+                component = kind_of(Signal(row.name.partition("/")[0])).store.value
                 if row.way is Way.DELETED:  # so that it does not go on with what it knows
                     self._lab.kill(component, signal.SIGTERM)
                 director.delete_stored(component)

@@ -36,6 +36,7 @@ from loadgen.history.held import pack
 from loadgen.history.naming import new_info
 from loadgen.history.sampling import Draw, draw_of
 from loadgen.history.values import Row, schema_of
+from loadgen.kinds import kind_of
 from loadgen.model import (
     HELD_DATA,
     KEPT_LOOK,
@@ -181,7 +182,8 @@ class Simulated:
             users = range(self.profile.users(signal))
             modified = end_ns + 20 * NS
             columns: Columns = {
-                "component": str(signal.component), "bucket": f"{signal.component}-bucket", "size_bytes": 40_000,
+                "component": str(kind_of(signal).store), "bucket": f"{kind_of(signal).store}-bucket",
+                "size_bytes": 40_000,
                 "modified_ns": modified, "first_seen_ns": modified + NS, "from_ns": begin_ns, "through_ns": end_ns,
                 "items": 100, "compacted": False,
             }  # fmt: skip

@@ -63,11 +63,6 @@ class Signal(StrEnum):
     METRICS = "metrics"
     TRACES = "traces"
 
-    @property
-    def component(self) -> Component:
-        """The component that stores this signal."""
-        return {Signal.LOGS: Component.LOKI, Signal.METRICS: Component.MIMIR, Signal.TRACES: Component.TEMPO}[self]
-
 
 class Component(StrEnum):
     """A part of the stack under test."""
@@ -77,17 +72,6 @@ class Component(StrEnum):
     MIMIR = "mimir"
     GRAFANA = "grafana"
     S3 = "s3"
-
-    @property
-    def datasource_type(self) -> str:
-        """Grafana's plugin for this component; empty for Grafana and S3."""
-        plugins = {Component.LOKI: "loki", Component.TEMPO: "tempo", Component.MIMIR: "prometheus"}
-        return plugins.get(self, "")
-
-    @property
-    def signal(self) -> Signal | None:
-        """The signal that this component stores; None for Grafana and S3."""
-        return {Component.LOKI: Signal.LOGS, Component.MIMIR: Signal.METRICS, Component.TEMPO: Signal.TRACES}.get(self)
 
 
 class Outcome(StrEnum):

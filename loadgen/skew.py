@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from loadgen.kinds import kind_of
 from loadgen.model import NS, ClockReading, Signal
 from loadgen.stores import STORES
 from loadgen.units import duration_text
@@ -87,7 +88,7 @@ def weigh(readings: Sequence[ClockReading]) -> Skew:
 def refusal(skew: Skew, sent: Collection[Signal], now_ns: int) -> str:
     """Why a run cannot start with this machine's clock as it is; empty when the servers will take what it sends."""
     ahead = skew.ours_ns > 0
-    asked = {one.component for one in sent}
+    asked = {kind_of(one).store for one in sent}
     bounds = [(store.title, store.ahead_s if ahead else store.behind_s) for store in STORES if store.component in asked]
     refusing = [(title, far_s) for title, far_s in bounds if far_s is not None and abs(skew.ours_s) >= far_s]
     if not skew.ours_ns or not refusing:

@@ -17,6 +17,7 @@ from loadgen.capacity.levels import profile_at, range_of
 from loadgen.capacity.model import Kind
 from loadgen.checks.few import enough
 from loadgen.config import Profile, load_profile, parse_profile
+from loadgen.kinds import kind_of
 from loadgen.model import NS, Component, RunKey, Signal
 from loadgen.plan import Plan, plan_of
 from loadgen.queries.dashboard import panels
@@ -68,7 +69,7 @@ def queries(profile: Profile, is_long: bool = False) -> Counter[Component]:
 
 def probes(profile: Profile, signal: Signal, is_long: bool = False) -> int:
     """How many batches of a signal are probed outside of restarts, and early enough to be seen."""
-    plan, spans = planned(profile), outages(profile, signal.component, is_long)
+    plan, spans = planned(profile), outages(profile, kind_of(signal).store, is_long)
     visible_s = VISIBLE_S[is_long] if signal is Signal.TRACES else 1.0
     interval_s = plan.pace(signal, 0).interval_ns / NS
     every = max(1, round(profile.freshness.every / interval_s))
@@ -88,7 +89,7 @@ def test_a_built_in_profile_plans_enough_queries_and_probes_to_judge_by(path: Pa
     profile, is_long = load_profile(path, env={}), path.stem in LONG
     needed = MARGIN * enough(0, 0.01 if is_long else 0.05)
     asked = queries(profile, is_long)
-    assert set(asked) == {signal.component for signal in Signal}
+    assert set(asked) == {kind_of(signal).store for signal in Signal}
     assert min(asked.values()) >= needed, asked
     seen = {signal: probes(profile, signal, is_long) for signal in Signal}
     assert min(seen.values()) >= needed, seen
@@ -131,6 +132,6 @@ def test_every_run_of_the_detection_matrix_plans_enough_to_judge_by(row: Row) ->
     out = [fault.component for fault in profile.faults] if row.way is Way.KILLED else []
     asked = queries(profile)
     for signal in Signal:
-        if signal.component.value not in out:
-            assert asked[signal.component] >= MARGIN * enough(), asked
+        if kind_of(signal).store.value not in out:
+            assert asked[kind_of(signal).store] >= MARGIN * enough(), asked
             assert probes(profile, signal) >= MARGIN * enough(), signal

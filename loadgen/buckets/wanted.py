@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from loadgen.config import Profile, parse_profile
 from loadgen.history.values import RunInfo
+from loadgen.kinds import COMPONENTS
 from loadgen.model import NS, Component, Signal
 from loadgen.plan import Plan, plan_of
 
@@ -63,7 +64,7 @@ def wanted_of(info: RunInfo, began_ns: int, sent: Mapping[Signal, tuple[int, ...
         ended_ns=info.load_ended_ns,
         late_ns=round((profile.run.max_late + profile.run.retry_for + profile.run.timeout) * NS) + _MARGIN_NS,
         users=dict(sent) if sent else {one: _possible(profile, info, one) for one in Signal},
-        tenants={one.component: _tenant(info.target.get(one.component.value)) for one in Signal},
+        tenants={one: _tenant(info.target.get(one.value)) for one in COMPONENTS},
     )
 
 

@@ -24,6 +24,7 @@ from loadgen.buckets.tenants import Tenants
 from loadgen.buckets.wanted import Wanted, wanted_of
 from loadgen.config import ConfigError, S3Target
 from loadgen.history.directory import RunDir, RunDirError
+from loadgen.kinds import kind_of
 from loadgen.mistakes import REPORT_IT, mistake
 from loadgen.model import (
     CLOCKS,
@@ -240,7 +241,7 @@ class S3Watcher:
         for signal in Signal:
             if not wanted.users[signal]:
                 continue
-            component = signal.component
+            component = kind_of(signal).store
             asking = Asking(self._client, self._s3.bucket(component), self._clock, self._server)
             tenants = Tenants(asking, component, wanted.tenants[component], self._s3.prefix(component))
             searched = Searched(asking, self._clock, tenants, self._objects.append, self._unreadable)
@@ -350,7 +351,7 @@ class S3Watcher:
         except Exception as problem:  # noqa: BLE001 - a mistake of ours must neither end the run nor pass for one of S3
             text, what, kind = f"watching {name or 'S3'}: {mistake(problem)}; {REPORT_IT}", type(problem).__name__, OURS
         self._problem(text, f"{name} {what}")
-        for one in [bucket.component] if bucket is not None else [signal.component for signal in Signal]:
+        for one in [bucket.component] if bucket is not None else [kind_of(signal).store for signal in Signal]:
             labels = bucket_labels(one, self._s3.bucket(one), kind, text[:_WHY_CHARS])
             self._looks.append(StackSample(Component.S3.value, LISTING_FAILED, labels, self._clock(), 1.0))
         return None

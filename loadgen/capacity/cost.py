@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from loadgen.capacity.model import Cost, Ending, Flow, Kind, Step, Usage
 from loadgen.capacity.scales import SCALES
-from loadgen.kinds import COMPONENTS, kept_by, kind_of
+from loadgen.kinds import COMPONENTS, kind_of, kinds_in
 from loadgen.model import Component
 
 MB_S = "MB/s"
@@ -192,8 +192,8 @@ def _usages(step: Step, component: Component) -> list[Usage]:
 
 
 def _flow(step: Step, component: Component) -> Flow | None:
-    kind = kept_by(component)
-    return next((flow for flow in step.flows if kind is not None and flow.signal == kind.signal.value), None)
+    mine = {kind.signal.value for kind in kinds_in(component)}
+    return next((flow for flow in step.flows if flow.signal in mine), None)
 
 
 def _passed(step: Step, component: Component) -> float:

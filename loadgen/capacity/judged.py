@@ -16,6 +16,7 @@ from loadgen.checks.case import Case, counted, nearest_rank, share_text
 from loadgen.checks.planned import is_failed, tells
 from loadgen.checks.query import in_outage, latency_ns, people
 from loadgen.checks.throughput import Window, due_in, intake_of, steady_window
+from loadgen.kinds import kind_of, kinds_in
 from loadgen.model import NS, Component, Outcome, Result, Signal, Verdict
 from loadgen.units import duration_text
 
@@ -52,7 +53,7 @@ def step_of(tried: Tried, case: Case, verdicts: Sequence[Verdict], usage_of: Usa
     """The step that a judged run was."""
     signals = [one for one in Signal if case.users(one)]
     windows = {one: steady_window(case, one) for one in signals}
-    components = [*(one.component for one in signals), Component.GRAFANA]
+    components = [*(kind_of(one).store for one in signals), Component.GRAFANA]
     until_ns = case.seen_until_ns()
     usage = tuple(_usage(case, component, windows, until_ns, usage_of) for component in components)
     crashed = tuple(dict.fromkeys((*tried.crashed, *(one.component for one in usage if one.starts))))
@@ -147,7 +148,7 @@ def _retried(case: Case, signal: Signal, window: Window) -> Broken | None:
     share = share_text(len(again), len(sent))
     return Broken(
         f"{signal}.throughput",
-        f"{signal.component.value.capitalize()} takes the rate that it is asked to take",
+        f"{kind_of(signal).store.value.capitalize()} takes the rate that it is asked to take",
         f"≤ {100 * _RETRIED_SHARE:g} % of pushes sent again",
         f"{share} were taken only when they were sent again",
         (f"{counted(len(again), 'pushes')} of {len(sent):,}" + (f", e.g. {text}" if text else ""),),
@@ -159,7 +160,7 @@ def _refusals(case: Case, signal: Signal, window: Window) -> Iterator[Refusal]:
     refused = sent[(sent["outcome"] != Outcome.ACCEPTED.value) | (sent["attempts"] > 1)]
     for (outcome, status), rows in refused.groupby(["outcome", "status"]):
         texts = [str(text) for text in rows["detail"] if text]
-        limits = (limit_of(signal.component, int(str(status)), text) for text in texts)
+        limits = (limit_of(kind_of(signal).store, int(str(status)), text) for text in texts)
         named = next((one for one in limits if one is not None), None)
         message = named.message if named is not None else next(iter(texts), "")
         yield Refusal(str(signal), str(outcome), int(str(status)), len(rows), message, named)
@@ -167,17 +168,17 @@ def _refusals(case: Case, signal: Signal, window: Window) -> Iterator[Refusal]:
 
 def _discards(usage: Usage, told: Sequence[Refusal]) -> Iterator[Refusal]:
     """Limits that only the component's own counters tell of: it answers as if it had taken everything."""
-    signal = Component(usage.component).signal
+    kinds = kinds_in(Component(usage.component))
     named = {one.limit.setting for one in told if one.limit is not None}
     for reason, per_s in usage.discarded:
         limit = limit_of_reason(usage.component, reason, per_s)
-        if signal is not None and limit is not None and limit.setting not in named:
-            yield Refusal(str(signal), "discarded", 0, 0, limit.message, limit)
+        if kinds and limit is not None and limit.setting not in named:
+            yield Refusal(str(kinds[0].signal), "discarded", 0, 0, limit.message, limit)
 
 
 def _usage(case: Case, component: Component, windows: dict[Signal, Window], until_ns: int, usage_of: UsageOf) -> Usage:
     """What a component used in the steady window, and how often it started anew until the end of the step."""
-    known = [window for signal, window in windows.items() if component in (signal.component, Component.GRAFANA)]
+    known = [window for signal, window in windows.items() if component in (kind_of(signal).store, Component.GRAFANA)]
     began_ns = case.history.info.key.began_ns
     if not known or not began_ns:
         return Usage(component.value, "")
@@ -192,9 +193,9 @@ def _flow(case: Case, signal: Signal, window: Window, judged: dict[str, Verdict]
     sent = due_in(case, signal, window)
     accepted = sent[sent["outcome"] == Outcome.ACCEPTED.value]
     took_s = (accepted["done_ns"].to_numpy(np.int64) - accepted["due_ns"].to_numpy(np.int64)) / NS
-    asked = _within(people(case, signal.component), [window])
+    asked = _within(people(case, kind_of(signal).store), [window])
     told = tells(asked, case.bounds(signal).query_p99) & ~is_failed(asked)
-    answered = asked[told & ~in_outage(case, signal.component, asked)]
+    answered = asked[told & ~in_outage(case, kind_of(signal).store, asked)]
     users = case.users(signal)
     return Flow(
         signal=str(signal),

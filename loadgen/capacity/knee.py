@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from loadgen.capacity.model import Broken, Ending, Kind, Knee, Limit, Search, Step, Usage, Why
+from loadgen.kinds import kind_of
 from loadgen.units import bytes_text, count_text
 
 _FULL = 0.9
@@ -111,7 +112,7 @@ def _sentence(
     elif limit is not None:
         value = f" ({limit.value})" if limit.value else ""
         reason = f"its limit {limit.setting}{value} refuses more; raise it to carry more"
-        if search.kind.signal is None or search.kind.signal.component.value != limit.component:
+        if search.kind.signal is None or kind_of(search.kind.signal).store.value != limit.component:
             reason = f"{limit.component.capitalize()}'s{reason[3:]}"
     elif broke.crashed:
         reason = f"{' and '.join(broke.crashed)} went down"
@@ -131,7 +132,7 @@ def _sentence(
 
 def _counted(search: Search, kept: Step | None) -> str:
     """How much that is as the component counts, which is also how it counts what it limits; empty if it is the same."""
-    component = search.kind.signal.component.value if search.kind.signal is not None else ""
+    component = kind_of(search.kind.signal).store.value if search.kind.signal is not None else ""
     usage = next((one for one in kept.usage if one.component == component), None) if kept is not None else None
     if usage is None or usage.received_bytes_per_s is None or search.unit != "B/s" or search.kept is None:
         return ""

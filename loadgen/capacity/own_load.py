@@ -16,7 +16,7 @@ from statistics import median
 from loadgen.capacity.model import OwnLoad
 from loadgen.clock import Clock
 from loadgen.config import ConfigError, Target
-from loadgen.kinds import SIGNALS
+from loadgen.kinds import SIGNALS, kind_of
 from loadgen.model import NS, Component, Signal
 from loadgen.stores import store_of
 from loadgen.stores.store import Received
@@ -110,7 +110,7 @@ def _own_load(windows: Windows, exposition: Exposition, now_ns: int, namespace: 
 
 def _by_prometheus(windows: Windows, signal: Signal, scope: str, lacking: str) -> OwnLoad | None:
     """Of the series in a scope; ``lacking`` is the namespace that had none. None if there are none here either."""
-    names = store_of(signal.component).received
+    names = store_of(kind_of(signal).store).received
 
     def rates(name: str) -> tuple[float, ...]:
         return _sound(windows(f"sum(rate({name}{scope}[{WINDOW_S}s]))")) if name else ()
@@ -168,7 +168,7 @@ def _mean(values: tuple[float, ...]) -> float | None:
 
 
 def _by_exposition(exposition: Exposition, signal: Signal, now_ns: int) -> OwnLoad:
-    names, component = store_of(signal.component).received, signal.component
+    names, component = store_of(kind_of(signal).store).received, kind_of(signal).store
     missing = f"no Prometheus behind Grafana has {names.items}"
     text = exposition(component)
     if text is None:

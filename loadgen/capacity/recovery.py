@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from loadgen.clock import Clock
 from loadgen.config import Profile, Target
+from loadgen.kinds import kind_of
 from loadgen.model import NS, RunKey, Signal
 from loadgen.push.preflight import check_reachable
 from loadgen.targets.readers import open_readers, ping
@@ -36,13 +37,13 @@ def problems_of(target: Target, profile: Profile, signals: Collection[Signal], c
     texts = []
     for signal in signals:
         began_ns = clock()
-        error = ping(readers, signal.component, _NO_RUN)
+        error = ping(readers, kind_of(signal).store, _NO_RUN)
         took_s, limit_s = (clock() - began_ns) / NS, profile.objectives.of(signal).query_p99
         if error:
-            texts.append(f"{signal.component} does not answer a simple query: {error}")
+            texts.append(f"{kind_of(signal).store} does not answer a simple query: {error}")
         elif took_s > limit_s:
             texts.append(
-                f"{signal.component} takes {duration_text(took_s)} for a simple query, promised are "
+                f"{kind_of(signal).store} takes {duration_text(took_s)} for a simple query, promised are "
                 f"{duration_text(limit_s)}"
             )
     return tuple(texts)

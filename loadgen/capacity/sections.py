@@ -41,6 +41,7 @@ from loadgen.capacity.wording import (
     used,
     worst,
 )
+from loadgen.kinds import kind_of
 from loadgen.model import NS, status_text
 from loadgen.model import Outcome as Pushed
 from loadgen.report.parts import Block, Cell, Link, Part, Table, Text
@@ -313,7 +314,7 @@ def _step(step: Step, unit: str, folder: Path | None) -> tuple[Cell, ...]:
 def _loaded(step: Step) -> Iterable[str]:
     """The components whose use belongs to what was raised."""
     signal = step.kind.signal
-    return (signal.component.value,) if signal is not None else sorted({usage.component for usage in step.usage})
+    return (kind_of(signal).store.value,) if signal is not None else sorted({usage.component for usage in step.usage})
 
 
 def what_broke(step: Step) -> list[str]:

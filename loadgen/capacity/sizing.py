@@ -105,7 +105,7 @@ def carried_in(capacity: Capacity, signal: Signal) -> tuple[Carried, ...]:
             continue
         for step in capacity.of(search.kind):
             if step.ending is Ending.KEPT and step.level <= search.kept * 1.001:
-                used = tuple(one for one in step.usage if one.component == signal.component.value)
+                used = tuple(one for one in step.usage if one.component == kind_of(signal).store.value)
                 found += [
                     Carried(flow, used)
                     for flow in step.flows
@@ -139,7 +139,7 @@ def _own_of(capacity: Capacity, signal: Signal) -> OwnLoad | None:
 
 
 def _unknown_load(capacity: Capacity, signal: Signal) -> str:
-    name = signal.component.title()
+    name = kind_of(signal).store.title()
     measured = next((one for one in capacity.own if one.signal == signal.value), None)
     told = f"How much {name} carries of your own {signal} is not known"
     if measured is not None and _is_known(measured):
@@ -182,7 +182,7 @@ class _Size:
             plain += scale_of(signal).frame_bytes * (own.items_per_s or 0.0)
         if plain is None and own.items_per_s is not None and items > 0:
             plain = own.items_per_s * sum(flow.accepted_bytes_per_s for flow in flows) / items
-        component = signal.component.value
+        component = kind_of(signal).store.value
         return cls(
             signal=signal,
             own=own,
@@ -271,7 +271,7 @@ def _row(size: _Size, times: float, retention_s: float | None, bucket_bytes: flo
 def _notes(
     capacity: Capacity, size: _Size, rows: Sequence[SizedRow], retention_s: float | None, bucket_bytes: float | None
 ) -> Iterator[str]:
-    name, signal, today = size.signal.component.title(), size.signal, rows[0]
+    name, signal, today = kind_of(size.signal).store.title(), size.signal, rows[0]
     search = next((one for one in capacity.searches if one.kind.signal is signal), None)
     again = f"`loadgen capacity --signal {signal}`"
     if today.headroom is None:
@@ -305,7 +305,7 @@ def _notes(
 
 
 def _notes_on_use(size: _Size, rows: Sequence[SizedRow], again: str) -> Iterator[str]:
-    name = size.signal.component.title()
+    name = kind_of(size.signal).store.title()
     for resource, what in (("memory_bytes", "memory"), ("cores", "CPU")):
         lines = [cost for cost in size.costs if cost.resource == resource]
         missing = all(getattr(row, resource) is None for row in rows)

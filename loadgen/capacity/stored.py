@@ -62,7 +62,7 @@ def stored_of(history: History, plan: Plan, signal: Signal) -> Stored:
     receipts = history.receipts
     mine = receipts[(receipts["signal"] == signal.value) & (receipts["outcome"] == Outcome.ACCEPTED.value)]
     mine = mine.drop_duplicates(["user", "n"])
-    objects = history.objects[history.objects["component"] == signal.component.value]
+    objects = history.objects[history.objects["component"] == kind_of(signal).store.value]
     unreadable = objects[objects["detail"] != ""]
     objects = objects[objects["detail"] == ""].sort_values("first_seen_ns", kind="stable")
     # What was not counted at first may have been later.

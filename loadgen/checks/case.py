@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from loadgen.config import Profile, SignalObjectives
 from loadgen.history.values import History
-from loadgen.kinds import KINDS
+from loadgen.kinds import KINDS, kinds_in
 from loadgen.model import MS, NS, Component, FaultWindow, Objective, Outcome, Result, Signal
 from loadgen.plan import Plan
 from loadgen.units import count_text, duration_text
@@ -54,6 +54,10 @@ class Case:
     def bounds(self, signal: Signal) -> SignalObjectives:
         """The objectives of a signal."""
         return self.profile.objectives.of(signal)
+
+    def query_bound_s(self, component: Component) -> float:
+        """How long queries of a component may take, by the kinds that it keeps; 0 if nothing is promised."""
+        return max((self.bounds(kind.signal).query_p99 for kind in kinds_in(component)), default=0.0)
 
     def objective(self, setting: str, text: str, limit: float, unit: str) -> Objective:
         """The objective behind a setting such as ``logs.loss``, marked when it is not the built-in one."""

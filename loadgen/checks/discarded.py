@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from loadgen.checks.case import ITEMS, Case, counted
+from loadgen.kinds import kind_of
 from loadgen.model import Signal
 from loadgen.scrape.counters import increases, scrapes_of
 from loadgen.scrape.discard import LABEL, Discard
@@ -55,14 +56,14 @@ class Discards:
 
     def evidence(self) -> list[str]:
         """What the component counted, for the verdict."""
-        component, counter = self.signal.component.value.capitalize(), COUNTERS[self.signal.component]
+        component, counter = kind_of(self.signal).store.value.capitalize(), COUNTERS[kind_of(self.signal).store]
         if not self.scraped:
             return [f"{component}'s /metrics were not seen, so {counter} cannot tell what it discarded"]
         if not self.reasons:
             return [f"{component} counts nothing as discarded ({counter} did not grow)"]
         texts = [f"{counted(one.items, ITEMS[self.signal])} for {one.why.reason}" for one in self.reasons]
         told = "" if self.silent else "; pushes were refused for that, and these do not count as accepted"
-        more = store_of(self.signal.component).counts_more if self.silent else ""
+        more = store_of(kind_of(self.signal).store).counts_more if self.silent else ""
         said = f"{component} counts as discarded during the run, of all clients: {', '.join(texts)} ({counter})"
         return [said + told + more]
 
@@ -71,7 +72,7 @@ class Discards:
         silent = self.silent
         if not silent:
             return general
-        name = self.signal.component.value.capitalize()
+        name = kind_of(self.signal).store.value.capitalize()
         texts = [
             f"{name} took pushes and then dropped a part of them for {one.why.reason}, by its own count "
             f"{counted(one.items, ITEMS[self.signal])}: {one.why.remedy}"
@@ -84,7 +85,7 @@ class Discards:
 
 def discards_of(case: Case, signal: Signal) -> Discards:
     """What the component of a signal counted as discarded between the first and the last look at its counters."""
-    component = signal.component
+    component = kind_of(signal).store
     stack = case.history.stack
     rows = stack[stack["component"] == component.value].sort_values("at_ns", kind="stable")
     sent = case.receipts(signal)

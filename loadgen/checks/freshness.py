@@ -43,7 +43,7 @@ def delays_ns(case: Case, signal: Signal, looks: pd.DataFrame) -> tuple[NDArray[
     acked = looks["acked_ns"].to_numpy(np.int64)
     absent = np.maximum(looks["last_absent_ns"].to_numpy(np.int64), acked)
     seen = looks["first_seen_ns"].to_numpy(np.int64)
-    outages = case.outages(signal.component)
+    outages = case.outages(kind_of(signal).store)
     least = absent - acked - overlap_ns(acked, absent, outages)
     most = np.where(seen > 0, np.maximum(0, seen - acked - overlap_ns(acked, np.maximum(seen, acked), outages)), -1)
     return np.where(seen > 0, np.minimum(least, most), least), most
@@ -51,7 +51,7 @@ def delays_ns(case: Case, signal: Signal, looks: pd.DataFrame) -> tuple[NDArray[
 
 def _judge(case: Case, kind: Kind) -> Finding:
     signal = kind.signal
-    bounds, component = case.bounds(signal), signal.component
+    bounds, component = case.bounds(signal), kind_of(signal).store
     limit_s, worst_s = bounds.freshness_p99, bounds.freshness_max
     text = f"p99 ≤ {duration_text(limit_s)}, none proven later than {duration_text(worst_s)}"
     objective = case.objective(f"{signal}.freshness_p99", text, limit_s, "s")

@@ -23,7 +23,7 @@ from loadgen.checks.case import (
 )
 from loadgen.checks.discarded import discards_of
 from loadgen.checks.restart_losses import lost_by_restart, probes_of
-from loadgen.kinds import KINDS
+from loadgen.kinds import KINDS, kind_of
 from loadgen.kinds.kind import Kind
 from loadgen.model import Outcome, Result, Signal
 
@@ -87,7 +87,7 @@ def examples(case: Case, signal: Signal, hurt: pd.DataFrame, column: str) -> lis
     """The first batches with something in ``column``, so that a person can look them up."""
     texts = []
     for row in records(hurt.sort_values("due_ns").head(EXAMPLES)):
-        near = near_fault(case, signal.component, row["done_ns"]) if row["done_ns"] else ""
+        near = near_fault(case, kind_of(signal).store, row["done_ns"]) if row["done_ns"] else ""
         text = f"user {row['user']}, batch {row['n']}, due {case.at(row['due_ns'])}: {row[column]:,} {column}"
         text += f" of {counted(row['items'], ITEMS[signal])}" if column == "missing" else ""
         texts.append(text + (f", acknowledged {near}" if near else "") + (f": {row['what']}" if row["what"] else ""))
@@ -106,7 +106,7 @@ def _history(case: Case, signal: Signal, accepted: pd.DataFrame) -> list[str]:
     if by_restart.any():
         lost = int(accepted.loc[by_restart, "missing"].sum())
         texts.append(
-            f"{counted(lost, ITEMS[signal])} of them were lost by a restart; see {signal.component}.persistence"
+            f"{counted(lost, ITEMS[signal])} of them were lost by a restart; see {kind_of(signal).store}.persistence"
         )
     probes = probes_of(case, signal).first_seen_ns
     keys = zip(hurt["user"].tolist(), hurt["n"].tolist(), strict=True)

@@ -27,7 +27,7 @@ from loadgen.checks.planned import UNABLE, ending_text, is_asked, is_failed, pla
 from loadgen.checks.ranges import held, own_queries, range_text
 from loadgen.checks.suggest import more_queries
 from loadgen.checks.wrong_answers import wrong_answers
-from loadgen.kinds import KINDS
+from loadgen.kinds import KINDS, kind_of
 from loadgen.kinds.kind import Kind
 from loadgen.model import HIDING, NS, Component, Result
 from loadgen.units import duration_text
@@ -104,7 +104,7 @@ def slowest_texts(case: Case, queries: pd.DataFrame, count: int) -> list[str]:
 
 def _judge(case: Case, kind: Kind) -> Finding:
     signal = kind.signal
-    component, limit_s = signal.component, case.bounds(signal).query_p99
+    component, limit_s = kind_of(signal).store, case.bounds(signal).query_p99
     text = f"p99 ≤ {duration_text(limit_s)}, ≤ {100 * ALLOWED:g} % failing, no success that hides data"
     objective = case.objective(f"{signal}.query_p99", text, limit_s, "s")
     wrong = wrong_answers(case, signal)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from loadgen.checks.case import Case
 from loadgen.config import OwnQuery
+from loadgen.kinds import kinds_in
 from loadgen.model import HELD_DATA, NS, Component
 from loadgen.stores import promised_range_s
 from loadgen.units import duration_text
@@ -86,11 +87,10 @@ def held(case: Case, component: Component, queries: pd.DataFrame, promised_s: fl
 
 def run_held_s(case: Case, component: Component, queries: pd.DataFrame) -> float:
     """How much of the ranges of panels held data of this run, at most: it begins with the first accepted push."""
-    signal = component.signal
-    accepted = case.accepted(signal) if signal is not None else case.history.receipts.head(0)
-    if queries.empty or accepted.empty:
+    accepted = [rows for kind in kinds_in(component) if len(rows := case.accepted(kind.signal))]
+    if queries.empty or not accepted:
         return 0.0
-    since_s = (queries["due_ns"].to_numpy(np.int64) - int(accepted["due_ns"].min())) / NS
+    since_s = (queries["due_ns"].to_numpy(np.int64) - min(int(rows["due_ns"].min()) for rows in accepted)) / NS
     return float(max(0.0, np.minimum(since_s, queries["range_s"].to_numpy(np.float64)).max()))
 
 

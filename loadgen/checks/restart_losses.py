@@ -20,6 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from loadgen.checks.case import FOREVER_NS, Case, Times
+from loadgen.kinds import kind_of
 from loadgen.model import NS, Signal
 
 
@@ -49,7 +50,7 @@ def probes_of(case: Case, signal: Signal) -> Probes:
 def lost_by_restart(case: Case, signal: Signal, accepted: pd.DataFrame) -> Times:
     """For each accepted batch (rows of `Case.verified`) when the restart that lost it began; 0 if none did."""
     lost_ns = np.zeros(len(accepted), np.int64)
-    faults = case.faults(signal.component)
+    faults = case.faults(kind_of(signal).store)
     bad = accepted["missing"].to_numpy(np.int64) > 0
     if not faults or not bad.any():
         return lost_ns

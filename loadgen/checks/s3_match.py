@@ -110,7 +110,7 @@ def s3_coverage(history: History, plan: Plan, signal: Signal) -> Coverage:
     receipts = history.receipts
     mine = receipts[(receipts["signal"] == signal.value) & (receipts["outcome"] == Outcome.ACCEPTED.value)]
     mine = mine.drop_duplicates(["user", "n"])
-    objects = history.objects[history.objects["component"] == signal.component.value]
+    objects = history.objects[history.objects["component"] == kind_of(signal).store.value]
     # What could not be read, or was not counted, at first may have been later.
     items = objects.groupby(["bucket", "key"])["items"].transform("max") if len(objects) else objects["items"]
     objects = objects.assign(items=items)
@@ -134,22 +134,22 @@ def s3_coverage(history: History, plan: Plan, signal: Signal) -> Coverage:
         lost_ns=_lost_ns(case, signal, batches.user, batches.n),
         exact=places.exact,
         maybe=places.maybe & (places.stored_ns >= NEVER),
-        listed_ns=listed_ns_of(history, signal.component),
+        listed_ns=listed_ns_of(history, kind_of(signal).store),
         objects=len(objects),
         unreadable=int(objects["unreadable"].sum()),
         unreadable_why=str(objects["detail"].max()) if len(objects) else "",
         size_bytes=int(objects["size_bytes"].sum()),
-        strangers=strangers_of(history, signal.component),
+        strangers=strangers_of(history, kind_of(signal).store),
         split=bool((objects["part"] > 0).any()),
-        first_look_ns=first_look_ns(history, signal.component, objects),
+        first_look_ns=first_look_ns(history, kind_of(signal).store, objects),
         searched_ns=_searched_ns(history, signal),
     )
 
 
 def _searched_ns(history: History, signal: Signal) -> int:
     if kind_of(signal).bucket.in_parts:
-        return parts_looked_ns(history, signal.component)
-    return listed_ns_of(history, signal.component)
+        return parts_looked_ns(history, kind_of(signal).store)
+    return listed_ns_of(history, kind_of(signal).store)
 
 
 def _lost_ns(case: Case, signal: Signal, user: Times, n: Times) -> Times:

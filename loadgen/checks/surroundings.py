@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from loadgen.checks.case import EXAMPLES, Case, Check, Finding, clock_text
 from loadgen.history.values import RunInfo
+from loadgen.kinds import kind_of
 from loadgen.model import NS, STOOD_STILL, Result, Signal
 from loadgen.skew import SET_IT, weigh
 from loadgen.stores import STORES
@@ -73,7 +74,9 @@ def _wrong_clocks(check: Check, case: Case) -> Iterator[tuple[float, str]]:
     texts = list(skew.texts())
     if skew.ours_ns:
         yield abs(skew.ours_s), texts.pop(0)
-    mine = {component.value for component in check.disturbed_by} | {signal.component.value for signal in _of(check)}
+    mine = {component.value for component in check.disturbed_by} | {
+        kind_of(signal).store.value for signal in _of(check)
+    }
     for one, text in zip(skew.odd, texts, strict=True):
         place = _PLACES.get(one.name)
         if place is None or place.value in mine:

@@ -27,7 +27,7 @@ from loadgen.checks.case import (
 from loadgen.checks.few import Tally
 from loadgen.checks.health import own_drops, own_lag_ns
 from loadgen.checks.surroundings import CLOCK_REFUSED, about_time
-from loadgen.kinds import KINDS
+from loadgen.kinds import KINDS, kind_of
 from loadgen.kinds.kind import Kind
 from loadgen.model import NS, Objective, Outcome, Result, Signal, status_text
 from loadgen.plan import push_bytes_of, rate_of
@@ -173,7 +173,7 @@ def _paced(case: Case, signal: Signal) -> pd.DataFrame:
 
 def _patience_ns(case: Case, signal: Signal, window: Window) -> int:
     """Until when what fell due in the window must be answered; a restart at its very end gets its time."""
-    ends = [end for begin, end in case.outages(signal.component) if begin < window.until_ns and end < FOREVER_NS]
+    ends = [end for begin, end in case.outages(kind_of(signal).store) if begin < window.until_ns and end < FOREVER_NS]
     return max([window.until_ns, *ends]) + CATCH_UP_NS
 
 
@@ -183,7 +183,7 @@ def _planned(case: Case, signal: Signal, window: Window, receipts: pd.DataFrame)
     planned = queued = cut_off = behind_restart = 0
     last = receipts.sort_values(["user", "n"]).groupby("user").tail(1)
     sent_ns, ended_ns = last["sent_ns"].to_numpy(np.int64), last["done_ns"].to_numpy(np.int64)
-    waited = touches(sent_ns, ended_ns, case.outages(signal.component))
+    waited = touches(sent_ns, ended_ns, case.outages(kind_of(signal).store))
     for row, restarted in zip(records(last), waited, strict=True):
         pace = case.plan.pace(signal, row["user"])
         first, after = pace.first_at(window.from_ns), pace.first_at(window.until_ns)

@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from loadgen.checks.case import Case, counted, nearest_rank, touches
+from loadgen.kinds import kind_of
 from loadgen.model import Signal
 
 UNMADE = (
@@ -65,7 +66,7 @@ def made_and_unmade(case: Case, signal: Signal, probes: pd.DataFrame) -> tuple[p
     rest = probes[~made]
     kept = rest["unreadable"].to_numpy(bool)  # by something else than the end of the load
     acked_ns = rest["acked_ns"].to_numpy(np.int64)
-    excused = kept & touches(acked_ns, acked_ns, case.outages(signal.component))
+    excused = kept & touches(acked_ns, acked_ns, case.outages(kind_of(signal).store))
     others = rest[kept & ~excused]
     why = next((text.removeprefix("not made: ") for text in others["detail"].astype(str) if text), "")
     count = Unmade(len(probes), int((~kept).sum()), int(excused.sum()), len(others), f"({why})" if why else "")

@@ -31,6 +31,7 @@ from loadgen.faults import Disruptor, DisruptorError
 from loadgen.history.archive import SCHEME, ArchiveError, Place, fetch_run, place_of
 from loadgen.history.directory import RunDir, RunDirError
 from loadgen.history.naming import new_run_name
+from loadgen.kinds import kind_of
 from loadgen.model import Result, Signal
 from loadgen.push.preflight import check_reachable
 from loadgen.report.terminal import print_verdicts
@@ -356,7 +357,9 @@ def _preflight(target: Target, profile: Profile, display: TerminalDisplay) -> No
     display.phase("check", f"is {target.name} reachable?")
     sent = [signal for signal in Signal if profile.users(signal)]
     asked = {query.component for query in profile.queries}
-    problems = check_reachable(target, sent, asked=[signal for signal in Signal if signal.component.value in asked])
+    problems = check_reachable(
+        target, sent, asked=[signal for signal in Signal if kind_of(signal).store.value in asked]
+    )
     if problems:
         # A clock that is wrong can be the reason: S3 refuses it, and a certificate is not valid yet by it.
         skew = weigh(read_clocks(target, sent))

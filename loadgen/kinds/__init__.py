@@ -13,10 +13,9 @@ from loadgen.model import Component, Signal
 
 KINDS: tuple[Kind, ...] = (LOGS, METRICS, TRACES)
 SIGNALS: tuple[Signal, ...] = tuple(kind.signal for kind in KINDS)
-COMPONENTS: tuple[Component, ...] = tuple(kind.store for kind in KINDS)
+COMPONENTS: tuple[Component, ...] = tuple(dict.fromkeys(kind.store for kind in KINDS))
 """The components that keep them, in the same order."""
 _BY_NAME = {kind.signal: kind for kind in KINDS}
-_BY_STORE = {kind.store: kind for kind in KINDS}
 
 
 def kind_of(signal: Signal) -> Kind:
@@ -24,6 +23,6 @@ def kind_of(signal: Signal) -> Kind:
     return _BY_NAME[signal]
 
 
-def kept_by(component: Component) -> Kind | None:
-    """The kind that a component keeps; None for Grafana and S3."""
-    return _BY_STORE.get(component)
+def kinds_in(component: Component) -> tuple[Kind, ...]:
+    """The kinds that a component keeps; none for Grafana and S3."""
+    return tuple(kind for kind in KINDS if kind.store is component)

@@ -30,6 +30,7 @@ from loadgen.history.directory import RunDir, RunDirError
 from loadgen.history.joiner import Joiner
 from loadgen.history.naming import new_info
 from loadgen.history.recorder import Progress, read_progress
+from loadgen.kinds import kinds_in
 from loadgen.model import NS, ClockReading, Component, FaultWindow, Result, RunKey, Signal, Verdict
 from loadgen.plan import Plan, plan_of
 from loadgen.queries.custom import look_back
@@ -250,7 +251,7 @@ def _load(
 
 def _recovery_max(profile: Profile, component: Component) -> float:
     """How long a component may take to recover."""
-    return profile.objectives.of(component.signal).recovery_max if component.signal else 0.0
+    return max((profile.objectives.of(kind.signal).recovery_max for kind in kinds_in(component)), default=0.0)
 
 
 def _faults_end_within_s(profile: Profile) -> float:

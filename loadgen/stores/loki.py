@@ -22,6 +22,7 @@ LOKI = Store(
         requirement="TASK-009",
     ),
     datasource=Datasource(
+        plugin="loki",
         links=("derivedFields",),
         address="http://loki-gateway (port 80)",
         answers_s=3.0,

@@ -23,6 +23,7 @@ MIMIR = Store(
         requirement="TASK-013",
     ),
     datasource=Datasource(
+        plugin="prometheus",
         links=(),
         address="http://mimir-nginx/prometheus (port 80)",
         answers_s=3.0,

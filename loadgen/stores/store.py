@@ -33,6 +33,7 @@ class Datasource:
     """The store as Grafana knows it.
 
     Attributes:
+        plugin: Grafana's plugin for it.
         links: settings of the data source that lead to other signals.
         address: the URL that it usually has.
         answers_s: within how long one small query is answered, in seconds.
@@ -40,6 +41,7 @@ class Datasource:
         requirement: the id of the task that set the data source up.
     """
 
+    plugin: str
     links: tuple[str, ...]
     address: str
     answers_s: float

@@ -21,6 +21,7 @@ TEMPO = Store(
         requirement="TASK-011",
     ),
     datasource=Datasource(
+        plugin="tempo",
         links=("tracesToLogsV2", "tracesToMetrics"),
         address="http://tempo:3100, from chart 1.23.1 on http://tempo:3200",
         answers_s=5.0,

@@ -8,6 +8,7 @@ from typing import Any
 
 from loadgen.config import ConfigError, Target
 from loadgen.config.target import Login
+from loadgen.kinds import kind_of
 from loadgen.model import ClockReading, Signal
 from loadgen.skew import AGREE_NS, reading_of
 from loadgen.targets.http import HttpClient, date_of
@@ -54,7 +55,7 @@ def _servers(
 ) -> dict[str, Callable[[], Date | None]]:
     """How to ask each server that speaks HTTP; any answer will do, also that there is nothing."""
     places: list[tuple[str, str, Login, str]] = [("Grafana", target.grafana.url, target.grafana, "/api/health")]
-    for component in dict.fromkeys(signal.component for signal in Signal if signal in signals):
+    for component in dict.fromkeys(kind_of(signal).store for signal in Signal if signal in signals):
         section = target.store(component)
         places.append((component.title(), section.http_address, section, "/ready"))
     if target.prometheus.url:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from loadgen.model import NS, Component
+from loadgen.stores import store_of
 from loadgen.targets.http import Answer
 from loadgen.targets.reading import Absence, Asker, MalformedAnswer, Record, Reply, Sized
 
@@ -49,7 +50,7 @@ class GrafanaReader:
         ``instant`` for Prometheus, ``query`` and ``queryType`` for Tempo. A trace that Tempo does not have (yet) has no
         rows, as it has none through the proxy.
         """
-        datasource = {"uid": self._uids[component], "type": component.datasource_type}
+        datasource = {"uid": self._uids[component], "type": store_of(component).datasource.plugin}
         body = {
             "from": str(start_ns // 1_000_000),
             "to": str(end_ns // 1_000_000),

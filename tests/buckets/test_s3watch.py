@@ -18,6 +18,7 @@ from loadgen.checks.s3_traces import held_ids
 from loadgen.config import S3Target
 from loadgen.history.directory import RunDir
 from loadgen.history.held import unpack
+from loadgen.kinds import kind_of
 from loadgen.kinds.traces.source import SDK_USER
 from loadgen.model import MS, NS, Signal
 
@@ -558,7 +559,7 @@ def test_a_full_disk_keeps_the_rows_for_later(bench: Bench, monkeypatch: pytest.
 
 def test_every_signal_has_its_bucket() -> None:
     target = S3Target()
-    assert len({target.bucket(signal.component) for signal in Signal}) == 3
+    assert len({target.bucket(kind_of(signal).store) for signal in Signal}) == 3
 
 
 # -- what Mimir's blocks hold --------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from made_history import Made, empty_run, good_run, held_series
 
 from loadgen.capacity.model import Stored
 from loadgen.capacity.stored import stored_of
+from loadgen.kinds import kind_of
 from loadgen.model import MS, NS, Outcome, Signal, StoredObject
 
 QUIET: dict[str, Any] = {"faults": []}
@@ -20,7 +21,7 @@ def of(made: Made, signal: Signal) -> Stored:
 
 
 def mine(made: Made, signal: Signal) -> list[StoredObject]:
-    return [one for one in made.objects if one.component == signal.component.value]
+    return [one for one in made.objects if one.component == kind_of(signal).store.value]
 
 
 def plain(made: Made, signal: Signal) -> int:
@@ -83,7 +84,7 @@ def test_what_is_not_in_s3_yet_does_not_spoil_the_ratio(signal):
     made = run_with_whole_blocks()
     everything = of(made, signal).ratio
     last_ns = max(one.from_ns for one in mine(made, signal))
-    made.drop("objects", lambda one: one.component == signal.component.value and one.from_ns > last_ns - 31 * NS)
+    made.drop("objects", lambda one: one.component == kind_of(signal).store.value and one.from_ns > last_ns - 31 * NS)
     stored = of(made, signal)
     assert 0.3 < stored.covered_share < 0.7
     # Pushes at the edges of objects and their first seconds weigh a little.
@@ -94,7 +95,7 @@ def test_what_is_not_in_s3_yet_does_not_spoil_the_ratio(signal):
 def test_of_a_block_with_other_peoples_data_the_runs_share_counts(signal):
     made = run_with_whole_blocks()
     whole = of(made, signal).stored_bytes
-    made.change("objects", lambda one: one.component == signal.component.value, items=lambda one: 4 * one.items)
+    made.change("objects", lambda one: one.component == kind_of(signal).store.value, items=lambda one: 4 * one.items)
     stored = of(made, signal)
     assert stored.stored_bytes == pytest.approx(whole / 4)
     assert stored.covered_share == pytest.approx(1.0)

@@ -12,6 +12,7 @@ from loadgen.checks import CHECKS, judge
 from loadgen.config import Profile, parse_profile
 from loadgen.history.sampling import draw_of
 from loadgen.history.values import History, RunInfo, frame_of
+from loadgen.kinds import kind_of
 from loadgen.model import (
     KEPT_LOOK,
     MS,
@@ -193,7 +194,7 @@ def _pushes(made: Made, signal: Signal, user: int, ended_ns: int, chance: random
         sent_ns = max(batch.due_ns, free_ns) + round(chance.lognormvariate(0, 0.5) * MS)
         took_ns = round(chance.lognormvariate(1.5, 0.6) * MS)
         last_ns, attempts = sent_ns, 1
-        outage = _outage(made, signal.component, sent_ns)
+        outage = _outage(made, kind_of(signal).store, sent_ns)
         if outage is not None:
             last_ns, attempts = max(sent_ns, outage.healed_ns + 200 * MS), 4
         done_ns = last_ns + took_ns
@@ -291,8 +292,8 @@ def _store(made: Made, signal: Signal, accepted: list[tuple[Batch, Receipt]]) ->
             ids = held_series(plan, *sorted({batch.user for batch, _ in members}))
         made.objects.append(
             StoredObject(
-                component=str(signal.component),
-                bucket=f"{signal.component}-bucket",
+                component=str(kind_of(signal).store),
+                bucket=f"{kind_of(signal).store}-bucket",
                 key=f"tenant/{stream or piece}/{user}-{piece}",
                 size_bytes=40_000,
                 modified_ns=modified_ns,

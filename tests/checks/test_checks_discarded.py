@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from made_history import BEGAN_NS, Made, good_run
 
+from loadgen.kinds import kind_of
 from loadgen.model import NS, Component, Outcome, Result, Signal, StackSample
 from loadgen.scrape.discard import LABEL
 from loadgen.scrape.discards import COUNTERS, DISCARDS, discard_of
@@ -106,8 +107,8 @@ def test_every_reason_is_named_the_largest_first() -> None:
 )
 def test_a_reason_to_refuse_counts_only_where_no_push_was_refused(signal: Signal, reason: str, setting: str) -> None:
     made = lost(signal)
-    scrape(made, signal.component, 0)
-    scrape(made, signal.component, 10, **{reason: 20.0})
+    scrape(made, kind_of(signal).store, 0)
+    scrape(made, kind_of(signal).store, 10, **{reason: 20.0})
     assert re.search(f"for {reason}, by its own count 20 [a-z]+: raise {setting}", remedy_of(made, signal))
     made.change(
         "receipts",
@@ -162,7 +163,7 @@ def test_an_unknown_reason_is_named_as_it_is() -> None:
 def test_without_counters_the_general_advice_stays_and_the_evidence_says_so(signal: Signal, looks: int) -> None:
     made = lost(signal)
     for _ in range(looks):
-        scrape(made, signal.component, 1, stream_limit=3.0)
+        scrape(made, kind_of(signal).store, 1, stream_limit=3.0)
     verdict = made.verdict(f"{signal}.loss")
     assert "persistent volume" in verdict.remedy
     assert any("/metrics were not seen" in text for text in verdict.evidence)

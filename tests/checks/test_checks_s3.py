@@ -11,6 +11,7 @@ from made_history import BEGAN_NS, empty_run, good_run, held_series
 
 from loadgen.checks.s3_match import s3_coverage
 from loadgen.history.values import frame_of
+from loadgen.kinds import kind_of
 from loadgen.model import MS, NS, PARTS_LOOK, Receipt, Result, RunKey, Signal, StackSample, StoredObject
 from loadgen.plan import plan_of
 
@@ -247,7 +248,7 @@ def test_a_hundred_thousand_batches_are_matched_in_seconds(signal: Signal) -> No
             at = begin + step_ns + 5 * NS
             objects.append(
                 StoredObject(
-                    signal.component,
+                    kind_of(signal).store,
                     "b",
                     f"{user}/{piece}",
                     1,

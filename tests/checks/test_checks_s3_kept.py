@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from made_history import BEGAN_NS, Made, empty_run, good_run
 
+from loadgen.kinds import kind_of
 from loadgen.model import KEPT_LOOK, NS, GoneObject, Result, Signal, StoredObject
 
 SIGNALS = list(Signal)
@@ -15,7 +16,7 @@ LATER_NS = BEGAN_NS + 75 * NS
 
 
 def objects_of(made: Made, signal: Signal) -> list[StoredObject]:
-    return [one for one in made.objects if one.component == signal.component.value]
+    return [one for one in made.objects if one.component == kind_of(signal).store.value]
 
 
 def take(made: Made, one: StoredObject, at_ns: int = LATER_NS) -> None:

@@ -9,6 +9,7 @@ import pytest
 from made_history import BEGAN_NS, Made, good_run, held_series
 
 from loadgen.checks.s3_match import s3_coverage
+from loadgen.kinds import kind_of
 from loadgen.model import MS, NS, PARTS_LOOK, Result, Signal, StackSample
 
 CHECKS = ("logs.s3_delay", "traces.s3_delay", "metrics.s3_delay")
@@ -61,7 +62,7 @@ def test_an_original_makes_the_bound_of_its_compacted_copy_exact(signal: Signal)
     copies = [
         replace(o, key=f"{o.key}-2", compacted=True, modified_ns=o.modified_ns + 99 * NS, first_seen_ns=0)
         for o in made.objects
-        if o.component == signal.component
+        if o.component == kind_of(signal).store
     ]
     made.objects[:0] = copies
     after = s3_coverage(made.history(), made.plan, signal)
@@ -120,7 +121,7 @@ def test_a_block_without_the_users_series_does_not_count() -> None:
 @pytest.mark.parametrize("signal", [Signal.LOGS, Signal.METRICS])
 def test_an_older_object_of_the_same_range_hides_no_newer_one(signal: Signal) -> None:
     made = good_run()
-    newest = [o for o in made.objects if o.component == signal.component]
+    newest = [o for o in made.objects if o.component == kind_of(signal).store]
     old_ns = BEGAN_NS - 60 * NS
     made.objects[:0] = [replace(o, key=f"{o.key}-old", modified_ns=old_ns, first_seen_ns=0) for o in newest]
     coverage = s3_coverage(made.history(), made.plan, signal)

@@ -36,8 +36,8 @@ def _datasource(found: Deployment, component: Component) -> Finding:
     if source is None:
         return untold(f"{component}: nothing came back", _LOGIN)
     wrong = []
-    if source.type != component.datasource_type:
-        wrong.append(f"its type is {source.type}, not {component.datasource_type}")
+    if source.type != store_of(component).datasource.plugin:
+        wrong.append(f"its type is {source.type}, not {store_of(component).datasource.plugin}")
     if source.access != "proxy":
         wrong.append(
             f"its access is {source.access!r}, not proxy: browsers would have to reach the component themselves"

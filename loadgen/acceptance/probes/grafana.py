@@ -161,7 +161,7 @@ def ask_dashboard(client: HttpClient, target: Target, readers: Readers, create: 
 
 
 def _reference(store: Store, uids: Mapping[Component, str]) -> dict[str, str]:
-    return {"uid": uids[store.component], "type": store.component.datasource_type}
+    return {"uid": uids[store.component], "type": store.datasource.plugin}
 
 
 def _dashboard(uids: Mapping[Component, str]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ def section(facts: Facts) -> Part | None:
     known: list[OwnFacts] = []
     for component in COMPONENTS:
         queries: pd.DataFrame = people(facts.case, component)
-        bound_s = facts.case.bounds(component.signal).query_p99 if component.signal else 0.0
+        bound_s = facts.case.query_bound_s(component)
         calm = queries[
             ~in_outage(facts.case, component, queries) & ~in_own_delay(facts.case, queries) & tells(queries, bound_s)
         ]

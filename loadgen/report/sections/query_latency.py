@@ -40,8 +40,7 @@ def section(facts: Facts) -> Part | None:
             kept = where[largest(at_s[where], took_s[where])] if len(where) else where
             if len(kept):
                 traces.append(dots(name, at_s[kept], took_s[kept], colour, symbol, [names[i] for i in kept]))
-        signal = component.signal
-        bound = facts.case.bounds(signal).query_p99 if signal else 0.0
+        bound = facts.case.query_bound_s(component)
         limits = ((bound, f"p99 bound {duration_text(bound)}"),) if bound else ()
         rows.append(Row(f"{component}, query latency", traces, "%{y:.3s}s", log=True, limits=limits))
         viewers = queries.assign(took_s=took_s, asked=asked, failed=failed)

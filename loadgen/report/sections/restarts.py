@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from loadgen.checks.case import clock_text
 from loadgen.checks.recovery import recovered
+from loadgen.kinds import kinds_in
 from loadgen.model import NS, Component
 from loadgen.report.parts import Facts, Part, Table
 from loadgen.units import duration_text
@@ -13,8 +14,8 @@ def section(facts: Facts) -> Part | None:
     """One row a fault."""
     rows = []
     for fault in facts.history.faults:
-        signal = Component(fault.component).signal if fault.component in set(Component) else None
-        seen = recovered(facts.case, signal, fault) if signal else None
+        kinds = kinds_in(Component(fault.component)) if fault.component in set(Component) else ()
+        seen = recovered(facts.case, kinds[0].signal, fault) if kinds else None
         pushes = duration_text(seen.pushes_s) if seen and seen.pushes_s is not None else "–"
         queries = duration_text(seen.queries_s) if seen and seen.queries_s is not None else "–"
         up = duration_text((fault.healed_ns - fault.began_ns) / NS) if fault.healed_ns else "never"

@@ -7,6 +7,7 @@ import numpy as np
 from loadgen.checks.planned import ending_text
 from loadgen.checks.query import latency_ns, people
 from loadgen.checks.ranges import range_text
+from loadgen.kinds import kind_of
 from loadgen.model import NS, Signal
 from loadgen.report.parts import Facts, Part, Table
 from loadgen.units import duration_text
@@ -35,7 +36,7 @@ def _pushes(facts: Facts) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for position in np.argsort(took_ns)[::-1][:MOST]:
         row = sent.iloc[int(position)]
-        component = Signal(row["signal"]).component.value if row["signal"] in set(Signal) else row["signal"]
+        component = kind_of(Signal(row["signal"])).store.value if row["signal"] in set(Signal) else row["signal"]
         rows.append(
             (
                 f"{row['signal']} to {component}, user {row['user']}, batch {row['n']}",
