@@ -184,23 +184,30 @@ def _documents(text: str, file: str, first_line: int) -> Iterator[Node]:
                 raise YamlProblem(done.place, f"its aliases stand for more than {MAX_NODES:,} values")
             if done.anchor:
                 anchors[done.anchor] = node
-        elif isinstance(event, yaml.AliasEvent):
-            if event.anchor not in anchors:
-                # Also what an alias inside of its own anchor is: that one is not closed yet.
-                raise YamlProblem(place, "an alias to something that is not there, or to what it is a part of")
-            node = anchors[event.anchor]
-        elif isinstance(event, yaml.ScalarEvent):
-            block = event.style in ("|", ">")
-            value = _value(event, resolver)
-            node = Node(place, "scalar", value, text_line=place.line + 1 if block else place.line)
-            if event.anchor:
-                anchors[event.anchor] = node
+        elif isinstance(event, yaml.AliasEvent | yaml.ScalarEvent):
+            node = _leaf(event, place, anchors, resolver)
         if node is None:
             continue
         if stack:
             _add(stack[-1], node)
         else:
             yield node
+
+
+def _leaf(
+    event: yaml.AliasEvent | yaml.ScalarEvent, place: Place, anchors: dict[str, Node], resolver: yaml.resolver.Resolver
+) -> Node:
+    """A value without children, or what an alias stands for. A scalar with an anchor is kept in ``anchors``."""
+    if isinstance(event, yaml.AliasEvent):
+        if event.anchor not in anchors:
+            # Also what an alias inside of its own anchor is: that one is not closed yet.
+            raise YamlProblem(place, "an alias to something that is not there, or to what it is a part of")
+        return anchors[event.anchor]
+    block = event.style in ("|", ">")
+    node = Node(place, "scalar", _value(event, resolver), text_line=place.line + 1 if block else place.line)
+    if event.anchor:
+        anchors[event.anchor] = node
+    return node
 
 
 def _no_collection_as_key(stack: list[_Open], place: Place, text: str, first_line: int) -> None:

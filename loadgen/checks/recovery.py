@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -55,7 +56,52 @@ def _judge(case: Case, kind: Kind) -> Finding:
     if without is not None:
         return without
     faults = case.faults(component)
-    slowest_s, evidence, too_late, unclear = 0.0, [], False, False
+    seen = _watched(case, signal, faults, limit_s)
+    errors = [fault for fault in faults if fault.error]
+    fewer = not_all_injected(case, component)
+    never = seen.too_late or bool(errors)
+
+    def finding(result: Result, remedy: str = "", *first: str) -> Finding:
+        told = result in (Result.PASS, Result.FAIL) and not never and seen.slowest_s
+        measured = f"again after {duration_text(seen.slowest_s)}" if told else "not again" if never else ""
+        value = seen.slowest_s or None
+        return Finding(result, objective, measured, value, len(faults), (*first, *seen.evidence), remedy)
+
+    if errors:
+        why = f"the {errors[0].fault} of {component} could not be healed: {errors[0].error}"
+        return finding(Result.FAIL, f"start {component} by hand, then {RUN_LONGER.split(' (')[0]} again", why)
+    if seen.too_late or seen.slowest_s > limit_s:
+        return finding(Result.FAIL, kind.recovery.advice)
+    if seen.unclear:
+        return finding(
+            Result.UNKNOWN, f"{RUN_LONGER}, or restart earlier (faults.at)", "the load ended before it recovered"
+        )
+    if fewer:
+        return finding(Result.UNKNOWN, "let the load run to its end", fewer)
+    return finding(Result.PASS)
+
+
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    """What was seen of all faults together.
+
+    Attributes:
+        slowest_s: the longest that pushes or queries took to work again, of those that did; 0: none did.
+        too_late: some did not, although they were watched for longer than they may take.
+        unclear: some did not, and were not watched for so long.
+        evidence: a sentence a fault.
+    """
+
+    slowest_s: float
+    too_late: bool
+    unclear: bool
+    evidence: tuple[str, ...]
+
+
+def _watched(case: Case, signal: Signal, faults: Sequence[FaultWindow], limit_s: float) -> _Watched:
+    took: list[float] = []
+    waited: list[float] = []
+    evidence = []
     for fault in faults:
         seen = recovered(case, signal, fault)
         evidence.append(_describe(case, fault, seen, signal))
@@ -63,40 +109,12 @@ def _judge(case: Case, kind: Kind) -> Finding:
         pushed_until_s = (case.ended_ns() - fault.began_ns) / NS
         for took_s, waited_s in ((seen.pushes_s, pushed_until_s), (seen.queries_s, watched_s)):
             if took_s is not None:
-                slowest_s = max(slowest_s, took_s)
-            elif waited_s > limit_s:
-                too_late = True
+                took.append(took_s)
             else:
-                unclear = True
-    errors = [fault for fault in faults if fault.error]
-    fewer = not_all_injected(case, component)
-    measured = f"again after {duration_text(slowest_s)}" if slowest_s else ""
-    value = slowest_s or None
-
-    def finding(result: Result, remedy: str = "", *first: str) -> Finding:
-        text = measured if result in (Result.PASS, Result.FAIL) and not (too_late or errors) else ""
-        return Finding(
-            result,
-            objective,
-            text or ("not again" if too_late or errors else ""),
-            value,
-            len(faults),
-            (*first, *evidence),
-            remedy,
-        )
-
-    if errors:
-        why = f"the {errors[0].fault} of {component} could not be healed: {errors[0].error}"
-        return finding(Result.FAIL, f"start {component} by hand, then {RUN_LONGER.split(' (')[0]} again", why)
-    if too_late or slowest_s > limit_s:
-        return finding(Result.FAIL, kind.recovery.advice)
-    if unclear:
-        return finding(
-            Result.UNKNOWN, f"{RUN_LONGER}, or restart earlier (faults.at)", "the load ended before it recovered"
-        )
-    if fewer:
-        return finding(Result.UNKNOWN, "let the load run to its end", fewer)
-    return finding(Result.PASS)
+                waited.append(waited_s)
+    too_late = any(waited_s > limit_s for waited_s in waited)
+    unclear = any(waited_s <= limit_s for waited_s in waited)
+    return _Watched(max(took, default=0.0), too_late, unclear, tuple(evidence))
 
 
 def _describe(case: Case, fault: FaultWindow, seen: Recovered, signal: Signal) -> str:

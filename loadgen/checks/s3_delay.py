@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -19,7 +20,7 @@ from loadgen.checks.case import (
     share_text,
     unknown,
 )
-from loadgen.checks.s3_looks import looks_of
+from loadgen.checks.s3_looks import Looks, looks_of
 from loadgen.checks.s3_match import CLOCK_MAX, CLOCK_MIN, Coverage, s3_coverage
 from loadgen.kinds import KINDS
 from loadgen.kinds.kind import Kind
@@ -63,83 +64,209 @@ def _judge(case: Case, kind: Kind) -> Finding:
         return unknown(objective, why, RUN_LONGER, coverage.accepted)
     if not coverage.listed_ns:
         return not_listed(case, objective, component, coverage.accepted)
-    delay_s = coverage.delay_ns / NS
-    worst_s = float(delay_s.max()) if len(delay_s) else None
-    exact = coverage.exact[coverage.stored_ns > 0] & coverage.watched
-    late = delay_s > limit_s
+    delays = _delays(coverage, limit_s)
+    evidence = _evidence(case, coverage, kind, delays.delay_s)
+    if delays.gone:
+        text = counted(delays.gone, "batches")
+        evidence.append(f"{text} left out, because something of each is lost: see {signal}.loss")
+    if delays.waiting:
+        evidence += _absent_texts(case, coverage, delays.absent)
+    looks = looks_of(case.history, component)
+    reason = _reason(case, kind, delays, looks)
+    if looks.failed and reason.by_looks:
+        evidence.append(f"the looks at the bucket after that failed: {looks.failed}")
+    if reason.nothing_left:
+        return unknown(objective, reason.why, reason.remedy, 0, evidence)
+    first = (reason.why,) if reason.why else ()
+    samples = len(delays.delay_s)
+    return Finding(
+        reason.result, objective, delays.measured, delays.worst_s, samples, (*first, *evidence), reason.remedy
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Delays:
+    """What was accepted, by what is known of its way to S3; the times are those of batches.
+
+    Attributes:
+        coverage: all of it.
+        limit_s: how long it may take.
+        delay_s: of what was seen there.
+        exact: for each of those, whether it is known exactly, and not only at most.
+        absent: of all accepted ones, those that are not there.
+        too_long: of the absent ones, those that waited longer than they may.
+        gone: not there, and lost: they cannot come any more.
+    """
+
+    coverage: Coverage
+    limit_s: float
+    delay_s: NDArray[np.float64]
+    exact: NDArray[np.bool_]
+    absent: NDArray[np.bool_]
+    too_long: NDArray[np.bool_]
+    gone: int
+
+    @property
+    def waiting(self) -> int:
+        """How many are not there."""
+        return int(self.absent.sum())
+
+    @property
+    def late(self) -> NDArray[np.bool_]:
+        """Of those that were seen, which took longer than they may, as far as is known."""
+        return self.delay_s > self.limit_s
+
+    @property
+    def maybe(self) -> NDArray[np.bool_]:
+        """Of the absent ones, which may be in an object of which nobody can tell."""
+        return self.coverage.maybe[self.absent]
+
+    @property
+    def unsearched(self) -> NDArray[np.bool_]:
+        """Of the absent ones, those for which nobody looked after their time was over."""
+        return self.coverage.searched_ns - self.coverage.done_ns[self.absent] <= self.limit_s * NS
+
+    @property
+    def missed(self) -> str:
+        """How many waited longer than they may."""
+        return counted(int(self.too_long.sum()), "batches")
+
+    @property
+    def waited(self) -> str:
+        """How long the oldest that is not there had waited."""
+        oldest_ns = int(self.coverage.done_ns[self.absent].min()) if self.waiting else self.coverage.listed_ns
+        return duration_text((self.coverage.listed_ns - oldest_ns) / NS)
+
+    @property
+    def worst_s(self) -> float | None:
+        """The longest delay of those that were seen."""
+        return float(self.delay_s.max()) if len(self.delay_s) else None
+
+    @property
+    def measured(self) -> str:
+        """In words."""
+        texts = []
+        if self.worst_s is not None:
+            at_most = "" if self.exact[self.delay_s == self.worst_s].any() else "at most "
+            texts.append(f"slowest {at_most}{duration_text(self.worst_s)}")
+        if self.waiting:
+            accepted = self.coverage.accepted
+            share = share_text(self.waiting, accepted)
+            texts.append(f"{self.waiting:,} of {counted(accepted, 'batches')} not there ({share})")
+        return ", ".join(texts)
+
+
+def _delays(coverage: Coverage, limit_s: float) -> _Delays:
+    stored = coverage.stored_ns > 0
     # What was lost cannot come any more, but it may have waited too long before.
     until_ns = np.where(coverage.lost_ns > 0, coverage.lost_ns, coverage.listed_ns)
-    too_long = (coverage.stored_ns == 0) & (until_ns - coverage.done_ns > limit_s * NS)
-    absent = (coverage.stored_ns == 0) & ((coverage.lost_ns == 0) | too_long)
-    gone = int(((coverage.stored_ns == 0) & ~absent).sum())
-    waiting, overdue = coverage.done_ns[absent], too_long[absent]
-    unsearched = coverage.searched_ns - waiting <= limit_s * NS
-    unsure = coverage.maybe[absent] | unsearched
-    evidence = _evidence(case, coverage, kind, delay_s)
-    measured = ""
-    if worst_s is not None:
-        at_most = "" if exact[delay_s == worst_s].any() else "at most "
-        measured = f"slowest {at_most}{duration_text(worst_s)}"
-    if gone:
-        evidence.append(f"{counted(gone, 'batches')} left out, because something of each is lost: see {signal}.loss")
-    if len(waiting):
-        share = share_text(len(waiting), coverage.accepted)
-        lacking = f"{len(waiting):,} of {counted(coverage.accepted, 'batches')} not there ({share})"
-        measured = f"{measured}, {lacking}" if measured else lacking
-        evidence += _absent_texts(case, coverage, absent)
-    waited = duration_text((coverage.listed_ns - int(waiting.min())) / NS) if len(waiting) else ""
+    too_long = ~stored & (until_ns - coverage.done_ns > limit_s * NS)
+    absent = ~stored & ((coverage.lost_ns == 0) | too_long)
+    return _Delays(
+        coverage=coverage,
+        limit_s=limit_s,
+        delay_s=coverage.delay_ns / NS,
+        exact=coverage.exact[stored] & coverage.watched,
+        absent=absent,
+        too_long=too_long[absent],
+        gone=int((~stored & ~absent).sum()),
+    )
 
-    def finding(result: Result, remedy: str = "", *first: str) -> Finding:
-        return Finding(result, objective, measured, worst_s, len(delay_s), (*first, *evidence), remedy)
 
-    missed = counted(int(overdue.sum()), "batches")
-    if (late & exact).any():
-        return finding(Result.FAIL, kind.s3_delay.advice)
-    if coverage.strangers and not len(delay_s) and len(waiting):
+@dataclass(frozen=True, slots=True)
+class _Reason:
+    """A result, and why it is that one.
+
+    Attributes:
+        by_looks: the looks at the bucket that failed have to be told as well.
+        nothing_left: nothing that was accepted could be judged.
+    """
+
+    result: Result
+    remedy: str = ""
+    why: str = ""
+    by_looks: bool = True
+    nothing_left: bool = False
+
+
+def _reason(case: Case, kind: Kind, delays: _Delays, looks: Looks) -> _Reason:
+    """The first of these that holds: known to be late, nothing can be told, overdue, late at most, not there yet."""
+    if (delays.late & delays.exact).any():
+        return _Reason(Result.FAIL, kind.s3_delay.advice, by_looks=False)
+    return (
+        _nothing_found(case, kind, delays, looks)
+        or _overdue_for_sure(kind, delays)
+        or _late_at_most(kind, delays)
+        or _overdue_perhaps(kind, delays)
+        or _not_there_yet(kind, delays, looks)
+        or _Reason(Result.PASS)
+    )
+
+
+def _nothing_found(case: Case, kind: Kind, delays: _Delays, looks: Looks) -> _Reason | None:
+    """Nobody can tell what is in the bucket."""
+    coverage, component = delays.coverage, kind.store
+    nothing = not len(delays.delay_s) and delays.waiting
+    if coverage.strangers and nothing:
         why = (
             f"no chunk of the run's streams is there, but chunks of {counted(coverage.strangers, 'other streams')} "
             "from the time of the run are, and nobody could tell whether those are the run's: Loki may keep them under "
             "other labels than were pushed, and chunks are named by the labels"
         )
-        return finding(Result.UNKNOWN, _OTHER_LABELS, why)
-    looks = looks_of(case.history, component)
-    if looks.strange and not len(delay_s) and len(waiting):
+        return _Reason(Result.UNKNOWN, _OTHER_LABELS, why, by_looks=False)
+    if looks.strange and nothing:
         why = (
             f"nothing of the run was found, and {case.bucket(component)} is not laid out as {component}'s data should "
             f"be here; there is: {looks.strange}"
         )
-        return finding(Result.UNKNOWN, _where(kind), why)
-    if overdue.any() and coverage.unreadable:
-        why = f"{missed} were not seen in S3 within the bound, but not every object could be read"
-        return finding(Result.UNKNOWN, _of_unreadable(coverage), why)
+        return _Reason(Result.UNKNOWN, _where(kind), why, by_looks=False)
+    if delays.too_long.any() and coverage.unreadable:
+        why = f"{delays.missed} were not seen in S3 within the bound, but not every object could be read"
+        return _Reason(Result.UNKNOWN, _of_unreadable(coverage), why, by_looks=False)
+    return None
+
+
+def _overdue_for_sure(kind: Kind, delays: _Delays) -> _Reason | None:
+    if (delays.too_long & ~(delays.maybe | delays.unsearched)).any():
+        why = f"{delays.missed} not in S3 after the bound; the oldest waited {delays.waited} at the last listing"
+        return _Reason(Result.FAIL, kind.s3_delay.advice, why)
+    return None
+
+
+def _late_at_most(kind: Kind, delays: _Delays) -> _Reason | None:
+    if delays.late.any():
+        why = (
+            f"of {counted(int(delays.late.sum()), 'batches')} only an upper bound beyond "
+            f"{duration_text(delays.limit_s)} is known: {_not_exact(delays.coverage, kind)}"
+        )
+        return _Reason(Result.UNKNOWN, _SPLIT if delays.coverage.split else _WATCH_EARLIER, why)
+    return None
+
+
+def _overdue_perhaps(kind: Kind, delays: _Delays) -> _Reason | None:
+    if (delays.too_long & ~delays.maybe).any():
+        why = f"{delays.missed} were not seen in S3 within the bound, but {_UNSEARCHED}"
+        return _Reason(Result.UNKNOWN, kind.bucket.later, why)
+    if delays.too_long.any():
+        why = f"{delays.missed} not proven to be in S3 within the bound: {kind.bucket.unproven}"
+        return _Reason(Result.UNKNOWN, _SPLIT if delays.coverage.split else kind.bucket.later, why)
+    return None
+
+
+def _not_there_yet(kind: Kind, delays: _Delays, looks: Looks) -> _Reason | None:
+    coverage = delays.coverage
+    if not len(delays.delay_s) and not delays.waiting:
+        remedy = f"see {kind.signal}.loss"
+        return _Reason(Result.UNKNOWN, remedy, "everything that was accepted is lost", nothing_left=True)
+    if not delays.waiting:
+        return None
+    why = (
+        f"{counted(delays.waiting, 'batches')} not in S3 yet; the oldest had waited {delays.waited} of "
+        f"{duration_text(delays.limit_s)}"
+    )
     if looks.failed:
-        evidence.append(f"the looks at the bucket after that failed: {looks.failed}")
-    if (overdue & ~unsure).any():
-        why = f"{missed} not in S3 after the bound; the oldest waited {waited} at the last listing"
-        return finding(Result.FAIL, kind.s3_delay.advice, why)
-    if late.any():
-        why = (
-            f"of {counted(int(late.sum()), 'batches')} only an upper bound beyond {duration_text(limit_s)} is known: "
-            f"{_not_exact(coverage, kind)}"
-        )
-        return finding(Result.UNKNOWN, _SPLIT if coverage.split else _WATCH_EARLIER, why)
-    if (overdue & ~coverage.maybe[absent]).any():
-        why = f"{missed} were not seen in S3 within the bound, but {_UNSEARCHED}"
-        return finding(Result.UNKNOWN, kind.bucket.later, why)
-    if overdue.any():
-        why = f"{missed} not proven to be in S3 within the bound: {kind.bucket.unproven}"
-        return finding(Result.UNKNOWN, _SPLIT if coverage.split else kind.bucket.later, why)
-    if not len(delay_s) and not len(waiting):
-        return unknown(objective, "everything that was accepted is lost", f"see {signal}.loss", 0, evidence)
-    if len(waiting):
-        why = (
-            f"{counted(len(waiting), 'batches')} not in S3 yet; the oldest had waited {waited} of "
-            f"{duration_text(limit_s)}"
-        )
-        if looks.failed:
-            return finding(Result.UNKNOWN, _of_failure(looks.kind), why)
-        return finding(Result.UNKNOWN, _of_unreadable(coverage) if coverage.unreadable else kind.bucket.later, why)
-    return finding(Result.PASS)
+        return _Reason(Result.UNKNOWN, _of_failure(looks.kind), why)
+    return _Reason(Result.UNKNOWN, _of_unreadable(coverage) if coverage.unreadable else kind.bucket.later, why)
 
 
 def _not_exact(coverage: Coverage, kind: Kind) -> str:

@@ -240,40 +240,56 @@ def _judge(case: Case, kind: Kind) -> Finding:
         why = f"{counted(took.handled, 'pushes')} in the steady window, at least {MIN_BATCHES} are needed"
         return unknown(objective, why, RUN_LONGER, took.handled)
     rate = took.in_time_bytes / window.length_s
-    asked = case.bounds(signal).throughput
     not_accepted = took.not_accepted + took.absent
     measured = f"{bytes_text(rate)}/s ({share_text(took.in_time_bytes, took.planned_bytes)} of the plan), "
     measured += f"{share_text(not_accepted, took.planned)} not accepted"
     evidence = _evidence(case, signal, window, took)
+    if _kept(case, signal, window, took, 0.0, not_accepted):
+        return Finding(Result.PASS, objective, measured, rate, took.handled, tuple(evidence), "")
+    excuse = _excuse(case, signal, window, took)
+    if excuse is not None:
+        evidence.insert(0, excuse.why)
+        return Finding(Result.UNKNOWN, objective, measured, rate, took.handled, tuple(evidence), excuse.remedy)
+    return Finding(Result.FAIL, objective, measured, rate, took.handled, tuple(evidence), kind.throughput.advice)
 
-    def finding(result: Result, remedy: str = "") -> Finding:
-        return Finding(result, objective, measured, rate, took.handled, tuple(evidence), remedy)
 
-    def kept(in_time_bytes: float, refused: int) -> bool:
-        if 100 * refused > case.bounds(signal).not_accepted_percent * took.planned:
-            return False
-        if asked is not None:
-            return in_time_bytes / window.length_s >= (1 - RATE_TOLERANCE) * asked
-        return in_time_bytes >= (1 - PLAN_TOLERANCE) * took.planned_bytes
+def _kept(case: Case, signal: Signal, window: Window, took: Intake, more_bytes: float, refused: int) -> bool:
+    """Whether the objective is kept with so much more taken in time, and so many pushes not accepted."""
+    bounds = case.bounds(signal)
+    if 100 * refused > bounds.not_accepted_percent * took.planned:
+        return False
+    in_time_bytes = took.in_time_bytes + more_bytes
+    if bounds.throughput is not None:
+        return in_time_bytes / window.length_s >= (1 - RATE_TOLERANCE) * bounds.throughput
+    return in_time_bytes >= (1 - PLAN_TOLERANCE) * took.planned_bytes
 
-    if kept(took.in_time_bytes, not_accepted):
-        return finding(Result.PASS)
-    if kept(took.in_time_bytes + took.own_bytes, took.not_accepted - took.own_dropped):
-        evidence.insert(0, f"{bytes_text(took.own_bytes)} were not sent, or too late, by the generator's own fault")
-        return finding(Result.UNKNOWN, _OWN)
-    excused = took.own_bytes + took.behind_restart * took.push_bytes
-    if kept(took.in_time_bytes + excused, took.not_accepted - took.own_dropped - took.behind_restart):
-        evidence.insert(0, "the load ended before what had queued up during a restart was sent")
-        return finding(Result.UNKNOWN, f"{RUN_LONGER}, or restart earlier (faults.at)")
+
+@dataclass(frozen=True, slots=True)
+class _Excuse:
+    """Why what was not kept need not be the stack's fault, and what to do."""
+
+    why: str
+    remedy: str
+
+
+def _excuse(case: Case, signal: Signal, window: Window, took: Intake) -> _Excuse | None:
+    """What else than the stack may have kept the objective from being kept; None: nothing."""
+    if _kept(case, signal, window, took, took.own_bytes, took.not_accepted - took.own_dropped):
+        return _Excuse(f"{bytes_text(took.own_bytes)} were not sent, or too late, by the generator's own fault", _OWN)
+    queued = took.own_bytes + took.behind_restart * took.push_bytes
+    if _kept(case, signal, window, took, queued, took.not_accepted - took.own_dropped - took.behind_restart):
+        why = "the load ended before what had queued up during a restart was sent"
+        return _Excuse(why, f"{RUN_LONGER}, or restart earlier (faults.at)")
     untimely = int(about_time(_not_accepted(case, signal, window)).sum())
-    if untimely and kept(took.in_time_bytes + untimely * took.push_bytes, not_accepted - untimely):
-        evidence.insert(0, f"{counted(untimely, 'pushes')} were refused for the times in them: the clocks differ")
-        return finding(Result.UNKNOWN, CLOCK_REFUSED)
-    planned_per_s = took.planned_bytes / window.length_s
+    accepted_then = took.not_accepted + took.absent - untimely
+    if untimely and _kept(case, signal, window, took, untimely * took.push_bytes, accepted_then):
+        why = f"{counted(untimely, 'pushes')} were refused for the times in them: the clocks differ"
+        return _Excuse(why, CLOCK_REFUSED)
+    asked, planned_per_s = case.bounds(signal).throughput, took.planned_bytes / window.length_s
     if asked is not None and planned_per_s < (1 - RATE_TOLERANCE) * asked and kept_by_plan(case, signal, took):
-        evidence.insert(0, f"only {bytes_text(planned_per_s)}/s were asked for, so the objective was never tried")
-        return finding(Result.UNKNOWN, f"set {signal}.rate to {bytes_text(asked)}/s or more, then run again")
-    return finding(Result.FAIL, kind.throughput.advice)
+        why = f"only {bytes_text(planned_per_s)}/s were asked for, so the objective was never tried"
+        return _Excuse(why, f"set {signal}.rate to {bytes_text(asked)}/s or more, then run again")
+    return None
 
 
 def kept_by_plan(case: Case, signal: Signal, took: Intake) -> bool:

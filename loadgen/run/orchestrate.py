@@ -11,10 +11,10 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from loadgen.buckets.watcher import S3Watcher
 from loadgen.checks import judge, outcome
@@ -178,50 +178,16 @@ def _load(
         display.note("nobody may stop a component here, so the restarts of the profile do not happen")
     interrupt.next_phase()
     with (run.path / "locust.log").open("wb") as log:
-        child = subprocess.Popen(
-            _locust_command(profile, run, workers),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env={
-                **child_environment(os.environ, current_folder()),
-                ANCHOR: anchored(clock),
-                **handed_on(workers.token if workers is not None else new_token()),
-                **environment,
-            },
-            start_new_session=True,  # a Ctrl-C in the terminal is for us; the child is ended in order
-        )
+        child = _start_locust(profile, run, clock, log, environment, workers)
         try:
             began_ns = _wait_for_begin(child, run, interrupt, display, workers)
-            if workers is not None and began_ns:
-                display.phase("load", f"{profile.run.duration:g} s by {workers.expected} workers, kept in {run.path}")
-            readers = open_readers(target, clock, lambda _: None, profile.dashboards.timeout, source="probe")
-
-            def over() -> bool:
-                return interrupt.end_phase() or child.poll() is not None
-
-            timeline = Timeline(
-                profile.faults,
-                disruptor,
-                lambda component: ping(readers, component, run.info().key),
-                clock,
-                lambda s: time.sleep(max(0.0, s)),
-                over,
-                faults.keep,
-                give_up_s=lambda component: _recovery_max(profile, component),
-            )
             if began_ns:
+                if workers is not None:
+                    text = f"{profile.run.duration:g} s by {workers.expected} workers, kept in {run.path}"
+                    display.phase("load", text)
+                timeline = _timeline(profile, target, run, clock, disruptor, faults, _over(child, interrupt))
                 faults.start(lambda: timeline.run(began_ns))
-            while child.poll() is None and not interrupt.end_phase():
-                step_ns = watch.step_ns()
-                if step_ns:
-                    text = step_text("this machine", step_ns, (clock() - began_ns) / NS)
-                    steps.append(text)
-                    display.note(text)
-                progress = read_progress(run.path)
-                if progress is not None:
-                    display.load(progress, (clock() - began_ns) / NS, profile.run.duration)
-                interrupt.changed.wait(0.25)
+                _follow(child, run, profile, clock, began_ns, display, interrupt, watch, steps)
             _end(child)
             so_far = interrupt.count
             windows = faults.end(_faults_end_within_s(profile), hurry=lambda: interrupt.count > so_far)
@@ -231,12 +197,7 @@ def _load(
             faults.close()
     final = read_progress(run.path)
     if final is None or not began_ns:
-        if workers is not None and not interrupt.requested:
-            connected = read_waiting(run.path).connected
-            if connected < workers.expected:
-                raise RunError(workers.too_few(connected))
-        if not interrupt.requested:
-            raise RunError(f"the load did not begin (exit code {child.returncode}):\n{_tail(run.path / 'locust.log')}")
+        _refuse_no_load(run, child, interrupt, workers)
         return windows
     display.load(final, min(profile.run.duration, (clock() - began_ns) / NS), profile.run.duration)
     if child.returncode not in (0, 2) and not interrupt.requested:
@@ -247,6 +208,93 @@ def _load(
         if text not in before and text not in steps:
             display.note(text)
     return windows
+
+
+def _start_locust(
+    profile: Profile,
+    run: RunDir,
+    clock: Clock,
+    log: BinaryIO,
+    environment: Mapping[str, str],
+    workers: RemoteWorkers | None,
+) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        _locust_command(profile, run, workers),
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        env={
+            **child_environment(os.environ, current_folder()),
+            ANCHOR: anchored(clock),
+            **handed_on(workers.token if workers is not None else new_token()),
+            **environment,
+        },
+        start_new_session=True,  # a Ctrl-C in the terminal is for us; the child is ended in order
+    )
+
+
+def _over(child: subprocess.Popen[bytes], interrupt: Interrupt) -> Callable[[], bool]:
+    return lambda: interrupt.end_phase() or child.poll() is not None
+
+
+def _timeline(
+    profile: Profile,
+    target: Target,
+    run: RunDir,
+    clock: Clock,
+    disruptor: Disruptor | None,
+    faults: FaultsBeside,
+    over: Callable[[], bool],
+) -> Timeline:
+    """The faults of the profile, with pings through the way that people use."""
+    readers = open_readers(target, clock, lambda _: None, profile.dashboards.timeout, source="probe")
+    return Timeline(
+        profile.faults,
+        disruptor,
+        lambda component: ping(readers, component, run.info().key),
+        clock,
+        lambda s: time.sleep(max(0.0, s)),
+        over,
+        faults.keep,
+        give_up_s=lambda component: _recovery_max(profile, component),
+    )
+
+
+def _follow(
+    child: subprocess.Popen[bytes],
+    run: RunDir,
+    profile: Profile,
+    clock: Clock,
+    began_ns: int,
+    display: Display,
+    interrupt: Interrupt,
+    watch: ClockWatch,
+    steps: list[str],
+) -> None:
+    """Show how far the load is until it ends, and note in ``steps`` when this machine's clock jumps."""
+    while child.poll() is None and not interrupt.end_phase():
+        step_ns = watch.step_ns()
+        if step_ns:
+            text = step_text("this machine", step_ns, (clock() - began_ns) / NS)
+            steps.append(text)
+            display.note(text)
+        progress = read_progress(run.path)
+        if progress is not None:
+            display.load(progress, (clock() - began_ns) / NS, profile.run.duration)
+        interrupt.changed.wait(0.25)
+
+
+def _refuse_no_load(
+    run: RunDir, child: subprocess.Popen[bytes], interrupt: Interrupt, workers: RemoteWorkers | None
+) -> None:
+    """RunError for a load that did not begin, unless a person ended it before."""
+    if interrupt.requested:
+        return
+    if workers is not None:
+        connected = read_waiting(run.path).connected
+        if connected < workers.expected:
+            raise RunError(workers.too_few(connected))
+    raise RunError(f"the load did not begin (exit code {child.returncode}):\n{_tail(run.path / 'locust.log')}")
 
 
 def _recovery_max(profile: Profile, component: Component) -> float:

@@ -70,36 +70,28 @@ def _scope_spans(spans: list[SpanRow]) -> Json:
 
 def _span(span: Span) -> Json:
     out: Json = {"traceId": b64encode(span.trace_id).decode(), "spanId": b64encode(span.span_id).decode()}
-    if span.trace_state:
-        out["traceState"] = span.trace_state
-    if span.parent_span_id:
-        out["parentSpanId"] = b64encode(span.parent_span_id).decode()
-    if span.name:
-        out["name"] = span.name
-    if span.kind:
-        out["kind"] = _enum(Span.SpanKind, span.kind)
-    if span.start_time_unix_nano:
-        out["startTimeUnixNano"] = str(span.start_time_unix_nano)
-    if span.end_time_unix_nano:
-        out["endTimeUnixNano"] = str(span.end_time_unix_nano)
+    kind = _enum(Span.SpanKind, span.kind) if span.kind else ""
+    _put(out, traceState=span.trace_state, parentSpanId=b64encode(span.parent_span_id).decode(), name=span.name)
+    _put(out, kind=kind, startTimeUnixNano=_nanos(span.start_time_unix_nano))
+    _put(out, endTimeUnixNano=_nanos(span.end_time_unix_nano))
     _put_attributes(out, span.attributes, span.dropped_attributes_count)
-    if span.events:
-        out["events"] = [_event(event) for event in span.events]
-    if span.dropped_events_count:
-        out["droppedEventsCount"] = span.dropped_events_count
-    if span.links:
-        out["links"] = [_link(link) for link in span.links]
-    if span.dropped_links_count:
-        out["droppedLinksCount"] = span.dropped_links_count
+    _put(out, events=[_event(event) for event in span.events], droppedEventsCount=span.dropped_events_count)
+    _put(out, links=[_link(link) for link in span.links], droppedLinksCount=span.dropped_links_count)
     status: Json = {}
-    if span.status.message:
-        status["message"] = span.status.message
-    if span.status.code:
-        status["code"] = _enum(Status.StatusCode, span.status.code)
+    code = _enum(Status.StatusCode, span.status.code) if span.status.code else ""
+    _put(status, message=span.status.message, code=code)
     out["status"] = status
-    if span.flags:
-        out["flags"] = span.flags
+    _put(out, flags=span.flags)
     return out
+
+
+def _put(out: Json, **fields: Any) -> None:
+    """What is not empty, as protobuf's mapping to JSON leaves out the rest."""
+    out.update((name, value) for name, value in fields.items() if value)
+
+
+def _nanos(at_ns: int) -> str:
+    return str(at_ns) if at_ns else ""
 
 
 def _event(event: Span.Event) -> Json:
