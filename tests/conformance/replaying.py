@@ -46,7 +46,7 @@ class Outcome:
         """What is wrong with it, in words; empty if it is as recorded, or differs in just what is known."""
         if self.known is None:
             return "; ".join(f"{aspect}: {words}" for aspect, words in self.found.items())
-        if self.known.optional and not self.found:
+        if self.known.optional and self.found.keys() <= set(self.known.aspects):
             return ""
         if sorted(self.found) == sorted(self.known.aspects):
             return ""

@@ -216,9 +216,12 @@ def _contents(stack: Stack, part: str) -> list[dict[str, Any]]:
 
 
 def _shape(value: Any) -> Any:
-    """Keys and types; a list is of the kinds of its elements, each once; a number with a fraction is one too."""
+    """Keys and types; a list is of the kinds of its elements, each once; a number with a fraction is one too.
+
+    Which attributes have columns of their own is a default of Tempo that every version changes.
+    """
     if isinstance(value, dict):
-        return {key: _shape(one) for key, one in value.items()}
+        return {key: _shape(one) if key != "dedicatedColumns" else "columns" for key, one in value.items()}
     if isinstance(value, list):
         return sorted({json.dumps(_shape(one), sort_keys=True) for one in value})
     return "number" if isinstance(value, int | float) and not isinstance(value, bool) else type(value).__name__
