@@ -35,8 +35,8 @@ from loadgen.lab.state import LabError, LabState
 from loadgen.lab.target import LabDisruptor, lab_target
 from loadgen.model import Signal
 from loadgen.plan import plan_of
+from loadgen.run.defaults import LAB
 from loadgen.run.interrupt import Stop
-from loadgen.run.locate import LAB
 from loadgen.run.orchestrate import Judgement, conclude, execute, verify_again
 
 FLUSH_AGE_S = 1.5

@@ -91,7 +91,7 @@ PURE = (
     ),
 )
 # Those may import the lab, inside of functions where they can do without.
-USERS_OF_THE_LAB = {"cli/main.py", "cli/lab.py", "cli/capacity.py", "run/locate.py"}
+USERS_OF_THE_LAB = {"cli/demo.py", "cli/lab.py", "cli/run.py", "cli/searching.py", "run/locate.py"}
 
 
 def name_of(path: Path) -> str:

@@ -1,38 +1,13 @@
-"""``loadgen capacity``: options, a dry run, and the exit code."""
+"""``loadgen capacity``: how much the stack carries."""
 
 from __future__ import annotations
 
-import contextlib
-import sys
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from loadgen.capacity.knee import level_text
-from loadgen.capacity.levels import planned_bytes, profile_at, range_of
-from loadgen.capacity.model import Capacity, Kind, Why
-from loadgen.capacity.report import print_capacity
-from loadgen.capacity.search import halvings, planned
-from loadgen.capacity.session import Crashed, Session, conclude, new_capacity
-from loadgen.capacity.store import create, load, save
-from loadgen.cli.display import TerminalDisplay
-from loadgen.config import ConfigError, Profile, load_profile, parse_profile
-from loadgen.run.interrupt import Stop
-from loadgen.run.locate import LAB, find_profile, resolve_target
-from loadgen.units import bytes_text, duration_text
-
-ANSWERED, BROKEN, UNTOLD = 0, 1, 2
-_ORDER = (Kind.LOGS, Kind.TRACES, Kind.QUERIES, Kind.METRICS, Kind.ALL)
-_READ_BACK = 1.0
-"""How long a step takes beyond its load, as a share of it; a guess for the dry run."""
+from loadgen.cli.options import TargetOption
 
 
 def capacity_command(
@@ -52,14 +27,7 @@ def capacity_command(
             help="A built-in profile or a TOML file: its load is the first step, its [capacity] section says how far.",
         ),
     ] = "capacity",
-    target: Annotated[
-        str,
-        typer.Option(
-            "--target",
-            envvar="LOADGEN_TARGET",
-            help="TOML file that says where the stack is. Without it: the local lab, if one runs.",
-        ),
-    ] = "",
+    target: TargetOption = "",
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder for the search (default: reports/capacity-<name>).")
     ] = None,
@@ -93,7 +61,8 @@ def capacity_command(
     Exit codes: 0 every search has an answer; 1 a promise broke at the lowest load, a component crashed, or the stack
     did not recover; 2 it could not be told, also when the generator was the limit or the search was cut short.
     """
-    console = Console(highlight=False, soft_wrap=False)
+    from loadgen.cli.searching import search_capacity
+
     given: dict[str, object] = {
         "run.duration": duration,
         "capacity.max_rate": max_rate,
@@ -103,128 +72,4 @@ def capacity_command(
         "verify.flush": True if flush else None,
     }
     overrides = {name: value for name, value in given.items() if value not in ("", None)}
-    known = load(resume) if resume is not None else None
-    if known is None:
-        chosen = load_profile(find_profile(profile), overrides)
-    else:
-        chosen = _resumed(known, overrides, str(resume))
-    kinds = _kinds(signal, chosen)
-    chosen = _asked(chosen, kinds, known)
-    if dry_run:
-        _show_plan(console, chosen, kinds)
-        return
-    where, source = resolve_target(target or (known.target_source if known is not None else ""))
-    capacity = known or new_capacity(chosen, where, source)
-    capacity = replace(capacity, profile=chosen.model_dump(mode="json"))
-    folder = resume or out or Path("reports") / f"capacity-{capacity.name}"
-    with TerminalDisplay(console) as display, Stop().installed() as stop, _watched(source) as crashed:
-        session = Session(chosen, where, source, folder, capacity.name, display, stop, crashed)
-        session.ask_first()
-        if known is None:
-            capacity = session.measure_own(capacity)
-            create(folder, capacity)
-        capacity = session.search(capacity, kinds)
-        capacity = session.watch_stored(capacity)
-        capacity = replace(capacity, ended_ns=time.time_ns())
-        save(folder, capacity)
-        display.phase("report")
-    report_search(console, folder, capacity)
-
-
-def report_search(console: Console, folder: Path, capacity: Capacity) -> NoReturn:
-    """Write the report of a search as it stands, print it, and exit with its code."""
-    found = conclude(folder, capacity)
-    print_capacity(console, found.capacity, found.outcome)
-    for path in found.files:
-        if path.suffix == ".html":
-            console.print(Text.assemble("report: ", (str(path), "bold")))
-    if any(search.why in _CUT for search in capacity.searches):
-        console.print(Text(f"to go on: loadgen capacity --resume {folder}"))
-    sys.stdout.flush()
-    raise typer.Exit(exit_code(capacity))
-
-
-_CUT = frozenset((Why.INTERRUPTED, Why.MINUTES, Why.BYTES, Why.UNRECOVERED, Why.PENDING))
-
-
-def exit_code(capacity: Capacity) -> int:
-    """What a script is told; see the command's own help."""
-    whys = {search.why for search in capacity.searches}
-    if whys & {Why.LOWEST, Why.UNRECOVERED} or any(step.crashed for step in capacity.steps):
-        return BROKEN
-    return ANSWERED if whys and whys <= {Why.FOUND, Why.CEILING} else UNTOLD
-
-
-@contextlib.contextmanager
-def _watched(source: str) -> Iterator[Crashed]:
-    """In the lab, parts that crash are started again, as a cluster does with containers."""
-    if source != LAB:
-        yield tuple
-        return
-    from loadgen.lab.processes.keeper import LabKeeper
-    from loadgen.lab.target import open_lab
-
-    with LabKeeper(open_lab()).open() as keeper:
-        yield keeper.crashed
-
-
-def _resumed(known: Capacity, overrides: dict[str, object], where: str) -> Profile:
-    stored = parse_profile(known.profile, where)
-    raw = stored.model_dump(mode="json")
-    for name, value in overrides.items():
-        section, _, key = name.partition(".")
-        if section != "capacity" and name != "verify.flush":
-            raise ConfigError(f"--resume: {name} cannot change in the middle of a search; begin a new one")
-        raw[section][key] = value
-    return parse_profile(raw, where)
-
-
-def _kinds(signals: Sequence[str] | None, profile: Profile) -> tuple[Kind, ...]:
-    names = tuple(signals or ()) or tuple(profile.capacity.kinds)
-    wrong = [name for name in names if name not in set(Kind)]
-    if wrong:
-        raise ConfigError(f"--signal {wrong[0]}: not known; there are {', '.join(Kind)}")
-    # A search of series may leave a server full, which then refuses the new series of other searches: it comes late.
-    kinds = tuple(kind for kind in _ORDER if kind in names)
-    if signals is None:
-        # What the profile does not send is left out unless it was asked for by name.
-        kinds = tuple(kind for kind in kinds if kind.signal is None or profile.users(kind.signal))
-    for kind in kinds:
-        range_of(profile, kind)
-    return kinds
-
-
-def _asked(profile: Profile, kinds: Sequence[Kind], known: Capacity | None) -> Profile:
-    """The profile with the kinds that were asked for, now or before: a resumed search goes on with these alone."""
-    before = profile.capacity.kinds if known is not None else ()
-    asked = tuple(kind.value for kind in _ORDER if kind in kinds or kind.value in before)
-    return profile.model_copy(update={"capacity": profile.capacity.model_copy(update={"kinds": asked})})
-
-
-def _show_plan(console: Console, profile: Profile, kinds: Sequence[Kind]) -> None:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for name in ("search", "step"):
-        table.add_column(name, no_wrap=True)
-    for name in ("plain bytes", "all so far", "time so far, about"):
-        table.add_column(name, justify="right", no_wrap=True)
-    total, spent_s = 0.0, 0.0
-    for kind in kinds:
-        where = range_of(profile, kind)
-        for level in planned(where):
-            step = profile_at(profile, kind, level)
-            size = planned_bytes(step)
-            total += size
-            spent_s += step.run.duration * (1 + _READ_BACK)
-            table.add_row(
-                str(kind), level_text(level, where.unit), bytes_text(size), bytes_text(total), duration_text(spent_s)
-            )
-    console.print(table)
-    limits = profile.capacity
-    console.print(
-        f"This is the whole way to the ceilings, if nothing breaks. A search ends earlier where a promise breaks, and "
-        f"then makes up to {halvings(range_of(profile, kinds[0]))} steps more between the last two. Steps that would "
-        f"send more than max_s3_bytes = {bytes_text(limits.max_s3_bytes)} in all, or end after max_minutes = "
-        f"{limits.max_minutes:g}, are not made."
-    )
-    if total > limits.max_s3_bytes:
-        console.print(f"The ceilings are beyond max_s3_bytes ({bytes_text(total)}).", style="yellow")
+    search_capacity(signal, profile, target, out, resume, dry_run, overrides)

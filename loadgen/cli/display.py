@@ -16,6 +16,11 @@ from loadgen.units import bytes_text, count_text
 PLAIN_EVERY_S = 15.0
 
 
+def run_console() -> Console:
+    """The console of a command that shows a run."""
+    return Console(highlight=False, soft_wrap=False)
+
+
 class TerminalDisplay:
     """Shows the phases of a run on a console; quiet until the first phase begins."""
 

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -18,11 +18,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from loadgen.lab import limits as limiting
-from loadgen.lab.defects import QUERY_KINDS, DefectError, DefectKind, DefectOrder, parse_order
-from loadgen.lab.processes import native
-from loadgen.lab.processes.compose import open_lab
-from loadgen.lab.processes.manager import PART_OF, EndpointStatus
 from loadgen.lab.state import NATIVE, LabError, LabState
+
+if TYPE_CHECKING:
+    from loadgen.lab.defects import DefectKind, DefectOrder
+    from loadgen.lab.processes.manager import EndpointStatus, Lab
 
 OK, NOT_ALL, NO_LAB = 0, 1, 2
 
@@ -54,6 +54,8 @@ def parse_duration_s(text: str) -> float:
 
 def parse_ports(texts: Sequence[str]) -> dict[str, int]:
     """``loki=3100`` and so on. Raises typer.BadParameter."""
+    from loadgen.lab.processes.manager import PART_OF
+
     ports: dict[str, int] = {}
     for text in texts:
         name, equals, number = text.partition("=")
@@ -65,6 +67,8 @@ def parse_ports(texts: Sequence[str]) -> dict[str, int]:
 
 def parse_defect(text: str) -> tuple[str, DefectOrder]:
     """``loki:lose``, ``tempo:double:3`` or ``mimir:delay:1:90s``. Raises typer.BadParameter."""
+    from loadgen.lab.defects import DefectError, parse_order
+
     try:
         return parse_order(text)
     except DefectError as error:
@@ -73,6 +77,8 @@ def parse_defect(text: str) -> tuple[str, DefectOrder]:
 
 def parse_engines(texts: Sequence[str]) -> dict[str, str]:
     """``loki=native`` and so on. Raises typer.BadParameter."""
+    from loadgen.lab.processes import native
+
     engines: dict[str, str] = {}
     for text in texts:
         part, equals, engine = text.partition("=")
@@ -84,6 +90,8 @@ def parse_engines(texts: Sequence[str]) -> dict[str, str]:
 
 def native_engines(tell: Callable[[str], None]) -> dict[str, str]:
     """``native`` for every part whose real server is on PATH. Raises LabError if there is none at all."""
+    from loadgen.lab.processes import native
+
     engines: dict[str, str] = {}
     for part in native.PARTS:
         program = native.find_program(part)
@@ -171,7 +179,7 @@ def up(
         ports = parse_ports(port or ())
         notes = Console(stderr=True, highlight=False)
         stopped = threading.Event()
-        lab = open_lab(directory, containers)
+        lab = _lab(directory, containers)
         if foreground:
             _on_stop(stopped.set)
 
@@ -208,7 +216,7 @@ def down(
     """
 
     def work() -> int:
-        lab = open_lab(directory)
+        lab = _lab(directory)
         stopped = lab.down()
         if wipe:
             lab.wipe()
@@ -232,7 +240,7 @@ def status(
     """
 
     def work() -> int:
-        lab = open_lab(directory)
+        lab = _lab(directory)
         state = lab.state
         if state is None or not state.ports:
             raise LabError(f"no lab in {lab.directory}; start one with `loadgen lab up`")
@@ -286,11 +294,13 @@ def defect(
     """
 
     def work() -> int:
+        from loadgen.lab.defects import DefectKind, DefectOrder
+
         try:
             order = DefectOrder(DefectKind(kind), count, parse_duration_s(delay), match, what)
         except ValueError:
             raise LabError(f"unknown kind '{kind}'; known are {', '.join(DefectKind)}") from None
-        open_lab(directory).order_defect(component, order)
+        _lab(directory).order_defect(component, order)
         Console(stderr=True, highlight=False).print(
             f"{component} will {kind} the next {count} that {_come(order.kind)}"
         )
@@ -300,6 +310,8 @@ def defect(
 
 
 def _come(kind: DefectKind) -> str:
+    from loadgen.lab.defects import QUERY_KINDS, DefectKind
+
     if kind in QUERY_KINDS:
         return "are asked"
     return "are due to go to S3" if kind is DefectKind.WITHHOLD else "arrive"
@@ -350,6 +362,12 @@ def _print_table(rows: Sequence[EndpointStatus], state: LabState) -> None:
     if state.limits:
         console.print(f"Limits {escape(limiting.tell(state.limits))}", soft_wrap=True)
     console.print(f"Lab directory {escape(state.directory)}", soft_wrap=True)
+
+
+def _lab(directory: Path | None, containers: bool = False) -> Lab:
+    from loadgen.lab.processes.compose import open_lab
+
+    return open_lab(directory, containers)
 
 
 def _on_stop(call: Callable[[], None]) -> None:

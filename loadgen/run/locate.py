@@ -6,10 +6,9 @@ import sys
 from pathlib import Path
 
 from loadgen.config import ConfigError, Target, load_target
+from loadgen.run.defaults import LAB
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-DEFAULT_PROFILE = "homelab"
-LAB = "lab"
 
 
 def profile_folder() -> Path:

@@ -20,11 +20,11 @@ from typing import Any, NoReturn
 from loadgen.config import ConfigError, Target, parse_target
 from loadgen.config.surroundings import child_environment, current_folder
 from loadgen.history.directory import write_atomically
+from loadgen.run.defaults import LAB, MASTER_PORT
 from loadgen.run.joining import found_token, given_token, handed_on, knock, offered
-from loadgen.run.locate import LAB, locust_command, resolve_target
+from loadgen.run.locate import locust_command, resolve_target
 from loadgen.units import duration_text
 
-MASTER_PORT = 5557
 _FILE = "workers.json"
 
 

@@ -30,8 +30,9 @@ from loadgen.history.directory import RunDir, RunDirError
 from loadgen.history.naming import new_info, new_run_name
 from loadgen.history.recorder import ProgressKeeper, Recorder, run_sink
 from loadgen.model import MS, NS, ClockReading, RunKey, Signal
+from loadgen.run.defaults import DEFAULT_PROFILE
 from loadgen.run.joining import given_token
-from loadgen.run.locate import DEFAULT_PROFILE, find_profile, resolve_target
+from loadgen.run.locate import find_profile, resolve_target
 from loadgen.run.workers import Waiting, worker_target, write_waiting
 from loadgen.scrape.process import self_samples
 from loadgen.skew import refusal, weigh

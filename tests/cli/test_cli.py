@@ -127,18 +127,26 @@ def test_locust_with_a_bad_profile_ends_with_a_clear_line(tmp_path):
     assert "loadgen: no target" in done.stderr
 
 
-def test_ctrl_c_while_the_program_loads_is_no_traceback(tmp_path):
+@pytest.mark.parametrize(
+    ("module", "command", "says"),
+    [
+        ("loadgen.cli.main", ["--help"], "interrupted before anything began"),
+        ("loadgen.run.orchestrate", ["report", "none"], "interrupted"),
+    ],
+)
+def test_ctrl_c_while_the_program_loads_is_no_traceback(tmp_path, module, command, says):
     # A module that is imported early sends the signal, which hits the same moment on every machine.
     (tmp_path / "sitecustomize.py").write_text(
         "import builtins, signal\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "real = builtins.__import__\n"
         "def spy(name, *rest, **more):\n"
-        "    if name == 'loadgen.run.orchestrate':\n"
+        f"    if name == '{module}':\n"
         "        signal.raise_signal(signal.SIGINT)\n"
         "    return real(name, *rest, **more)\n"
         "builtins.__import__ = spy\n"
     )
-    done = loadgen(tmp_path, "--help", PYTHONPATH=f"{tmp_path}{os.pathsep}{REPOSITORY}")
+    done = loadgen(tmp_path, *command, PYTHONPATH=f"{tmp_path}{os.pathsep}{REPOSITORY}")
     assert done.returncode == 2
-    assert "interrupted before anything began" in done.stderr
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
