@@ -439,9 +439,9 @@ class Verdict:
         measured: the measured value in words, empty if nothing was measured.
         value: the measured value as a number in the objective's unit, if there is one.
         samples: how many observations stand behind it.
-        requirements: ids of the requirements that it covers.
         evidence: a few sentences or examples that let a person check it.
         remedy: for anything but pass: what to do about it.
+        requirements: ids of the requirements that it shows, by the plan of the deployment.
     """
 
     check: str
@@ -451,6 +451,6 @@ class Verdict:
     measured: str
     value: float | None
     samples: int
-    requirements: tuple[str, ...]
     evidence: tuple[str, ...] = field(default=())
     remedy: str = ""
+    requirements: tuple[str, ...] = ()

@@ -28,6 +28,7 @@ PARTS: dict[str, set[str]] = {
     "kinds": {"model", "pacing", "wire"},
     "skew": {"kinds", "model", "stores", "units"},
     "plan": {"config", "kinds", "model", "pacing"},
+    "plans": {"config", "model", "settings"},
     "targets": {"__init__", "config", "faults", "kinds", "model", "skew", "stores", "units"},
     "history": {"__init__", "config", "model", "targets", "units"},
     "scrape": {"clock", "config", "history", "model", "stores", "targets"},
@@ -36,11 +37,11 @@ PARTS: dict[str, set[str]] = {
     "queries": {"clock", "config", "history", "kinds", "model", "pacing", "plan", "reading", "targets"},
     "buckets": {"config", "history", "kinds", "mistakes", "model", "plan", "stores", "targets"},
     "checks": {"config", "history", "kinds", "mistakes", "model", "plan", "scrape", "skew", "stores", "units"},
-    "report": {"checks", "config", "history", "kinds", "mistakes", "model", "plan", "units"},
+    "report": {"checks", "config", "history", "kinds", "mistakes", "model", "plan", "plans", "units"},
     "lab": {"__init__", "config", "faults", "model", "push", "scrape", "targets", "units", "wire"},
     "run": {
         *("buckets", "checks", "clock", "config", "faults", "history", "kinds", "lab", "model", "plan"),
-        *("push", "queries", "reading", "report", "scrape", "skew", "targets", "units", "wire"),
+        *("plans", "push", "queries", "reading", "report", "scrape", "skew", "targets", "units", "wire"),
     },
     "users": {
         *("__init__", "clock", "config", "history", "kinds", "model", "plan", "push"),
@@ -50,14 +51,14 @@ PARTS: dict[str, set[str]] = {
         *("buckets", "config", "history", "kinds", "mistakes", "model", "plan"),
         *("push", "reading", "skew", "stores", "targets", "units"),
     },
-    "audit": {"config", "mistakes", "model"},
+    "audit": {"config", "mistakes", "model", "plans"},
     "capacity": {
         *("__init__", "buckets", "checks", "clock", "config", "history", "kinds", "model"),
         *("plan", "push", "report", "run", "scrape", "stores", "targets", "units"),
     },
     "cli": {
         *("__init__", "acceptance", "audit", "capacity", "checks", "config", "faults", "history", "kinds"),
-        *("lab", "model", "push", "report", "run", "skew", "targets", "units"),
+        *("lab", "model", "plans", "push", "report", "run", "skew", "targets", "units"),
     },
     "__main__": {"cli", "push"},
 }
@@ -67,7 +68,7 @@ IMPURE = {
 }
 PURE_TEXT = {"urllib.parse"}
 PURE = (
-    *("model", "mistakes", "units", "pacing", "skew", "wire", "config", "plan", "checks", "report", "audit"),
+    *("plans", "model", "mistakes", "units", "pacing", "skew", "wire", "config", "plan", "checks", "report", "audit"),
     *(
         "kinds",
         "stores",

@@ -29,6 +29,7 @@ from loadgen.audit.stack import Stack
 from loadgen.audit.tree import Tree, read_tree
 from loadgen.mistakes import REPORT_IT, mistake
 from loadgen.model import Objective, Result, Verdict
+from loadgen.plans import Expected, default_plan
 
 RULES: tuple[Rule, ...] = (
     sops.RULE,
@@ -52,10 +53,17 @@ _ORDER = (WRONG, UNSURE, NOTE, FINE)
 
 
 def audit(
-    tree: Tree, strict: bool = False, skip: Collection[str] = (), rules: Sequence[Rule] = RULES
+    tree: Tree,
+    strict: bool = False,
+    skip: Collection[str] = (),
+    rules: Sequence[Rule] = RULES,
+    expected: Expected | None = None,
 ) -> tuple[Verdict, ...]:
-    """A verdict for every rule, in order. ``strict`` holds templates of secrets for mistakes; ``skip`` names rules."""
-    stack = stack_of(tree, strict)
+    """A verdict for every rule, in order. ``strict`` holds templates of secrets for mistakes; ``skip`` names rules.
+
+    ``expected``: what a plan says of modes and replicas; the shipped plan if none is given.
+    """
+    stack = stack_of(tree, strict, expected or default_plan().audit)
     return tuple(_left_out(rule) if rule.name in skip else _verdict(rule, stack) for rule in rules)
 
 
@@ -130,7 +138,6 @@ def _made(
         measured=measured,
         value=float(count) if result in (Result.PASS, Result.FAIL) else None,
         samples=len(remarks),
-        requirements=rule.requirements,
         evidence=evidence,
         remedy=remedy,
     )

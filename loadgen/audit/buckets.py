@@ -101,6 +101,5 @@ def _apart(stack: Stack, release: Release) -> Iterator[Remark]:
 RULE = Rule(
     "buckets",
     "each component has its own bucket and its own secret; Mimir's rules and alerts are kept apart from its blocks",
-    ("ADR-003",),
     _judge,
 )

@@ -174,6 +174,5 @@ def _links(component: str, source: Source, known: set[str]) -> Iterator[Remark]:
 RULE = Rule(
     "datasources",
     "data sources loki, tempo and mimir have the right type, a url that a service answers at, and links to one another",
-    ("TASK-014", "TASK-015", "TASK-016", "ADR-007", "AC-005-01", "AC-005-02"),
     _judge,
 )

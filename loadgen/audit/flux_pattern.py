@@ -156,6 +156,5 @@ RULE = Rule(
     "flux_pattern",
     "each component is deployed by ks.yaml, app/kustomization.yaml, app/helmrelease.yaml and an OCIRepository, "
     "with a chart version that exists",
-    ("TASK-008", "TASK-010", "TASK-012", "ADR-001", "NFR-OPS-001"),
     _judge,
 )

@@ -83,6 +83,5 @@ def _host(text: str) -> str:
 RULE = Rule(
     "https_s3",
     "S3 endpoints are HTTPS, and host:port without a scheme where the server wants it so",
-    ("NFR-SEC-002", "AC-004-04"),
     _judge,
 )

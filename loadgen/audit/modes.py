@@ -8,7 +8,9 @@ from loadgen.audit.components import mode
 from loadgen.audit.node import Node
 from loadgen.audit.rule import Remark, Remarks, Rule, absent, fine, unknown_value, wrong
 from loadgen.audit.stack import COMPONENTS, Release, Stack
+from loadgen.plans import Expected
 
+_MODES = {"SimpleScalable": "simple scalable", "SingleBinary": "single binary", "Distributed": "microservices"}
 _OTLP = (("grpc", "4317"), ("http", "4318"))
 
 
@@ -18,20 +20,23 @@ def _judge(stack: Stack) -> Remarks:
         if not releases:
             yield absent(component)
         for release in releases:
-            yield from {"loki": _loki, "tempo": _tempo, "mimir": _mimir}[component](release)
+            yield from {"loki": _loki, "tempo": _tempo, "mimir": _mimir}[component](release, stack.expected)
 
 
-def _loki(release: Release) -> Iterator[Remark]:
+def _loki(release: Release, expected: Expected) -> Iterator[Remark]:
     setting = mode(release)
     if not setting.known:
         yield unknown_value(setting, "loki: the deployment mode")
-    elif setting.value != "SimpleScalable":
-        yield wrong(setting, f"loki runs as {setting.text}", "set deploymentMode to SimpleScalable")
+    elif expected.loki_mode not in ("any", setting.value):
+        yield wrong(setting, f"loki runs as {setting.text}", f"set deploymentMode to {expected.loki_mode}")
     else:
-        yield fine(setting, "loki: simple scalable")
+        yield fine(setting, f"loki: {_MODES.get(str(setting.value), setting.text)}")
 
 
-def _tempo(release: Release) -> Iterator[Remark]:
+def _tempo(release: Release, expected: Expected) -> Iterator[Remark]:
+    if release.chart != "tempo" and expected.tempo_mode == "any":
+        yield fine(release, f"tempo: microservices, by the chart {release.chart}")
+        return
     if release.chart != "tempo":
         yield wrong(
             release.wanted_at,
@@ -78,7 +83,7 @@ def _removed(release: Release, protocol: str) -> Node | None:
     return None
 
 
-def _mimir(release: Release) -> Iterator[Remark]:
+def _mimir(release: Release, expected: Expected) -> Iterator[Remark]:  # noqa: ARG001 - its chart has one mode
     target = release.effective("mimir.structuredConfig.target", server=True)
     asked = target.node or release.values.get("deploymentMode")
     if asked is not None:
@@ -96,6 +101,5 @@ def _mimir(release: Release) -> Iterator[Remark]:
 RULE = Rule(
     "modes",
     "Loki is simple scalable, Tempo monolithic with OTLP, Mimir microservices (its chart has nothing else)",
-    ("ADR-004", "ADR-005", "ADR-006"),
     _judge,
 )

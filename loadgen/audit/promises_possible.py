@@ -235,6 +235,5 @@ def _on(setting: Effective, what: str) -> Iterator[Remark]:
 RULE = Rule(
     "promises_possible",
     "flush ages, rate limits, retention and volumes are such that the promises of a run can be kept",
-    ("AC-001-02", "AC-002-02", "NFR-PERF-002", "NFR-RECOVER-001"),
     _judge,
 )

@@ -94,6 +94,5 @@ def _queue(entry: Node) -> Iterator[Remark]:
 RULE = Rule(
     "remote_write",
     "Prometheus writes to Mimir: the right url, capacity 10000, maxShards 50, minShards 1, a backoff",
-    ("TASK-017",),
     _judge,
 )

@@ -10,6 +10,7 @@ from loadgen.audit.node import Node, Place, YamlProblem, documents, merged
 from loadgen.audit.stack import Document, Release, Stack
 from loadgen.audit.tree import Tree
 from loadgen.audit.versions import Version, matching, parsed, published
+from loadgen.plans import Expected
 
 _ROLES = {
     "loki": "loki",
@@ -21,10 +22,10 @@ _ROLES = {
 }
 
 
-def stack_of(tree: Tree, strict: bool = False) -> Stack:
+def stack_of(tree: Tree, strict: bool = False, expected: Expected | None = None) -> Stack:
     """What the manifests of a tree deploy. ``strict``: it is deployed as it is, so templates are mistakes."""
     found = tuple(_objects(tree))
-    bare = Stack(tree, found, (), strict)
+    bare = Stack(tree, found, (), strict, expected or Expected())
     releases = tuple(release for one in bare.of_kind("HelmRelease") if (release := _release(bare, one)) is not None)
     return replace(bare, releases=releases)
 

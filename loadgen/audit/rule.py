@@ -42,13 +42,11 @@ class Rule:
     Attributes:
         name: e.g. ``https_s3``.
         promise: in words.
-        requirements: ids of the requirements that it covers.
         judge: from the manifests to remarks; pure.
     """
 
     name: str
     promise: str
-    requirements: tuple[str, ...]
     judge: Judge
 
 

@@ -21,40 +21,42 @@ def _judge(stack: Stack) -> Remarks:
         if not releases:
             yield absent(component)
         for release in releases:
-            yield from {"loki": _loki, "tempo": _tempo, "mimir": _mimir}[component](release)
+            yield from {"loki": _loki, "tempo": _tempo, "mimir": _mimir}[component](release, stack.expected.replicas)
 
 
-def _loki(release: Release) -> Iterator[Remark]:
+def _loki(release: Release, wanted: int) -> Iterator[Remark]:
     kind = mode(release)
     if not kind.known:
         yield unknown_value(kind, "loki: the deployment mode")
         return
     single = kind.value in SINGLE
     for name in ("singleBinary",) if single else SCALABLE:
-        yield from _is(release.effective(f"{name}.replicas"), 1, f"loki: replicas of {name}")
-        if not single:
+        yield from _is(release.effective(f"{name}.replicas"), wanted, f"loki: replicas of {name}")
+        if not single and wanted:
             yield from _off(release, f"{name}.autoscaling.enabled", f"loki: autoscaling of {name}")
     for name in (*SCALABLE,) if single else ("singleBinary",):
-        yield from _is(
-            release.effective(f"{name}.replicas"), 0, f"loki: replicas of {name}, which this mode does not use"
+        yield from _is_none(
+            release.effective(f"{name}.replicas"), f"loki: replicas of {name}, which this mode does not use"
         )
     for name in ("gateway", "chunksCache", "resultsCache"):
         if release.effective(f"{name}.enabled").value is not False:
-            yield from _is(release.effective(f"{name}.replicas"), 1, f"loki: replicas of {name}")
+            yield from _is(release.effective(f"{name}.replicas"), wanted, f"loki: replicas of {name}")
     factor = release.effective(
         "loki.structuredConfig.common.replication_factor", "loki.commonConfig.replication_factor", server=True
     )
-    yield from _factor(factor, "loki")
+    keepers = release.effective("singleBinary.replicas" if single else "write.replicas")
+    yield from _factor(factor, "loki", wanted, keepers)
 
 
-def _tempo(release: Release) -> Iterator[Remark]:
-    yield from _is(release.effective("replicas"), 1, "tempo: replicas")
+def _tempo(release: Release, wanted: int) -> Iterator[Remark]:
+    yield from _is(release.effective("replicas"), wanted, "tempo: replicas")
     factor = release.values.dotted("tempo.ingester.lifecycler.ring.replication_factor")
     if factor is not None:  # one by default
-        yield from _factor(release.effective("tempo.ingester.lifecycler.ring.replication_factor"), "tempo")
+        setting = release.effective("tempo.ingester.lifecycler.ring.replication_factor")
+        yield from _factor(setting, "tempo", wanted, release.effective("replicas"))
 
 
-def _mimir(release: Release) -> Iterator[Remark]:
+def _mimir(release: Release, wanted: int) -> Iterator[Remark]:
     def runs(name: str) -> bool:
         return release.effective(f"{name}.enabled").value is not False
 
@@ -63,24 +65,37 @@ def _mimir(release: Release) -> Iterator[Remark]:
     parts += ["gateway"] if gateway else ["nginx"] if runs("nginx") else []
     parts += [name for name in _CACHES if release.effective(f"{name}.enabled").value is True]
     for name in parts:
-        yield from _is(release.effective(f"{name}.replicas"), 1, f"mimir: replicas of {name}")
+        yield from _is(release.effective(f"{name}.replicas"), wanted, f"mimir: replicas of {name}")
     for name in _ZONES:
-        if name in parts:
+        if name in parts and wanted:
             yield from _off(release, f"{name}.zoneAwareReplication.enabled", f"mimir: zones of {name}")
     base = "mimir.structuredConfig"
     for name, ring in (("ingester", "ring"), ("store_gateway", "sharding_ring"), ("alertmanager", "sharding_ring")):
         if name in parts:
             setting = release.effective(f"{base}.{name}.{ring}.replication_factor", server=True)
-            yield from _factor(setting, f"mimir: {name}")
+            yield from _factor(setting, f"mimir: {name}", wanted, release.effective(f"{name}.replicas"))
 
 
 def _is(setting: Effective, wanted: int, what: str) -> Iterator[Remark]:
+    """So often, or with a ``wanted`` of 0 at least once."""
     if not setting.known:
         yield unknown_value(setting, what)
+    elif not wanted and (number(setting.value) or 0) >= 1:
+        yield fine(setting, f"{what}: {setting.text}")
     elif number(setting.value) != wanted:
-        yield wrong(setting, f"{what}: {setting.text} instead of {wanted}", f"set {setting.path} to {wanted}")
+        least = max(1, wanted)
+        yield wrong(setting, f"{what}: {setting.text} instead of {least}", f"set {setting.path} to {least}")
     else:
         yield fine(setting, f"{what}: {wanted}")
+
+
+def _is_none(setting: Effective, what: str) -> Iterator[Remark]:
+    if not setting.known:
+        yield unknown_value(setting, what)
+    elif number(setting.value) != 0:
+        yield wrong(setting, f"{what}: {setting.text} instead of 0", f"set {setting.path} to 0")
+    else:
+        yield fine(setting, f"{what}: 0")
 
 
 def _off(release: Release, path: str, what: str) -> Iterator[Remark]:
@@ -91,23 +106,27 @@ def _off(release: Release, path: str, what: str) -> Iterator[Remark]:
         yield wrong(setting, f"{what} is on: {setting.text}", f"set {path} to false")
 
 
-def _factor(setting: Effective, what: str) -> Iterator[Remark]:
+def _factor(setting: Effective, what: str, wanted: int, keepers: Effective) -> Iterator[Remark]:
+    """No more copies than there are replicas to keep them: as many as are wanted, or as the manifests say."""
     name = f"{what}: replication factor"
+    most = wanted or number(keepers.value)
     if not setting.known:
         yield unknown_value(setting, name)
-    elif number(setting.value) != 1:
+    elif most is None or not (wanted or keepers.known):
+        yield unknown_value(keepers, f"{what}: the replicas")
+    elif not 1 <= (number(setting.value) or 0) <= most:
+        few = "one replica" if most == 1 else f"{most:g} replicas"
         yield wrong(
             setting,
-            f"{name} {setting.text}: one replica cannot keep that many copies, and nothing would be accepted",
-            f"set {setting.path} to 1",
+            f"{name} {setting.text}: {few} cannot keep that many copies, and nothing would be accepted",
+            f"set {setting.path} to {most:g}",
         )
     else:
-        yield fine(setting, f"{name} 1")
+        yield fine(setting, f"{name} {setting.text}")
 
 
 RULE = Rule(
     "single_replica",
     "everything runs once, and the replication factors are 1 too",
-    ("ADR-002", "NFR-SCALE-002"),
     _judge,
 )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from loadgen.audit.facts import default
 from loadgen.audit.node import Node, Place, Scalar
 from loadgen.audit.tree import SourceFile, Tree
 from loadgen.audit.versions import Version, parsed, shown
+from loadgen.plans import Expected
 
 COMPONENTS = ("loki", "tempo", "mimir")
 
@@ -232,6 +233,7 @@ class Stack:
     documents: tuple[Document, ...]
     releases: tuple[Release, ...]
     strict: bool = False
+    expected: Expected = field(default_factory=Expected)
 
     def of_kind(self, kind: str, group: str | None = None) -> tuple[Document, ...]:
         """The objects of a kind, of a group (compared from its beginning) if one is given."""

@@ -81,6 +81,5 @@ def _flags(release: Release) -> Iterator[Remark]:
 RULE = Rule(
     "values_only",
     "configuration is in HelmRelease values or ConfigMaps, not in flags, texts, patches or bare workloads",
-    ("NFR-OPS-002",),
     _judge,
 )

@@ -91,7 +91,6 @@ def _verdict(check: Check, case: Case) -> Verdict:
         measured=finding.measured,
         value=finding.value,
         samples=finding.samples,
-        requirements=check.requirements,
         evidence=finding.evidence,
         remedy=finding.remedy,
     )

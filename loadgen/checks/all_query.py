@@ -88,7 +88,6 @@ CHECKS = (
     Check(
         "all.query",
         "any query over up to 24 h answers within one bound",
-        ("NFR-PERF-001",),
         _judge,
         ("queries",),
         disturbed_by=COMPONENTS,

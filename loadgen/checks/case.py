@@ -180,7 +180,6 @@ class Check:
     Attributes:
         name: e.g. ``logs.loss``.
         promise: in words.
-        requirements: ids of the requirements that it covers.
         judge: from a run to a finding; pure.
         reads: tables of the run that it depends on; when one of them is damaged it cannot pass.
         proves_by_absence: it fails on what is not there, so that damage could also be the reason of a fail.
@@ -189,7 +188,6 @@ class Check:
 
     name: str
     promise: str
-    requirements: tuple[str, ...]
     judge: Judge
     reads: tuple[str, ...]
     proves_by_absence: bool = False

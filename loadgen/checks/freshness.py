@@ -205,7 +205,6 @@ CHECKS = tuple(
     Check(
         f"{kind.signal}.freshness",
         kind.freshness.promise,
-        kind.freshness.requirements,
         partial(_judge, kind=kind),
         ("sightings",),
         disturbed_by=(kind.store,),

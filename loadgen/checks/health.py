@@ -157,7 +157,6 @@ CHECKS = (
     Check(
         "loadgen.health",
         "the generator kept its own schedule",
-        (),
         _judge,
         ("receipts", "stack"),
     ),

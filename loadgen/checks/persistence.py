@@ -138,7 +138,6 @@ CHECKS = tuple(
     Check(
         f"{kind.store}.persistence",
         f"what {kind.title} accepted before a restart can be read after it",
-        kind.persistence.requirements,
         partial(_judge, kind=kind),
         ("receipts", "sightings", "faults"),
         disturbed_by=(kind.store,),

@@ -214,7 +214,6 @@ CHECKS = tuple(
     Check(
         f"{kind.signal}.query",
         kind.query.promise,
-        kind.query.requirements,
         partial(_judge, kind=kind),
         ("queries", "sightings"),
         disturbed_by=(kind.store,),

@@ -139,7 +139,6 @@ CHECKS = tuple(
     Check(
         f"{kind.store}.recovery",
         f"pushes to {kind.title} and queries of it work again after a restart",
-        ("NFR-RECOVER-001",),
         partial(_judge, kind=kind),
         ("receipts", "faults"),
         proves_by_absence=True,

@@ -373,7 +373,6 @@ CHECKS = tuple(
     Check(
         f"{kind.signal}.s3_delay",
         kind.s3_delay.promise,
-        kind.s3_delay.requirements,
         partial(_judge, kind=kind),
         ("receipts", "objects"),
         proves_by_absence=True,

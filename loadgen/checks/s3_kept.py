@@ -168,7 +168,6 @@ CHECKS = tuple(
     Check(
         f"{kind.signal}.s3_kept",
         kind.s3_kept.promise,
-        ("TASK-022", "NFR-RECOVER-001"),
         partial(_judge, kind=kind),
         ("receipts", "objects", "gone"),
         proves_by_absence=True,

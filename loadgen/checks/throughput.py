@@ -345,7 +345,6 @@ CHECKS = tuple(
     Check(
         f"{kind.signal}.throughput",
         f"{kind.title} takes the rate that it is asked to take",
-        ("NFR-PERF-002",),
         partial(_judge, kind=kind),
         ("receipts",),
         proves_by_absence=True,

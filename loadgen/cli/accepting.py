@@ -13,6 +13,7 @@ from loadgen.acceptance.gather import gather
 from loadgen.checks import outcome
 from loadgen.config import Target
 from loadgen.model import NS, Result, Verdict
+from loadgen.plans import Deployed
 from loadgen.report import write_verdicts
 from loadgen.report.parts import Block, Head, Part, Table, Text
 from loadgen.report.sections.requirements import matrix
@@ -34,6 +35,7 @@ def accept(
     out: Path | None,
     create_dashboard: bool,
     s3_wait_s: float,
+    deployed: Deployed,
     stop: Callable[[], bool] = lambda: False,
 ) -> Acceptance:
     """Check a deployed stack, and write the report to ``out`` if that is given.
@@ -44,13 +46,14 @@ def accept(
     """
     began_ns = time.time_ns()
     found = gather(target, progress, create_dashboard, s3_wait_s, stop)
-    verdicts = judge(found)
+    verdicts = deployed.with_ids(judge(found))
     result = outcome(verdicts)
     files: tuple[Path, ...] = ()
     if out is not None:
         length_s = (time.time_ns() - began_ns) / NS
         head = Head(target.name, "check of", began_ns, length_s, verdicts, result, __version__)
-        files = write_verdicts(out, head, (_asked(target, began_ns), matrix(verdicts)))
+        parts = (_asked(target, began_ns), matrix(verdicts, deployed))
+        files = write_verdicts(out, head, [part for part in parts if part is not None])
     return Acceptance(verdicts, result, files)
 
 

@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from loadgen.cli.options import PlanOption
+
 
 class Format(StrEnum):
     """What is printed."""
@@ -33,6 +35,7 @@ def audit_command(
     skip: Annotated[
         list[str] | None, typer.Option("--skip", metavar="RULE", help="Leave a rule out; may be repeated.")
     ] = None,
+    plan: PlanOption = "",
 ) -> None:
     """Acceptance of a GitOps tree, without a cluster: can what these manifests deploy keep its promises?
 
@@ -48,11 +51,15 @@ def audit_command(
     from rich.console import Console
     from rich.text import Text
 
+    from loadgen.audit import RULES
     from loadgen.cli.auditing import audit_folder
-    from loadgen.cli.running import EXIT
+    from loadgen.cli.running import EXIT, refuse_unknown
+    from loadgen.plans import load_plan
     from loadgen.report.terminal import print_verdicts
 
-    done = audit_folder(folder, out, strict, skip or [])
+    deployed = load_plan(plan)
+    refuse_unknown(deployed.unknown("audit", [rule.name for rule in RULES]), plan)
+    done = audit_folder(folder, out, strict, skip or [], deployed)
     if form is Format.TABLE:
         console = Console(highlight=False)
         print_verdicts(console, done.verdicts, done.outcome, most=1000)

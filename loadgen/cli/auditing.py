@@ -14,6 +14,7 @@ from loadgen.cli.audit import Format
 from loadgen.config import ConfigError
 from loadgen.history.directory import verdicts_json
 from loadgen.model import NS, Result, Verdict
+from loadgen.plans import Deployed, default_plan
 from loadgen.report import write_verdicts
 from loadgen.report.html import page
 from loadgen.report.junit import junit_xml
@@ -45,8 +46,12 @@ class Audit:
         return page(self.head, shown)
 
 
-def audit_folder(folder: Path, out: Path | None, strict: bool, skip: Collection[str]) -> Audit:
+def audit_folder(
+    folder: Path, out: Path | None, strict: bool, skip: Collection[str], deployed: Deployed | None = None
+) -> Audit:
     """Audit a folder of manifests, and write the report to ``out`` if that is given.
+
+    By the shipped plan unless one is given.
 
     Raises:
         ConfigError: there is no such folder, no YAML in it, or a rule of ``skip`` does not exist.
@@ -58,11 +63,13 @@ def audit_folder(folder: Path, out: Path | None, strict: bool, skip: Collection[
         raise ConfigError(f"--skip {unknown[0]}: there is no such rule; the rules are {', '.join(known)}")
     began_ns = time.time_ns()
     tree = read_tree(folder)
-    verdicts = audit(tree, strict, skip)
+    deployed = deployed or default_plan()
+    verdicts = deployed.with_ids(audit(tree, strict, skip, expected=deployed.audit))
     result = outcome(verdicts)
     length_s = (time.time_ns() - began_ns) / NS
     head = Head(str(folder), "audit of", began_ns, length_s, verdicts, result, __version__)
-    parts = (_read(folder, tree, strict), matrix(verdicts))
+    made = (_read(folder, tree, strict), matrix(verdicts, deployed))
+    parts = tuple(part for part in made if part is not None)
     files = write_verdicts(out, head, parts) if out is not None else ()
     return Audit(verdicts, result, files, head, parts)
 

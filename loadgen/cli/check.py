@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from loadgen.cli.options import TargetOption
+from loadgen.cli.options import PlanOption, TargetOption
 
 
 def check_command(
@@ -23,6 +23,7 @@ def check_command(
     s3_wait: Annotated[
         str, typer.Option(metavar="DURATION", help="How long to wait for the first objects in S3, e.g. 5m.")
     ] = "15s",
+    plan: PlanOption = "",
 ) -> None:
     """Acceptance of a deployed stack, without load: buckets, credentials, pods, logs, data sources, remote write.
 
@@ -33,9 +34,11 @@ def check_command(
     from rich.console import Console
     from rich.text import Text
 
+    from loadgen.acceptance.checks import CHECKS
     from loadgen.cli.accepting import accept
     from loadgen.cli.display import TerminalDisplay
-    from loadgen.cli.running import EXIT, option_seconds
+    from loadgen.cli.running import EXIT, option_seconds, refuse_unknown
+    from loadgen.plans import load_plan
     from loadgen.report.terminal import print_verdicts
     from loadgen.run.interrupt import Interrupt
     from loadgen.run.locate import resolve_target
@@ -43,10 +46,14 @@ def check_command(
     console = Console(highlight=False)
     where, _ = resolve_target(target)
     wait_s = option_seconds("--s3-wait", s3_wait)
+    deployed = load_plan(plan)
+    refuse_unknown(deployed.unknown("check", [check.name for check in CHECKS]), plan)
     with TerminalDisplay(console) as display, Interrupt().installed() as interrupt:
         display.phase("check", where.name)
         interrupt.next_phase()
-        done = accept(where, lambda text: display.step(text, 0, 0), out, create_dashboard, wait_s, interrupt.end_phase)
+        done = accept(
+            where, lambda text: display.step(text, 0, 0), out, create_dashboard, wait_s, deployed, interrupt.end_phase
+        )
     print_verdicts(console, done.verdicts, done.outcome)
     for path in done.files:
         if path.suffix == ".html":

@@ -42,6 +42,16 @@ TokenOption = Annotated[
         "--token-file", help="File with the token of master and workers; else LOADGEN_WORKER_TOKEN or …_TOKEN_FILE."
     ),
 ]
+PlanOption = Annotated[
+    str,
+    typer.Option(
+        "--plan",
+        envvar="LOADGEN_PLAN",
+        metavar="FILE",
+        help="TOML file with the requirements of your deployment, by which reports name what they show, and what the "
+        "audit expects of modes and replicas. Not given: lgtm-homelab, which is shipped.",
+    ),
+]
 RunArgument = Annotated[
     Path, typer.Argument(help="Folder of the run, e.g. reports/20260131-235959-ab12.", metavar="RUN")
 ]

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from loadgen.cli.options import RunArgument
+from loadgen.cli.options import PlanOption, RunArgument
 
 
-def report_command(run_folder: RunArgument) -> None:
+def report_command(run_folder: RunArgument, plan: PlanOption = "") -> None:
     """Judge a stored run, or a capacity search, and write its report again, without asking the stack anything."""
     from loadgen.capacity.store import holds_search
     from loadgen.capacity.store import load as load_search
     from loadgen.cli.display import TerminalDisplay, run_console
-    from loadgen.cli.running import finish
+    from loadgen.cli.running import finish, plan_of_run
     from loadgen.cli.searching import report_search
     from loadgen.history.directory import RunDir
     from loadgen.run.orchestrate import conclude
@@ -19,5 +19,5 @@ def report_command(run_folder: RunArgument) -> None:
     if holds_search(run_folder):
         report_search(console, run_folder, load_search(run_folder))
     with TerminalDisplay(console) as display:
-        judgement = conclude(RunDir.open(run_folder), display)
+        judgement = conclude(RunDir.open(run_folder), display, plan_of_run(plan))
     finish(console, judgement)

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from loadgen.cli.options import DurationOption, OutOption, ProfileOption, RateOption, TargetOption, TokenOption
+from loadgen.cli.options import (
+    DurationOption,
+    OutOption,
+    PlanOption,
+    ProfileOption,
+    RateOption,
+    TargetOption,
+    TokenOption,
+)
 from loadgen.run.defaults import DEFAULT_PROFILE, LAB, MASTER_PORT
 
 if TYPE_CHECKING:
@@ -48,6 +56,7 @@ def run_command(
     bind_port: Annotated[int, typer.Option(help="With --expect-workers: the port to listen on.")] = MASTER_PORT,
     workers_wait: Annotated[str, typer.Option(help="With --expect-workers: how long to wait for them.")] = "5m",
     token_file: TokenOption = "",
+    plan: PlanOption = "",
 ) -> None:
     """Load a stack, read everything back, judge every promise and write a report.
 
@@ -55,7 +64,7 @@ def run_command(
     Faults of the profile are injected in the local lab, and in a cluster only with --allow-disruption.
     """
     from loadgen.cli.display import TerminalDisplay, run_console
-    from loadgen.cli.running import finish, option_seconds, rates_of, run_and_publish
+    from loadgen.cli.running import finish, option_seconds, plan_of_run, rates_of, run_and_publish
     from loadgen.config import ConfigError, load_profile
     from loadgen.run.interrupt import Interrupt
     from loadgen.run.joining import token_of_master
@@ -68,6 +77,7 @@ def run_command(
         wait_s = option_seconds("--workers-wait", workers_wait)
         token, made_up = token_of_master(os.environ, token_file, bind_host)
         workers = RemoteWorkers(expect_workers, bind_host, bind_port, wait_s, token, made_up)
+    deployed = plan_of_run(plan)
     overrides: dict[str, object] = {}
     if duration:
         overrides["run.duration"] = duration
@@ -91,5 +101,5 @@ def run_command(
         disruptor = ClusterDisruptor(where.kubernetes, chosen.objectives.logs.recovery_max)
     joining = workers.open() if workers is not None else contextlib.nullcontext()
     with joining, TerminalDisplay(console) as display, Interrupt().installed() as interrupt:
-        judgement = run_and_publish(chosen, where, source, out, display, interrupt, disruptor, workers)
+        judgement = run_and_publish(chosen, where, source, out, display, interrupt, disruptor, workers, deployed)
     finish(console, judgement)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
+from loadgen.checks import CHECKS
 from loadgen.cli.display import TerminalDisplay
 from loadgen.config import ConfigError, Profile, Target
 from loadgen.faults import Disruptor
@@ -17,6 +19,7 @@ from loadgen.history.archive import Place, place_of
 from loadgen.history.naming import new_run_name
 from loadgen.kinds import kind_of
 from loadgen.model import Result, Signal
+from loadgen.plans import Deployed, load_plan
 from loadgen.push.preflight import check_reachable
 from loadgen.report.terminal import print_verdicts
 from loadgen.run.interrupt import Interrupt
@@ -75,6 +78,7 @@ def run_and_publish(
     interrupt: Interrupt,
     disruptor: Disruptor | None,
     workers: RemoteWorkers | None = None,
+    deployed: Deployed | None = None,
 ) -> Judgement:
     """Run a profile against a target, judge it, and tell the outcome. Raises what `execute` raises."""
     name = new_run_name(time.time_ns())
@@ -84,7 +88,17 @@ def run_and_publish(
     clocks = compare_clocks(target, profile, display)
     folder = out or Path("reports") / name
     judgement = execute(
-        profile, target, source, folder, name, display, interrupt, disruptor, workers=workers, clocks=clocks
+        profile,
+        target,
+        source,
+        folder,
+        name,
+        display,
+        interrupt,
+        disruptor,
+        workers=workers,
+        clocks=clocks,
+        deployed=deployed,
     )
     publish_run(judgement, profile, target, display)
     return judgement
@@ -104,6 +118,24 @@ def preflight(target: Target, profile: Profile, display: TerminalDisplay) -> Non
         wrong = refusal(skew, sent, time.time_ns())
         problems = (*((wrong,) if wrong else skew.texts()), *problems)
         raise RunError("the target cannot be used:\n" + "\n".join(f"  - {problem}" for problem in problems))
+
+
+def plan_of_run(place: str) -> Deployed | None:
+    """The plan of a file that a run shall be reported by; None if none is given.
+
+    ConfigError when it cannot be used, or names checks that there are not.
+    """
+    if not place:
+        return None
+    deployed = load_plan(place)
+    refuse_unknown(deployed.unknown("run", [check.name for check in CHECKS]), place)
+    return deployed
+
+
+def refuse_unknown(unknown: Sequence[str], place: str) -> None:
+    """ConfigError with what a plan names that there is not."""
+    if unknown:
+        raise ConfigError("\n".join(f"--plan {place}: {text}" for text in unknown))
 
 
 def finish(console: Console, judgement: Judgement) -> None:

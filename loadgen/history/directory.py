@@ -141,6 +141,7 @@ class RunDir:
                 users={str(signal): int(count) for signal, count in dict(raw.get("users", {})).items()},
                 clocks=tuple(ClockReading(**one) for one in raw.get("clocks", ())),
                 gaps=tuple(WorkerGap(**one) for one in raw.get("gaps", ())),
+                deployment=dict(raw.get("deployment", {})),
             )
         except OSError as problem:
             raise RunDirError(f"{path}: cannot be read ({problem.strerror})") from problem

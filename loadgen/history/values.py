@@ -55,6 +55,7 @@ class RunInfo:
         workers: Locust workers when the load began; numbers of users are spread over them, and may have gaps then.
         clocks: the servers' clocks beside ours, before the load.
         gaps: times in which a Locust worker was not heard of.
+        deployment: the plan that the report names requirements by; empty: the shipped one.
     """
 
     key: RunKey
@@ -72,6 +73,7 @@ class RunInfo:
     workers: int = 1
     clocks: tuple[ClockReading, ...] = ()
     gaps: tuple[WorkerGap, ...] = ()
+    deployment: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

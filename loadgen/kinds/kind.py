@@ -23,12 +23,10 @@ class Told:
     Attributes:
         promise: what is promised, one line; empty where all kinds are promised the same.
         advice: what to do when it is broken.
-        requirements: the ids that it answers for.
     """
 
     promise: str = ""
     advice: str = ""
-    requirements: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

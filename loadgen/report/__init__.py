@@ -16,6 +16,7 @@ from loadgen.history.values import History
 from loadgen.mistakes import mistake
 from loadgen.model import Verdict
 from loadgen.plan import Plan
+from loadgen.plans import Deployed
 from loadgen.report.html import page
 from loadgen.report.junit import junit_xml
 from loadgen.report.markdown import summary
@@ -56,9 +57,11 @@ SECTIONS: tuple[Section, ...] = (
 )
 
 
-def write_report(run: RunDir, history: History, plan: Plan, verdicts: Sequence[Verdict]) -> tuple[Path, ...]:
+def write_report(
+    run: RunDir, history: History, plan: Plan, verdicts: Sequence[Verdict], deployed: Deployed | None = None
+) -> tuple[Path, ...]:
     """Write ``report.html``, ``summary.md`` and ``junit.xml`` into the run's folder; RunDirError when that fails."""
-    facts = facts_of(history, plan, verdicts)
+    facts = facts_of(history, plan, verdicts, deployed)
     parts = parts_of(facts)
     files = {
         "report.html": page(facts.head, parts).encode("utf-8", "replace"),
@@ -90,10 +93,10 @@ def write_files(folder: Path, files: dict[str, bytes]) -> tuple[Path, ...]:
     return tuple(folder / name for name in files)
 
 
-def facts_of(history: History, plan: Plan, verdicts: Sequence[Verdict]) -> Facts:
+def facts_of(history: History, plan: Plan, verdicts: Sequence[Verdict], deployed: Deployed | None = None) -> Facts:
     """What the sections are made from."""
     case = Case(history, plan, parse_profile(history.info.profile, "run.json"))
-    return Facts(case, tuple(verdicts), outcome(verdicts))
+    return Facts(case, tuple(verdicts), outcome(verdicts), deployed or Deployed())
 
 
 def parts_of(facts: Facts) -> tuple[Part, ...]:

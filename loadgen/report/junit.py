@@ -58,7 +58,7 @@ def _text(verdict: Verdict) -> str:
         verdict.promise,
         f"objective: {objective_text(verdict)}",
         f"measured: {verdict.measured or '–'} ({verdict.samples:,} samples)",
-        f"requirements: {', '.join(verdict.requirements) or '–'}",
+        *([f"requirements: {', '.join(verdict.requirements)}"] if verdict.requirements else []),
         *verdict.evidence,
     ]
     return "\n".join([*lines, f"what to do: {verdict.remedy}"] if verdict.remedy else lines)

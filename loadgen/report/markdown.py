@@ -51,6 +51,7 @@ def _block(block: Block) -> list[str]:
 
 
 def _promises(verdicts: Sequence[Verdict]) -> list[str]:
+    traced = any(verdict.requirements for verdict in verdicts)
     rows = [
         (
             f"{SIGN[verdict.result]} {WORD[verdict.result]}",
@@ -59,11 +60,12 @@ def _promises(verdicts: Sequence[Verdict]) -> list[str]:
             objective_text(verdict),
             verdict.measured or "–",
             f"{verdict.samples:,}",
-            ", ".join(verdict.requirements) or "–",
+            *((", ".join(verdict.requirements) or "–",) if traced else ()),
         )
         for verdict in verdicts
     ]
-    columns = ("outcome", "check", "promise", "objective", "measured", "samples", "requirements")
+    last = ("requirements",) if traced else ()
+    columns = ("outcome", "check", "promise", "objective", "measured", "samples", *last)
     lines = ["", *_table(columns, rows, (5,))]
     for verdict in verdicts:
         if verdict.result in (Result.FAIL, Result.UNKNOWN):

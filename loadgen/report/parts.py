@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import string
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from loadgen.checks.case import Case
 from loadgen.config import Profile
 from loadgen.history.values import History
 from loadgen.model import NS, Result, Verdict
+from loadgen.plans import Deployed
 from loadgen.report.words import SIGN, WORD, headline
 
 _PLAIN = frozenset(string.ascii_letters + string.digits + "-._/")
@@ -98,6 +99,7 @@ class Facts:
     case: Case
     verdicts: tuple[Verdict, ...]
     outcome: Result
+    deployed: Deployed = field(default_factory=Deployed)
 
     @property
     def history(self) -> History:

@@ -33,6 +33,7 @@ from loadgen.history.recorder import Progress, read_progress
 from loadgen.kinds import kinds_in
 from loadgen.model import NS, ClockReading, Component, FaultWindow, Result, RunKey, Signal, Verdict
 from loadgen.plan import Plan, plan_of
+from loadgen.plans import Deployed, default_plan, parse_plan
 from loadgen.queries.custom import look_back
 from loadgen.reading.verify import verify
 from loadgen.report import write_report
@@ -109,17 +110,20 @@ def execute(
     workers: RemoteWorkers | None = None,
     series_of: str = "",
     clocks: Sequence[ClockReading] = (),
+    deployed: Deployed | None = None,
 ) -> Judgement:
     """Run a profile against a target and judge it; with ``workers``, the load is theirs and begins when they are there.
 
     Samples go on with the series of the run ``series_of``, if one is named. ``clocks`` are the servers', as they were
-    found before the run.
+    found before the run. ``deployed`` is the plan that the report names requirements by; None: the shipped one.
 
     Raises RunError when the load could not begin, RunDirError when nothing can be stored.
     """
     clock = steady_clock()
     info = new_info(RunKey(run_name, profile.run.seed, 0, series_of), profile, target, target_source)
     info = replace(info, clocks=tuple(clocks), notes=weigh(clocks).texts())
+    if deployed is not None:
+        info = replace(info, deployment=deployed.model_dump(mode="json"))
     interrupt.next_phase()
     run = RunDir.create(out, info)
     watcher = S3Watcher(target.s3, run, clock, clock())
@@ -440,17 +444,20 @@ def _add_notes(run: RunDir, notes: Sequence[str]) -> None:
     run.write_info(replace(info, notes=(*info.notes, *(note for note in notes if note not in info.notes))))
 
 
-def conclude(run: RunDir, display: Display) -> Judgement:
-    """Judge what is stored of a run and write the report."""
+def conclude(run: RunDir, display: Display, deployed: Deployed | None = None) -> Judgement:
+    """Judge what is stored of a run and write the report, by the plan ``deployed``, else the one of the run."""
     display.phase("judge")
     history = run.history()
     profile = parse_profile(history.info.profile, f"{run.path}/run.json")
     plan = plan_of(history.info.key, profile)
-    verdicts = judge(history, plan)
+    if deployed is None:
+        kept = history.info.deployment
+        deployed = parse_plan(kept, f"{run.path}/run.json") if kept else default_plan()
+    verdicts = deployed.with_ids(judge(history, plan))
     result = outcome(verdicts)
     run.write_verdicts(verdicts, result)
     display.phase("report")
-    files = write_report(run, history, plan, verdicts)
+    files = write_report(run, history, plan, verdicts, deployed)
     return Judgement(run, verdicts, result, files)
 
 

@@ -19,7 +19,6 @@ LOKI = Store(
         address="Loki's gateway listens on port 80 (loki-gateway:80), not on 3100",
         due_s=300.0,
         due="a chunk is written when it is idle or old (chunk_idle_period 30m, max_chunk_age 2h unless set)",
-        requirement="TASK-009",
     ),
     datasource=Datasource(
         plugin="loki",
@@ -29,7 +28,6 @@ LOKI = Store(
         title="Log lines",
         panel="logs",
         query={"expr": '{job=~".+"}', "queryType": "range", "maxLines": 100, "direction": "backward"},
-        requirement="TASK-018",
     ),
     received=Received(
         items="loki_distributor_lines_received_total",

@@ -20,7 +20,6 @@ MIMIR = Store(
         address="the way in is mimir-nginx:80 (mimir-gateway:80 from chart 6 on), path /api/v1/push",
         due_s=14_400.0,
         due="a block is written 2 to 3.5 h after its first sample unless the ingesters are asked to flush",
-        requirement="TASK-013",
     ),
     datasource=Datasource(
         plugin="prometheus",
@@ -37,7 +36,6 @@ MIMIR = Store(
             "intervalMs": 15_000,
             "maxDataPoints": 241,
         },
-        requirement="TASK-020",
     ),
     received=Received(
         items="cortex_distributor_received_samples_total",

@@ -18,14 +18,12 @@ class Accepts:
         address: where the store's way in usually is.
         due_s: after how long data must be in S3, in seconds, as the promises have it.
         due: when the store writes to S3.
-        requirement: the id of the task that set the store up.
     """
 
     what: str
     address: str
     due_s: float
     due: str
-    requirement: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +36,6 @@ class Datasource:
         address: the URL that it usually has.
         answers_s: within how long one small query is answered, in seconds.
         title, panel, query: of the panel of the dashboard that `loadgen check` makes.
-        requirement: the id of the task that set the data source up.
     """
 
     plugin: str
@@ -48,7 +45,6 @@ class Datasource:
     title: str
     panel: str
     query: Mapping[str, Any]
-    requirement: str
 
 
 @dataclass(frozen=True, slots=True)

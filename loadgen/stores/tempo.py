@@ -18,7 +18,6 @@ TEMPO = Store(
         address="OTLP is 4317 (gRPC) and 4318 (HTTP) of the service tempo",
         due_s=600.0,
         due="a block is written after max_block_duration (30m in Tempo 2 unless set)",
-        requirement="TASK-011",
     ),
     datasource=Datasource(
         plugin="tempo",
@@ -28,7 +27,6 @@ TEMPO = Store(
         title="Recent traces",
         panel="table",
         query={"query": "{}", "queryType": "traceql", "limit": 20, "tableType": "traces"},
-        requirement="TASK-019",
     ),
     received=Received(
         items="tempo_distributor_spans_received_total", plain_bytes="tempo_distributor_bytes_received_total"

@@ -225,7 +225,7 @@ def test_a_check_that_crashes_costs_only_itself() -> None:
     def crash(_: Deployment) -> Any:
         raise ValueError("boom")
 
-    found = judge(good(), (Check("made", "a promise", "a bound", (), crash), CHECKS[0]))
+    found = judge(good(), (Check("made", "a promise", "a bound", crash), CHECKS[0]))
     assert [one.result for one in found] == [Result.UNKNOWN, Result.PASS]
 
 

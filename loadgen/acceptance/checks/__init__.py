@@ -51,7 +51,6 @@ def _verdict(check: Check, found: Deployment) -> Verdict:
         measured=finding.measured,
         value=finding.value,
         samples=finding.samples,
-        requirements=check.requirements,
         evidence=finding.evidence,
         remedy=finding.remedy,
     )

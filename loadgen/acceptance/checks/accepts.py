@@ -37,7 +37,6 @@ CHECKS = tuple(
         f"{store.component}.accepts",
         f"{store.title} accepts {store.accepts.what} and gives it back",
         "accepted and read back",
-        (store.accepts.requirement,),
         partial(_judge, component=store.component),
     )
     for store in STORES

@@ -29,14 +29,12 @@ class Check:
         name: e.g. ``s3.buckets``.
         promise: in words.
         bound: what is promised, for people.
-        requirements: ids that it covers.
         judge: from what was found out to a finding.
     """
 
     name: str
     promise: str
     bound: str
-    requirements: tuple[str, ...]
     judge: Callable[[Deployment], Finding]
 
     @property

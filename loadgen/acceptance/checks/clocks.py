@@ -66,7 +66,6 @@ CHECKS = (
         "clocks",
         "Grafana, the components, S3 and this machine have the same time",
         f"agree {_BOUND}",
-        (),
         _judge,
     ),
 )

@@ -51,8 +51,7 @@ CHECKS = (
         "s3.isolation",
         "each component's credential is denied in the two other buckets",
         "list, read and write denied",
-        ("TASK-002", "TASK-004", "TASK-006", "ADR-003"),
         _isolation,
     ),
-    Check("s3.tls", "S3 is reached by HTTPS with a good certificate", "verified", ("AC-004-04", "NFR-SEC-002"), _tls),
+    Check("s3.tls", "S3 is reached by HTTPS with a good certificate", "verified", _tls),
 )

@@ -113,15 +113,13 @@ CHECKS = (
         "s3.versioning",
         "versioning is enabled on Loki's bucket",
         "enabled",
-        ("TASK-001", "AC-001-01"),
         _versioning,
     ),
     Check(
         "s3.lifecycle",
         "Tempo's bucket deletes by itself, and old versions in Loki's go too",
         f"≤ {MAX_DAYS} days",
-        ("AC-002-01", "AC-002-04", "NFR-SCALE-001"),
         _lifecycle,
     ),
-    Check("s3.object_lock", "object lock is off on Mimir's bucket", "off", ("AC-003-01",), _object_lock),
+    Check("s3.object_lock", "object lock is off on Mimir's bucket", "off", _object_lock),
 )

@@ -61,7 +61,6 @@ LOGS = Kind(
     ),
     freshness=Told(
         promise="lines are visible soon after they were acknowledged",
-        requirements=("NFR-PERF-002", "TASK-021"),
         advice=(
             "Loki shows lines from its ingesters at once; look at the time that pushes wait in the distributor, at "
             "query_ingesters_within, and at a result cache that serves old answers (results_cache, "
@@ -74,10 +73,6 @@ LOGS = Kind(
             "see which kind and range is slow; split_queries_by_interval, max_query_parallelism and the chunk and "
             "result caches decide most of it, then memory and CPU of the read path"
         ),
-        requirements=(
-            "AC-001-05",
-            "TASK-018",
-        ),
     ),
     s3_delay=Told(
         promise="accepted lines are in S3 within their time",
@@ -85,10 +80,6 @@ LOGS = Kind(
             "Loki writes a chunk when it is full, idle or old: ingester.chunk_idle_period (30m) and max_chunk_age "
             "(2h) are the defaults and cannot meet 5 min; set both, e.g. chunk_idle_period: 2m, max_chunk_age: 4m. "
             "Mind that lines are then taken out of order for at most half of max_chunk_age"
-        ),
-        requirements=(
-            "AC-001-02",
-            "TASK-009",
         ),
     ),
     s3_kept=Told(
@@ -104,11 +95,6 @@ LOGS = Kind(
             "what was not yet in S3 was lost with the pod: give Loki a persistent volume and keep the write-ahead "
             "log on it (ingester.wal.enabled: true, write.persistence in the chart); flush_on_shutdown helps only "
             "for orderly stops"
-        ),
-        requirements=(
-            "AC-001-03",
-            "NFR-RECOVER-001",
-            "TASK-022",
         ),
     ),
     recovery=Told(

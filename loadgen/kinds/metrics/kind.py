@@ -62,7 +62,6 @@ METRICS = Kind(
     ),
     freshness=Told(
         promise="samples are visible soon after they were acknowledged",
-        requirements=("AC-003-02", "NFR-PERF-002", "TASK-021"),
         advice=(
             "Mimir shows samples from its ingesters at once; look at the clocks, at query_ingesters_within, at a "
             "result cache that serves old answers (max_cache_freshness), and at the remote write's own lag"
@@ -74,10 +73,6 @@ METRICS = Kind(
             "see which kind and range is slow; query sharding, split_queries_by_interval and the result cache decide "
             "most of it, then the store-gateway's memory and index cache"
         ),
-        requirements=(
-            "AC-003-05",
-            "TASK-020",
-        ),
     ),
     s3_delay=Told(
         promise="accepted samples are in a block in S3 within their time",
@@ -85,10 +80,6 @@ METRICS = Kind(
             "Mimir writes blocks of two hours (blocks_storage.tsdb.block_ranges_period: 2h), which arrive 2 to 3.5 h "
             "after the data; the ingesters' logs and cortex_ingester_shipper_upload_failures_total tell why they "
             "come later"
-        ),
-        requirements=(
-            "AC-003-03",
-            "TASK-013",
         ),
     ),
     s3_kept=Told(
@@ -103,10 +94,6 @@ METRICS = Kind(
         advice=(
             "what was not yet in S3 was lost with the pod: give the ingesters persistent volumes "
             "(ingester.persistentVolume.enabled), where their TSDB and write-ahead log survive"
-        ),
-        requirements=(
-            "NFR-RECOVER-001",
-            "TASK-022",
         ),
     ),
     recovery=Told(

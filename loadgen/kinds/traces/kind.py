@@ -48,7 +48,6 @@ TRACES = Kind(
     ),
     freshness=Told(
         promise="traces are found by search soon after they were acknowledged",
-        requirements=("NFR-PERF-002", "TASK-021"),
         advice=(
             "search sees a trace only after it is complete: trace_idle_period (10 s) in Tempo 2; in Tempo 3 "
             "live_store.max_trace_live (30 s) and query_frontend.query_end_cutoff (30 s), which hides the newest "
@@ -61,20 +60,12 @@ TRACES = Kind(
             "see which kind and range is slow; search goes through whole blocks: query_frontend.search "
             "(concurrent_jobs, target_bytes_per_job), compaction, and memory and CPU of the querier"
         ),
-        requirements=(
-            "AC-002-05",
-            "TASK-019",
-        ),
     ),
     s3_delay=Told(
         promise="accepted traces are in S3 within their time",
         advice=(
             "Tempo 2 writes a block after ingester.max_block_duration, 30m by default, which cannot meet 10 min; set "
             "e.g. max_block_duration: 5m. In Tempo 3 the setting is live_store.max_block_duration"
-        ),
-        requirements=(
-            "AC-002-02",
-            "TASK-011",
         ),
     ),
     s3_kept=Told(
@@ -91,11 +82,6 @@ TRACES = Kind(
             "a persistent volume. Where only the last seconds before a kill are lost, the log is there, but traces "
             "reach it only when they have been idle (live_store.max_trace_idle 5s and flush_check_period 5s in Tempo "
             "3, ingester.trace_idle_period in Tempo 2): shorter times lose less, none loses nothing"
-        ),
-        requirements=(
-            "AC-002-03",
-            "NFR-RECOVER-001",
-            "TASK-022",
         ),
     ),
     recovery=Told(

@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 from loadgen.model import Result, Verdict
+from loadgen.plans import Deployed, Requirement
 from loadgen.report.parts import Facts, Part, Table, Text
-from loadgen.report.requirements import Requirement, Traced, traced
+from loadgen.report.requirements import Traced, traced
 from loadgen.report.words import SIGN, WORD
 
 _MANUAL, _ELSEWHERE, _SO_FAR = "manual", "not judged here", "pass so far"
@@ -25,12 +26,14 @@ _COLUMNS = ("requirement", "what", "outcome", "shown here by", "shown elsewhere 
 
 def section(facts: Facts) -> Part | None:
     """The matrix of a run."""
-    return matrix(facts.verdicts)
+    return matrix(facts.verdicts, facts.deployed)
 
 
-def matrix(verdicts: Sequence[Verdict]) -> Part:
-    """One row a requirement, folded away; what stands out is said above it."""
-    rows = traced(verdicts)
+def matrix(verdicts: Sequence[Verdict], deployed: Deployed) -> Part | None:
+    """One row a requirement, folded away; what stands out is said above it. None for a plan without any."""
+    rows = traced(verdicts, deployed.requirements)
+    if not rows:
+        return None
     counts = Counter(_told(row) for row in rows)
     said = ", ".join(f"{counts[words]} {words}" for words in _ORDER if counts[words])
     sentence = f"Of {len(rows)} requirements, {said}."
