@@ -14,7 +14,7 @@ import pytest
 from benchmarks.detection_row import BASE, Row, Way, merged
 from benchmarks.detection_rows import KILLS, ROWS
 from loadgen.capacity.levels import profile_at, range_of
-from loadgen.capacity.model import Kind
+from loadgen.capacity.model import SearchKind
 from loadgen.checks.few import enough
 from loadgen.config import Profile, load_profile, parse_profile
 from loadgen.kinds import kind_of
@@ -110,8 +110,8 @@ def test_an_own_query_of_a_long_profile_can_be_told_by_itself(path: Path) -> Non
         assert profile.run.duration / query.every >= MARGIN * enough(), query.title
 
 
-@pytest.mark.parametrize("kind", Kind)
-def test_the_first_step_of_a_search_asks_enough_to_judge_by(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", SearchKind)
+def test_the_first_step_of_a_search_asks_enough_to_judge_by(kind: SearchKind) -> None:
     profile = load_profile(ROOT / "scenarios/capacity.toml", env={})
     asked = queries(profile_at(profile, kind, range_of(profile, kind).start))
     assert min(asked.values()) >= MARGIN * enough(), asked

@@ -97,7 +97,7 @@ class BucketFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class S3Access:
     """What one component's credential may do in a bucket of another.
 
     Attributes:
@@ -180,7 +180,7 @@ class RemoteWrite:
 
 
 @dataclass(frozen=True, slots=True)
-class History:
+class MetricHistory:
     """How far back Prometheus and Mimir reach.
 
     Attributes:
@@ -263,7 +263,7 @@ class Deployment:
     buckets: tuple[BucketFacts, ...] = ()
     s3: Told[str] = field(default_factory=lambda: Told(skipped="no [s3] endpoint is set in the target"))
     tls: Told[str] = field(default_factory=lambda: Told(skipped="no [s3] endpoint is set in the target"))
-    isolation: Told[tuple[Access, ...]] = field(default_factory=lambda: Told(skipped="it was not asked"))
+    isolation: Told[tuple[S3Access, ...]] = field(default_factory=lambda: Told(skipped="it was not asked"))
     accepted: tuple[Accepted, ...] = ()
     grafana: Told[str] = field(default_factory=lambda: Told(skipped="no [grafana] url is set in the target"))
     datasources: tuple[tuple[Component, Told[DatasourceFacts]], ...] = ()
@@ -278,7 +278,9 @@ class Deployment:
         default_factory=lambda: Told(skipped="no [prometheus] url is set in the target")
     )
     parity: Told[Parity] = field(default_factory=lambda: Told(skipped="no [prometheus] url is set in the target"))
-    history: Told[History] = field(default_factory=lambda: Told(skipped="no [prometheus] url is set in the target"))
+    history: Told[MetricHistory] = field(
+        default_factory=lambda: Told(skipped="no [prometheus] url is set in the target")
+    )
     pods: Told[tuple[PodFacts, ...]] = field(default_factory=lambda: Told(skipped="no [kubernetes] namespace is set"))
     flux: Told[tuple[FluxObject, ...]] = field(default_factory=lambda: Told(skipped="no [kubernetes] namespace is set"))
     secrets: Told[tuple[SecretFacts, ...]] = field(

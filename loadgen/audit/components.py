@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from loadgen.audit.secrets import Source, environment
+from loadgen.audit.secrets import SecretSource, environment
 from loadgen.audit.stack import Effective, Release
 
 SECRET_KEYS = ("S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY", "S3_ENDPOINT", "S3_BUCKET")
@@ -39,7 +39,7 @@ def targets(release: Release) -> tuple[str, ...]:
     return ("tempo",) if release.component == "tempo" else ("global",)
 
 
-def sources(release: Release, target: str) -> tuple[Source, ...]:
+def sources(release: Release, target: str) -> tuple[SecretSource, ...]:
     """The Secrets that the container of a section has its environment from."""
     paths = [f"{target}.extraEnvFrom", f"{target}.extraEnv", f"{target}.env"]
     if release.component in ("loki", "mimir"):
@@ -47,10 +47,10 @@ def sources(release: Release, target: str) -> tuple[Source, ...]:
     return environment(release, *dict.fromkeys(paths))
 
 
-def all_sources(release: Release) -> tuple[Source, ...]:
+def all_sources(release: Release) -> tuple[SecretSource, ...]:
     """The Secrets of all its containers."""
     names = (*targets(release), *(MIMIR_S3_USERS if release.component == "mimir" else ()))
-    found: dict[tuple[str, str, str], Source] = {}
+    found: dict[tuple[str, str, str], SecretSource] = {}
     for target in names:
         for source in sources(release, target):
             found.setdefault((source.secret, source.variable, source.key), source)

@@ -17,7 +17,7 @@ _TENANT = "X-Scope-OrgID"
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class DatasourceEntry:
     """A data source as it is provisioned, and the namespace of the Grafana that reads it."""
 
     node: Node
@@ -51,25 +51,27 @@ def _judge(stack: Stack) -> Remarks:
         yield wrong(source.node, f"a second data source with the uid {source.uid}", "give each data source its own uid")
 
 
-def _sources(stack: Stack) -> Iterator[Source]:
+def _sources(stack: Stack) -> Iterator[DatasourceEntry]:
     for release in stack.of("grafana"):
         for path in (("datasources",), ("grafana", "datasources")):
             block = release.values.get(*path)
             for _, file in block.fields if block is not None else ():
                 content = _nested(file)
-                yield from (Source(one, release.namespace) for one in content.each("datasources"))
+                yield from (DatasourceEntry(one, release.namespace) for one in content.each("datasources"))
     for release in stack.of("prometheus"):
         for one in release.values.each("grafana", "additionalDataSources"):
-            yield Source(one, release.namespace)
+            yield DatasourceEntry(one, release.namespace)
     for document in stack.of_kind("ConfigMap"):
         if any(key == "grafana_datasource" for key, _ in document.marks()):
             data = document.node.get("data")
             for _, file in data.fields if data is not None else ():
-                yield from (Source(one, namespace_of(stack, document)) for one in _nested(file).each("datasources"))
+                yield from (
+                    DatasourceEntry(one, namespace_of(stack, document)) for one in _nested(file).each("datasources")
+                )
     yield from _generated(stack)
 
 
-def _generated(stack: Stack) -> Iterator[Source]:
+def _generated(stack: Stack) -> Iterator[DatasourceEntry]:
     for document in stack.of_kind("Kustomization", "kustomize.config.k8s.io"):
         for generator in document.node.each("configMapGenerator"):
             if generator.get("options", "labels", "grafana_datasource") is None:
@@ -78,7 +80,7 @@ def _generated(stack: Stack) -> Iterator[Source]:
                 key = str(entry.scalar).partition("=")[0].rpartition("/")[2]
                 content = config_data(stack, generator.text("name"), key)
                 for one in content.each("datasources") if content is not None else ():
-                    yield Source(one, document.node.text("namespace"))
+                    yield DatasourceEntry(one, document.node.text("namespace"))
 
 
 def _nested(node: Node) -> Node:
@@ -91,7 +93,7 @@ def _nested(node: Node) -> Node:
         return node
 
 
-def _component(stack: Stack, component: str, found: tuple[Source, ...], known: set[str]) -> Iterator[Remark]:
+def _component(stack: Stack, component: str, found: tuple[DatasourceEntry, ...], known: set[str]) -> Iterator[Remark]:
     mine = next((source for source in found if source.uid == component), None)
     if mine is None:
         alike = next((source for source in found if source.node.text("name").lower() == component), None)
@@ -111,7 +113,7 @@ def _component(stack: Stack, component: str, found: tuple[Source, ...], known: s
         yield fine(mine.node, f"data source {component}: {shown_url(mine.node.text('url'))}")
 
 
-def _fields(stack: Stack, component: str, source: Source) -> Iterator[Remark]:
+def _fields(stack: Stack, component: str, source: DatasourceEntry) -> Iterator[Remark]:
     node, name = source.node, f"data source {component}"
     kind, access = node.text("type"), node.text("access")
     if kind != _TYPES[component]:
@@ -134,7 +136,7 @@ def _fields(stack: Stack, component: str, source: Source) -> Iterator[Remark]:
     yield from _tenant(releases[0], component, source)
 
 
-def _tenant(release: Release, component: str, source: Source) -> Iterator[Remark]:
+def _tenant(release: Release, component: str, source: DatasourceEntry) -> Iterator[Remark]:
     """With tenants on, Loki answers 401 to who names none. (Mimir's proxy names one by itself.)"""
     if component != "loki":
         return
@@ -149,7 +151,7 @@ def _tenant(release: Release, component: str, source: Source) -> Iterator[Remark
         )
 
 
-def _links(component: str, source: Source, known: set[str]) -> Iterator[Remark]:
+def _links(component: str, source: DatasourceEntry, known: set[str]) -> Iterator[Remark]:
     for path, node in source.node.walk():
         if path and path[-1] == "datasourceUid" and str(node.scalar) not in known:
             yield wrong(

@@ -94,7 +94,7 @@ def is_template(secret: Document) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class SecretSource:
     """Where a container has environment variables from: a whole Secret, or one key of it as ``variable``."""
 
     node: Node
@@ -103,7 +103,7 @@ class Source:
     key: str = ""
 
 
-def environment(release: Release, *paths: str) -> tuple[Source, ...]:
+def environment(release: Release, *paths: str) -> tuple[SecretSource, ...]:
     """The Secrets behind lists such as ``write.extraEnvFrom`` and ``write.extraEnv``."""
     found = []
     for path in paths:
@@ -112,9 +112,9 @@ def environment(release: Release, *paths: str) -> tuple[Source, ...]:
             whole = entry.text("secretRef", "name")
             single = entry.get("valueFrom", "secretKeyRef")
             if whole:
-                found.append(Source(entry, whole))
+                found.append(SecretSource(entry, whole))
             elif single is not None:
-                found.append(Source(entry, single.text("name"), entry.text("name"), single.text("key")))
+                found.append(SecretSource(entry, single.text("name"), entry.text("name"), single.text("key")))
     return tuple(found)
 
 
@@ -133,7 +133,7 @@ class Expanded:
     identity: str
 
 
-def expanded(stack: Stack, setting: Effective, sources: tuple[Source, ...]) -> Expanded:
+def expanded(stack: Stack, setting: Effective, sources: tuple[SecretSource, ...]) -> Expanded:
     """The value that the server sees."""
     text = "" if setting.value is None else str(setting.value)
     name = variable(text)
@@ -156,6 +156,6 @@ def expanded(stack: Stack, setting: Effective, sources: tuple[Source, ...]) -> E
     return Expanded(None, f"no Secret here gives {name}", f"${{{name}}} of {release_secret(sources)}")
 
 
-def release_secret(sources: tuple[Source, ...]) -> str:
+def release_secret(sources: tuple[SecretSource, ...]) -> str:
     """The Secrets of an environment, by name."""
     return ", ".join(sorted({source.secret for source in sources})) or "no Secret"

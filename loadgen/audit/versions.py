@@ -60,7 +60,7 @@ def _table(text: str) -> tuple[Version, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
+class PublishedChart:
     """The versions of a chart in a registry, as of August 2026, from the oldest that this table knows."""
 
     chart: str
@@ -68,12 +68,12 @@ class Published:
     versions: tuple[Version, ...]
 
 
-PUBLISHED: tuple[Published, ...] = (
-    Published("loki", "grafana/helm-charts", _table(_LOKI)),
-    Published("loki", "grafana-community/helm-charts", _table(_LOKI_COMMUNITY)),
-    Published("tempo", "grafana/helm-charts", _table(_TEMPO_1)),
-    Published("tempo", "grafana-community/helm-charts", _table(_TEMPO_COMMUNITY)),
-    Published("mimir-distributed", "grafana/helm-charts", _table(_MIMIR)),
+PUBLISHED: tuple[PublishedChart, ...] = (
+    PublishedChart("loki", "grafana/helm-charts", _table(_LOKI)),
+    PublishedChart("loki", "grafana-community/helm-charts", _table(_LOKI_COMMUNITY)),
+    PublishedChart("tempo", "grafana/helm-charts", _table(_TEMPO_1)),
+    PublishedChart("tempo", "grafana-community/helm-charts", _table(_TEMPO_COMMUNITY)),
+    PublishedChart("mimir-distributed", "grafana/helm-charts", _table(_MIMIR)),
 )
 
 

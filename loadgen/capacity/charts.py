@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from loadgen.capacity.model import Capacity, Ending, Flow, Kind, Search, Step
+from loadgen.capacity.model import Capacity, Ending, Flow, Search, SearchKind, Step
 from loadgen.capacity.wording import ENDING_WORD, NONE, breaks_text, components_of, level_text, short, used
 from loadgen.config import ConfigError, Objectives, parse_profile
 from loadgen.model import Signal
@@ -61,7 +61,7 @@ def flow_of(step: Step, signal: str) -> Flow | None:
     return next((flow for flow in step.flows if flow.signal == signal), None)
 
 
-def signals_of(kind: Kind, steps: Sequence[Step]) -> tuple[str, ...]:
+def signals_of(kind: SearchKind, steps: Sequence[Step]) -> tuple[str, ...]:
     """The signals whose figures belong to a search: the one that was raised, else all that were sent."""
     sent = {flow.signal for step in steps for flow in step.flows}
     if kind.signal is not None:
@@ -111,16 +111,16 @@ def _by_level(step: Step) -> tuple[float, int]:
 def _latency(search: Search, steps: Sequence[Step], objectives: Objectives | None) -> list[Row]:
     """The hockey stick: a row a signal; for queries one row with a line a component."""
     signals = signals_of(search.kind, steps)
-    if search.kind is Kind.QUERIES:
-        lines = [_Line(signal, COLOURS[signal], _of(signal, "query_p99_s")) for signal in signals]
+    if search.kind is SearchKind.QUERIES:
+        lines = [_ChartLine(signal, COLOURS[signal], _of(signal, "query_p99_s")) for signal in signals]
         limits = [(objectives.of(Signal(one)).query_p99, one) for one in signals] if objectives is not None else []
         return [_latency_row(search, steps, "panel query p99", lines, limits)]
     rows = []
     for signal in signals:
         lines = [
-            _Line("push", COLOURS[signal], _of(signal, "push_p99_s")),
-            _Line("panel query", COLOURS["grafana"], _of(signal, "query_p99_s")),
-            _Line("freshness", COLOURS["loadgen"], _of(signal, "freshness_p99_s")),
+            _ChartLine("push", COLOURS[signal], _of(signal, "push_p99_s")),
+            _ChartLine("panel query", COLOURS["grafana"], _of(signal, "query_p99_s")),
+            _ChartLine("freshness", COLOURS["loadgen"], _of(signal, "freshness_p99_s")),
         ]
         limits = []
         if objectives is not None:
@@ -131,7 +131,7 @@ def _latency(search: Search, steps: Sequence[Step], objectives: Objectives | Non
 
 
 def _latency_row(
-    search: Search, steps: Sequence[Step], title: str, lines: Sequence[_Line], limits: Sequence[tuple[float, str]]
+    search: Search, steps: Sequence[Step], title: str, lines: Sequence[_ChartLine], limits: Sequence[tuple[float, str]]
 ) -> Row:
     texts = tuple((value, f"{names} bound {duration_text(value)}") for value, names in _shared(limits))
     return _row(search, steps, title, lines, "%{y:.3s}s", log=True, limits=texts)
@@ -148,9 +148,9 @@ def _shared(limits: Iterable[tuple[float, str]]) -> list[tuple[float, str]]:
 def _loss(search: Search, steps: Sequence[Step], objectives: Objectives | None) -> list[Row]:
     """Not accepted, as a share; lost and failed, where there is any, as numbers."""
     signals = signals_of(search.kind, steps)
-    refused = [_Line(one, COLOURS[one], _of(one, "not_accepted_share", 100)) for one in signals]
-    lost = [_Line(one, COLOURS[one], _of(one, "lost_items")) for one in signals]
-    failed = _Line("queries", COLOURS["grafana"], lambda step: float(step.failed_queries))
+    refused = [_ChartLine(one, COLOURS[one], _of(one, "not_accepted_share", 100)) for one in signals]
+    lost = [_ChartLine(one, COLOURS[one], _of(one, "lost_items")) for one in signals]
+    failed = _ChartLine("queries", COLOURS["grafana"], lambda step: float(step.failed_queries))
     limits: tuple[tuple[float, str], ...] = ()
     if objectives is not None and signals:
         bound = min(objectives.of(Signal(signal)).not_accepted_percent for signal in signals)
@@ -168,8 +168,8 @@ def _cost(capacity: Capacity, search: Search, steps: Sequence[Step]) -> list[Row
     cores, memory, limits = [], [], []
     for component in components_of(capacity):
         colour = COLOURS.get(component, QUIET)
-        cores.append(_Line(component, colour, _use(component, "cores")))
-        memory.append(_Line(component, colour, _use(component, "memory_bytes")))
+        cores.append(_ChartLine(component, colour, _use(component, "cores")))
+        memory.append(_ChartLine(component, colour, _use(component, "memory_bytes")))
         bounds = [value for step in steps if (value := used(step, component, "memory_limit_bytes"))]
         if bounds:
             limits.append((max(bounds), component))
@@ -197,7 +197,7 @@ def _use(component: str, resource: str) -> Value:
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
+class _ChartLine:
     """A line of a row: its name, its colour, and its value at a step."""
 
     name: str
@@ -209,7 +209,7 @@ def _row(
     search: Search,
     steps: Sequence[Step],
     title: str,
-    lines: Sequence[_Line],
+    lines: Sequence[_ChartLine],
     hover: str,
     *,
     log: bool = False,
@@ -234,7 +234,7 @@ def _row(
     return Row(title, traces, hover, log=log, limits=limits, suffix=suffix, names=names, extra=extra)
 
 
-def _drawn(search: Search, steps: Sequence[Step], one: _Line, log: bool) -> list[Trace]:
+def _drawn(search: Search, steps: Sequence[Step], one: _ChartLine, log: bool) -> list[Trace]:
     """A line through the steps that were judged, and a mark for each step by how it ended; nothing without a value."""
     known = [(step, y) for step in steps if (y := one.value(step)) is not None and math.isfinite(y)]
     if log:  # there is no zero on it

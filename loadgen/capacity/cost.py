@@ -20,7 +20,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from loadgen.capacity.model import Cost, Ending, Flow, Kind, Step, Usage
+from loadgen.capacity.model import Cost, Ending, Flow, SearchKind, Step, Usage
 from loadgen.capacity.scales import SCALES
 from loadgen.kinds import COMPONENTS, kind_of, kinds_in
 from loadgen.model import Component
@@ -58,7 +58,7 @@ class _Load:
     unit: str
     of: Callable[[Step, Component], float | None]
     otherwise: Callable[[Step, Component], float | None] | None = None
-    raised_by: tuple[Kind, ...] = ()
+    raised_by: tuple[SearchKind, ...] = ()
     least: float = 0.0
 
     def column(self, steps: Sequence[Step], component: Component) -> Column | None:
@@ -213,7 +213,7 @@ def _queries(step: Step, component: Component) -> float:  # noqa: ARG001 - viewe
 
 _THROUGH = _Load(MB_S, _passed)
 # An overloaded stack answers fewer queries, so elsewhere their rate follows what it is meant to explain.
-_ASKED = _Load(QUERIES, _queries, raised_by=(Kind.QUERIES, Kind.ALL))
+_ASKED = _Load(QUERIES, _queries, raised_by=(SearchKind.QUERIES, SearchKind.ALL))
 
 
 def _held_of(component: Component) -> tuple[_Load, ...]:

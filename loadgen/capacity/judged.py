@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from loadgen.capacity.limits import limit_of, limit_of_reason
-from loadgen.capacity.model import Broken, Ending, Flow, Kind, Refusal, Step, Usage
+from loadgen.capacity.model import Broken, Ending, Flow, Refusal, SearchKind, Step, Usage
 from loadgen.capacity.scales import scale_of
 from loadgen.capacity.search import ESSENTIAL
 from loadgen.checks.case import Case, counted, nearest_rank, share_text
@@ -41,7 +41,7 @@ class Tried:
     """
 
     number: int
-    kind: Kind
+    kind: SearchKind
     level: float
     folder: str
     began_ns: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from loadgen.capacity.model import Broken, Ending, Kind, Knee, Limit, Search, Step, Usage, Why
+from loadgen.capacity.model import Broken, Ending, Knee, Limit, Search, SearchKind, Step, Usage, Why
 from loadgen.kinds import kind_of
 from loadgen.units import bytes_text, count_text
 
@@ -20,10 +20,10 @@ _FIRST_OF_QUERIES = (".up", ".loss", ".query", ".throughput", ".freshness")
 """The same for a search that raises queries: pushes wait because of these."""
 
 _SUBJECT = {
-    Kind.LOGS: "Loki",
-    Kind.TRACES: "Tempo",
-    Kind.METRICS: "Mimir",
-    Kind.ALL: "The whole stack",
+    SearchKind.LOGS: "Loki",
+    SearchKind.TRACES: "Tempo",
+    SearchKind.METRICS: "Mimir",
+    SearchKind.ALL: "The whole stack",
 }
 
 
@@ -43,7 +43,7 @@ def knee_of(search: Search, steps: Sequence[Step]) -> Knee:
     if broke is None or broke.ending is not Ending.BROKEN:
         sentence = _unbroken(search, broke)
         return Knee(search.kind, _number(kept), _number(broke), "", (), (), None, "", 0, sentence)
-    first_of_all = _FIRST_OF_QUERIES if search.kind is Kind.QUERIES else _FIRST
+    first_of_all = _FIRST_OF_QUERIES if search.kind is SearchKind.QUERIES else _FIRST
     broken = sorted(broke.broken, key=lambda one: _rank(one, first_of_all))
     limit = limit_of_step(broke)
     machine = "" if limit is not None else machine_text(broke)
@@ -142,7 +142,7 @@ def _counted(search: Search, kept: Step | None) -> str:
 
 
 def _carries(search: Search, level: str | None) -> str:
-    if search.kind is Kind.QUERIES:
+    if search.kind is SearchKind.QUERIES:
         return f"The stack answers {level} in time" if level else "The stack does not answer in time"
     return f"{_SUBJECT[search.kind]} carries {level}" if level else f"{_SUBJECT[search.kind]} does not carry the load"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from loadgen.capacity.model import Kind
+from loadgen.capacity.model import SearchKind
 from loadgen.capacity.scales import SCALES, scale_of
 from loadgen.capacity.search import Range
 from loadgen.config import ConfigError, Profile
@@ -16,7 +16,7 @@ from loadgen.plan import Plan, plan_of, rate_of
 _OFF = {"users": 0}
 
 
-def range_of(profile: Profile, kind: Kind) -> Range:
+def range_of(profile: Profile, kind: SearchKind) -> Range:
     """Where the search of a kind begins and ends by a profile; ConfigError when the profile sends nothing of it."""
     limits = profile.capacity
     if kind.signal is not None and not profile.users(kind.signal):
@@ -26,7 +26,7 @@ def range_of(profile: Profile, kind: Kind) -> Range:
     if kind.signal is not None:
         ladder = scale_of(kind.signal).ladder(profile, rates[kind.signal])
         return Range(kind, ladder.unit, ladder.start, ladder.ceiling, limits.precision)
-    if kind is Kind.QUERIES:
+    if kind is SearchKind.QUERIES:
         if not profile.dashboards.users:
             raise ConfigError("the profile has no dashboards.users to begin with; set it, or leave queries out")
         per_s = profile.dashboards.users / profile.dashboards.refresh
@@ -36,7 +36,7 @@ def range_of(profile: Profile, kind: Kind) -> Range:
     return Range(kind, "times", 1.0, max(1.0, min(factors)), limits.precision)
 
 
-def profile_at(profile: Profile, kind: Kind, level: float) -> Profile:
+def profile_at(profile: Profile, kind: SearchKind, level: float) -> Profile:
     """The profile of one step.
 
     One kind is raised. The other signals are left out, except for queries and for all of it; viewers always look on,
@@ -53,7 +53,7 @@ def profile_at(profile: Profile, kind: Kind, level: float) -> Profile:
             if other is not kind.signal:
                 raw[other.value] |= _OFF
         raw["queries"] = [one for one in raw["queries"] if one["component"] == kind_of(kind.signal).store.value]
-    if kind is Kind.QUERIES:
+    if kind is SearchKind.QUERIES:
         raw["dashboards"] |= _viewers(profile, level)
     elif kind.signal is not None:
         ladder = scale_of(kind.signal).ladder(profile, planned_rate(plan_of(_key(), profile), kind.signal))

@@ -14,7 +14,7 @@ FORMAT = 1
 """Of ``capacity.json``; a file with another number was written by another version of loadgen."""
 
 
-class Kind(StrEnum):
+class SearchKind(StrEnum):
     """What a search raises."""
 
     LOGS = "logs"
@@ -95,7 +95,7 @@ class Refusal:
 
     Attributes:
         signal: kind of telemetry.
-        outcome: an `Outcome` other than accepted.
+        outcome: an `SearchOutcome` other than accepted.
         status: as in `Receipt`.
         pushes: how many.
         message: the first text of such an answer.
@@ -214,7 +214,7 @@ class Step:
     """
 
     number: int
-    kind: Kind
+    kind: SearchKind
     level: float
     folder: str
     began_ns: int
@@ -250,7 +250,7 @@ class Search:
             for hours and refuses whatever is new.
     """
 
-    kind: Kind
+    kind: SearchKind
     unit: str
     ceiling: float
     why: Why = Why.PENDING
@@ -276,7 +276,7 @@ class Knee:
         sentence: all of it, as a person can act on it.
     """
 
-    kind: Kind
+    kind: SearchKind
     kept_step: int
     broke_step: int
     promise: str
@@ -463,13 +463,13 @@ class Capacity:
     notes: tuple[str, ...] = field(default=())
     format: int = FORMAT
 
-    def of(self, kind: Kind) -> tuple[Step, ...]:
+    def of(self, kind: SearchKind) -> tuple[Step, ...]:
         """The steps of one search."""
         return tuple(step for step in self.steps if step.kind is kind)
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class SearchOutcome:
     """What follows from a search: what the report prints beside the steps.
 
     Attributes:

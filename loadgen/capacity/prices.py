@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from loadgen.capacity.model import Capacity, Cost, Outcome, SizedRow, Sizing, Usage
+from loadgen.capacity.model import Capacity, Cost, SearchOutcome, SizedRow, Sizing, Usage
 from loadgen.capacity.sections import days_text, fits, headroom_text
 from loadgen.capacity.wording import (
     NONE,
@@ -25,7 +25,7 @@ FEW_STEPS = 3
 GUESS = "≈ "
 
 
-def costs(capacity: Capacity, outcome: Outcome) -> Part:
+def costs(capacity: Capacity, outcome: SearchOutcome) -> Part:
     """What grows by how much with the load, and how good that line is."""
     blocks: list[Block] = []
     if outcome.costs:
@@ -86,7 +86,7 @@ def _has_figures(usage: Usage) -> bool:
     return any(getattr(usage, resource) is not None for resource in RESOURCE_TITLE)
 
 
-def unknown_costs(capacity: Capacity, outcome: Outcome) -> list[str]:
+def unknown_costs(capacity: Capacity, outcome: SearchOutcome) -> list[str]:
     """The components without a cost, and why."""
     priced = {cost.component for cost in outcome.costs}
     seen = {usage.component for step in capacity.steps for usage in step.usage if _has_figures(usage)}
@@ -110,7 +110,7 @@ def unknown_costs(capacity: Capacity, outcome: Outcome) -> list[str]:
 # -- sizing --------------------------------------------------------------------------------------------------------
 
 
-def sizing(capacity: Capacity, outcome: Outcome) -> Part:
+def sizing(capacity: Capacity, outcome: SearchOutcome) -> Part:
     """The user's own load, what it will need, and what is not known."""
     told = outcome.sizing
     blocks: list[Block] = []

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text as Styled
 
-from loadgen.capacity.model import FORMAT, Capacity, Outcome
+from loadgen.capacity.model import FORMAT, Capacity, SearchOutcome
 from loadgen.capacity.prices import costs, sized_table, sizing
 from loadgen.capacity.sections import all_steps, carried, carried_table, embedded_texts, own_texts, searched, what_ran
 from loadgen.capacity.wording import overall, sentences, short
@@ -43,7 +43,7 @@ class CapacityHead:
     note: str = "The charts are in capacity.html."
 
 
-def write_capacity(folder: Path, capacity: Capacity, outcome: Outcome) -> tuple[Path, ...]:
+def write_capacity(folder: Path, capacity: Capacity, outcome: SearchOutcome) -> tuple[Path, ...]:
     """Write ``capacity.html``, ``capacity.md`` and ``sizing.json`` into the search's folder.
 
     A search that goes on, or found nothing, has a report too. RunDirError when the files cannot be written.
@@ -57,7 +57,7 @@ def write_capacity(folder: Path, capacity: Capacity, outcome: Outcome) -> tuple[
     return write_files(folder, files)
 
 
-def head_of(capacity: Capacity, outcome: Outcome) -> CapacityHead:
+def head_of(capacity: Capacity, outcome: SearchOutcome) -> CapacityHead:
     """The first sentences, each with a badge that says how far it can be trusted."""
     first = sentences(capacity, outcome.headline, outcome.knees)
     return CapacityHead(
@@ -65,7 +65,7 @@ def head_of(capacity: Capacity, outcome: Outcome) -> CapacityHead:
     )
 
 
-def parts_of(capacity: Capacity, outcome: Outcome, folder: Path | None = None) -> tuple[Part, ...]:
+def parts_of(capacity: Capacity, outcome: SearchOutcome, folder: Path | None = None) -> tuple[Part, ...]:
     """All sections, in the order in which a person asks.
 
     With the folder of the search, only steps whose report is there are links: the page may be kept without them.
@@ -93,7 +93,7 @@ def _made(name: str, make: Callable[[], Part]) -> Part:
 # -- for other programs --------------------------------------------------------------------------------------------
 
 
-def sizing_json(capacity: Capacity, outcome: Outcome) -> bytes:
+def sizing_json(capacity: Capacity, outcome: SearchOutcome) -> bytes:
     """What follows from the search, with stable names; null for what is not known, units as in the model."""
     first = sentences(capacity, outcome.headline, outcome.knees)
     sized = dataclasses.asdict(outcome.sizing)
@@ -129,7 +129,7 @@ def _finite(value: Any) -> Any:
 # -- the terminal --------------------------------------------------------------------------------------------------
 
 
-def print_capacity(console: Console, capacity: Capacity, outcome: Outcome) -> None:
+def print_capacity(console: Console, capacity: Capacity, outcome: SearchOutcome) -> None:
     """The searches, the sizing, what is missing, then the first sentences, so that they stand last and are seen.
 
     Text from outside is never read as markup, and cannot steer the terminal.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from loadgen.capacity.levels import planned_bytes, profile_at
-from loadgen.capacity.model import Capacity, Ending, Kind, Search, Step, Why
+from loadgen.capacity.model import Capacity, Ending, Search, SearchKind, Step, Why
 from loadgen.capacity.recovery import Health
 from loadgen.capacity.search import Level, Range, decide, stopped
 from loadgen.config import Profile
@@ -32,7 +32,7 @@ class Doing:
         stop: the person wants to end it.
     """
 
-    step: Callable[[int, Kind, float, Profile], Step]
+    step: Callable[[int, SearchKind, float, Profile], Step]
     well: Callable[[], Health]
     keep: Callable[[Capacity], None]
     stop: Callable[[], bool]

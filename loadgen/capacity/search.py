@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from loadgen.capacity.model import Ending, Kind, Search, Step, Why
+from loadgen.capacity.model import Ending, Search, SearchKind, Step, Why
 
 ESSENTIAL = (".throughput", ".loss", ".query")
 """The promises without which nothing can be said of a step, by the end of their names."""
@@ -40,7 +40,7 @@ class Range:
         precision: how close kept and broken level come, as a share of the kept one.
     """
 
-    kind: Kind
+    kind: SearchKind
     unit: str
     start: float
     ceiling: float
@@ -65,7 +65,7 @@ def is_too_few(step: Step) -> bool:
     """A step of queries of which nothing but their latency is not told, as there were too few of them to measure it."""
     open_ones = [one for one in step.untold if one.check.endswith(ESSENTIAL)]
     few = all(one.check.endswith(".query") and not one.measured for one in open_ones)
-    return step.kind is Kind.QUERIES and step.ending is Ending.UNTOLD and bool(open_ones) and few
+    return step.kind is SearchKind.QUERIES and step.ending is Ending.UNTOLD and bool(open_ones) and few
 
 
 def decide(steps: Sequence[Step], where: Range) -> Level | Search:

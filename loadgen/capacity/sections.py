@@ -11,11 +11,11 @@ from loadgen.capacity.model import (
     Broken,
     Capacity,
     Ending,
-    Kind,
     Knee,
-    Outcome,
     Refusal,
     Search,
+    SearchKind,
+    SearchOutcome,
     SizedRow,
     Sizing,
     Step,
@@ -57,7 +57,7 @@ _URL = re.compile(r"^(?:https?|grpcs?)://\S+: ")
 # -- what it carries -----------------------------------------------------------------------------------------------
 
 
-def carried(capacity: Capacity, outcome: Outcome) -> Part:
+def carried(capacity: Capacity, outcome: SearchOutcome) -> Part:
     """One row a search: how far it got, what broke first and why."""
     title = "What it carries"
     if not capacity.searches:
@@ -67,7 +67,7 @@ def carried(capacity: Capacity, outcome: Outcome) -> Part:
     return Part("carries", title, tuple(blocks))
 
 
-def carried_table(capacity: Capacity, outcome: Outcome) -> Table:
+def carried_table(capacity: Capacity, outcome: SearchOutcome) -> Table:
     """The summary of all searches."""
     columns = (
         "load",
@@ -96,7 +96,7 @@ def carried_table(capacity: Capacity, outcome: Outcome) -> Table:
     return Table(columns, tuple(rows), cards=True)
 
 
-def own_texts(capacity: Capacity, outcome: Outcome) -> list[str]:
+def own_texts(capacity: Capacity, outcome: SearchOutcome) -> list[str]:
     """What it all means for the user's own load of today, a sentence a signal."""
     texts = []
     for row in outcome.sizing.rows:
@@ -143,7 +143,7 @@ def fits(row: SizedRow, sizing: Sizing) -> bool:
     return row.s3_bytes_kept <= sizing.bucket_bytes
 
 
-def knee_of(outcome: Outcome, kind: Kind) -> Knee | None:
+def knee_of(outcome: SearchOutcome, kind: SearchKind) -> Knee | None:
     """What is known of where a search broke."""
     return next((knee for knee in outcome.knees if knee.kind is kind), None)
 
@@ -178,7 +178,7 @@ def _cause(knee: Knee | None) -> str:
 # -- a search ------------------------------------------------------------------------------------------------------
 
 
-def searched(capacity: Capacity, outcome: Outcome, search: Search) -> Part:
+def searched(capacity: Capacity, outcome: SearchOutcome, search: Search) -> Part:
     """The hockey stick of one search, its numbers, and all that was said where it broke."""
     name, title = f"load-{search.kind}", KIND_TITLE[search.kind]
     steps = capacity.of(search.kind)

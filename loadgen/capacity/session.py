@@ -15,7 +15,7 @@ from loadgen.capacity.cost import costs_of
 from loadgen.capacity.judged import Tried, step_of
 from loadgen.capacity.knee import knee_of, level_text
 from loadgen.capacity.levels import range_of
-from loadgen.capacity.model import Capacity, Ending, Kind, Outcome, Step, Usage
+from loadgen.capacity.model import Capacity, Ending, SearchKind, SearchOutcome, Step, Usage
 from loadgen.capacity.own_load import measure_own_load
 from loadgen.capacity.recovery import Health, problems_of, signals_of, wait_until_well
 from loadgen.capacity.report import write_capacity
@@ -50,11 +50,11 @@ Crashed = Callable[[], tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SearchFound:
     """The end of a search: what it found, what follows, and the files of the report."""
 
     capacity: Capacity
-    outcome: Outcome
+    outcome: SearchOutcome
     files: tuple[Path, ...]
 
 
@@ -134,12 +134,12 @@ class Session:
         readers = open_readers(self.target, clock, None, self.profile.dashboards.timeout, "own")
         return replace(capacity, own=measure_own_load(readers, self.target, clock))
 
-    def search(self, capacity: Capacity, kinds: Sequence[Kind]) -> Capacity:
+    def search(self, capacity: Capacity, kinds: Sequence[SearchKind]) -> Capacity:
         """Go on with the searches of these kinds."""
         ranges = [range_of(self.profile, kind) for kind in kinds]
         units = {where.kind: where.unit for where in ranges}
 
-        def step(number: int, kind: Kind, level: float, planned: Profile) -> Step:
+        def step(number: int, kind: SearchKind, level: float, planned: Profile) -> Step:
             return self._step(number, kind, level, units[kind], planned)
 
         doing = Doing(
@@ -150,7 +150,7 @@ class Session:
         )
         return run_searches(capacity, self.profile, ranges, doing)
 
-    def _step(self, number: int, kind: Kind, level: float, unit: str, planned: Profile) -> Step:
+    def _step(self, number: int, kind: SearchKind, level: float, unit: str, planned: Profile) -> Step:
         what = f"{kind} at {level_text(level, unit)}"
         self.display.phase(f"step {number}", what)
         planned = planned.model_copy(
@@ -268,19 +268,19 @@ def reach_s(plan: Plan) -> float:
     return max(scale.reach_s(plan) for scale in SCALES)
 
 
-def conclude(folder: Path, capacity: Capacity) -> Found:
+def conclude(folder: Path, capacity: Capacity) -> SearchFound:
     """What follows from a search as it stands, and its report."""
     profile = parse_profile(capacity.profile, f"{folder}/capacity.json")
     outcome = outcome_of(capacity, profile)
-    return Found(capacity, outcome, write_capacity(folder, capacity, outcome))
+    return SearchFound(capacity, outcome, write_capacity(folder, capacity, outcome))
 
 
-def outcome_of(capacity: Capacity, profile: Profile) -> Outcome:
+def outcome_of(capacity: Capacity, profile: Profile) -> SearchOutcome:
     """What follows from a search. Pure."""
     knees = tuple(knee_of(search, capacity.of(search.kind)) for search in capacity.searches)
     costs = costs_of(capacity.steps)
     sizing = sizing_of(capacity, costs, profile.capacity.retention, profile.capacity.bucket_size)
-    return Outcome(tuple(knee.sentence for knee in knees), knees, costs, sizing)
+    return SearchOutcome(tuple(knee.sentence for knee in knees), knees, costs, sizing)
 
 
 def _to_store(capacity: Capacity, signal: Signal) -> Step | None:

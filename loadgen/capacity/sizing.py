@@ -19,9 +19,9 @@ from loadgen.capacity.model import (
     Cost,
     Ending,
     Flow,
-    Kind,
     OwnLoad,
     Search,
+    SearchKind,
     SizedRow,
     Sizing,
     Stored,
@@ -101,7 +101,7 @@ def carried_in(capacity: Capacity, signal: Signal) -> tuple[Carried, ...]:
     """What of a signal was carried in the steps that kept every promise, up to the level that its search found."""
     found = []
     for search in capacity.searches:
-        if search.kept is None or search.kind.signal not in (signal, None) or search.kind is Kind.QUERIES:
+        if search.kept is None or search.kind.signal not in (signal, None) or search.kind is SearchKind.QUERIES:
             continue
         for step in capacity.of(search.kind):
             if step.ending is Ending.KEPT and step.level <= search.kept * 1.001:

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Callable, Sequence
 
 from loadgen.capacity import knee
-from loadgen.capacity.model import Capacity, Ending, Kind, Knee, Limit, Search, Step, Why
+from loadgen.capacity.model import Capacity, Ending, Knee, Limit, Search, SearchKind, Step, Why
 from loadgen.report.parts import Sentence
 from loadgen.units import bytes_text, duration_text
 
@@ -15,11 +15,11 @@ NONE = "–"
 LONGEST = 240
 
 KIND_TITLE = {
-    Kind.LOGS: "Logs",
-    Kind.TRACES: "Traces",
-    Kind.METRICS: "Metrics",
-    Kind.QUERIES: "Queries",
-    Kind.ALL: "All together",
+    SearchKind.LOGS: "Logs",
+    SearchKind.TRACES: "Traces",
+    SearchKind.METRICS: "Metrics",
+    SearchKind.QUERIES: "Queries",
+    SearchKind.ALL: "All together",
 }
 ENDING_WORD = {
     Ending.KEPT: "kept",

@@ -10,11 +10,11 @@ from functools import partial
 from loadgen.checks.case import ITEMS, Case, Check, Finding
 from loadgen.checks.content import judge_compared
 from loadgen.kinds import KINDS
-from loadgen.kinds.kind import Told
+from loadgen.kinds.kind import KindWords
 from loadgen.model import Signal
 
 
-def _judge(case: Case, signal: Signal, told: Told) -> Finding:
+def _judge(case: Case, signal: Signal, told: KindWords) -> Finding:
     limit, what = case.bounds(signal).order, ITEMS[signal]
     objective = case.objective(f"{signal}.order", f"≤ {limit} {what} out of order", limit, what)
     return judge_compared(case, signal, "reordered", objective, "out of order", told.advice)

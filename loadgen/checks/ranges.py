@@ -20,7 +20,7 @@ THIN_SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class HeldRange:
     """How far back data was asked for, and how far back there was some.
 
     Attributes:
@@ -65,7 +65,7 @@ class Held:
         ]
 
 
-def held(case: Case, component: Component, queries: pd.DataFrame, promised_s: float = 0.0) -> Held | None:
+def held(case: Case, component: Component, queries: pd.DataFrame, promised_s: float = 0.0) -> HeldRange | None:
     """How much data the fullest range held that people's queries of a component asked for; None without ranges.
 
     ``promised_s`` is the range that is promised, if it is not the component's own.
@@ -74,11 +74,13 @@ def held(case: Case, component: Component, queries: pd.DataFrame, promised_s: fl
     if not longest_s:
         return None
     promised_s = promised_s or promised_range_s(component)
-    found = [Held(longest_s, run_held_s(case, component, queries[queries["source"] == "viewer"]), False, promised_s)]
+    found = [
+        HeldRange(longest_s, run_held_s(case, component, queries[queries["source"] == "viewer"]), False, promised_s)
+    ]
     shares = own_shares(case)
     answered = set(queries.loc[(queries["source"] == "own") & queries["ok"], "kind"])
     found += [
-        Held(longest_s, shares[query.title] * query.range, True, promised_s)
+        HeldRange(longest_s, shares[query.title] * query.range, True, promised_s)
         for query in own_queries(case, component)
         if query.title in answered and query.title in shares
     ]

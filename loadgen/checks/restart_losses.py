@@ -62,7 +62,7 @@ def lost_by_restart(case: Case, signal: Signal, accepted: pd.DataFrame) -> Times
     order = np.lexsort((ns, users))
     order = order[known[order] & np.isin(users[order], np.unique(users[bad]))]
     for mine in np.split(order, np.flatnonzero(np.diff(users[order])) + 1):
-        stream = _Stream(int(users[mine[0]]), ns[mine], done_ns[mine], bad[mine], probes, _margin_ns(case, probes))
+        stream = _SentStream(int(users[mine[0]]), ns[mine], done_ns[mine], bad[mine], probes, _margin_ns(case, probes))
         lost_ns[mine] = stream.blamed(spans)
     return lost_ns
 
@@ -73,7 +73,7 @@ def _margin_ns(case: Case, probes: Probes) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class _Stream:
+class _SentStream:
     """The batches of one user of which it is known whether they are complete, in order."""
 
     user: int

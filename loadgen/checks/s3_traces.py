@@ -77,7 +77,7 @@ class _Ids:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundTraces:
     """Batches of one user; the arrays are aligned.
 
     Attributes:
@@ -89,7 +89,7 @@ class Found:
     exact: Flags
 
 
-def find(blocks: Blocks, user: int, n: Times, since_ns: Times, each: int) -> Found:
+def find(blocks: Blocks, user: int, n: Times, since_ns: Times, each: int) -> FoundTraces:
     """When all traces of each batch ``n`` of a user were in S3, in blocks that are not older than ``since_ns``.
 
     Of a trace that several blocks hold, the earliest block counts. ``each`` is how many traces a batch has.
@@ -116,7 +116,7 @@ def find(blocks: Blocks, user: int, n: Times, since_ns: Times, each: int) -> Fou
         exact[mine] = is_exact | (exact[mine] & (stored_ns[mine] == at_ns))
         stored_ns[mine] = at_ns
     whole = lacking[:-1] == 0
-    return Found(np.where(whole, stored_ns[:-1], -1), exact[:-1] & whole)
+    return FoundTraces(np.where(whole, stored_ns[:-1], -1), exact[:-1] & whole)
 
 
 def _by_batch(held: Held, each: int, first: int, behind: int) -> tuple[int, NDArray[np.bool_]]:

@@ -15,7 +15,7 @@ from loadgen.checks import CHECKS
 from loadgen.cli.display import TerminalDisplay
 from loadgen.config import ConfigError, Profile, Target
 from loadgen.faults import Disruptor
-from loadgen.history.archive import Place, place_of
+from loadgen.history.archive import ArchivePlace, place_of
 from loadgen.history.naming import new_run_name
 from loadgen.kinds import kind_of
 from loadgen.model import Result, Signal
@@ -42,7 +42,11 @@ def option_seconds(option: str, text: str) -> float:
 
 
 def publish_run(
-    judgement: Judgement, profile: Profile, target: Target, display: TerminalDisplay, came_from: Place | None = None
+    judgement: Judgement,
+    profile: Profile,
+    target: Target,
+    display: TerminalDisplay,
+    came_from: ArchivePlace | None = None,
 ) -> None:
     """Tell the outcome where the profile and the target say."""
     if not (profile.publish.metrics or profile.publish.annotation or target.s3.reports_url or came_from):

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from loadgen.capacity.knee import level_text
 from loadgen.capacity.levels import planned_bytes, profile_at, range_of
-from loadgen.capacity.model import Capacity, Kind, Why
+from loadgen.capacity.model import Capacity, SearchKind, Why
 from loadgen.capacity.report import print_capacity
 from loadgen.capacity.search import halvings, planned
 from loadgen.capacity.session import Crashed, Session, conclude, new_capacity
@@ -31,7 +31,7 @@ from loadgen.run.locate import find_profile, resolve_target
 from loadgen.units import bytes_text, duration_text
 
 ANSWERED, BROKEN, UNTOLD = 0, 1, 2
-_ORDER = (Kind.LOGS, Kind.TRACES, Kind.QUERIES, Kind.METRICS, Kind.ALL)
+_ORDER = (SearchKind.LOGS, SearchKind.TRACES, SearchKind.QUERIES, SearchKind.METRICS, SearchKind.ALL)
 _READ_BACK = 1.0
 """How long a step takes beyond its load, as a share of it; a guess for the dry run."""
 
@@ -123,11 +123,11 @@ def _resumed(known: Capacity, overrides: dict[str, object], where: str) -> Profi
     return parse_profile(raw, where)
 
 
-def _kinds(signals: Sequence[str] | None, profile: Profile) -> tuple[Kind, ...]:
+def _kinds(signals: Sequence[str] | None, profile: Profile) -> tuple[SearchKind, ...]:
     names = tuple(signals or ()) or tuple(profile.capacity.kinds)
-    wrong = [name for name in names if name not in set(Kind)]
+    wrong = [name for name in names if name not in set(SearchKind)]
     if wrong:
-        raise ConfigError(f"--signal {wrong[0]}: not known; there are {', '.join(Kind)}")
+        raise ConfigError(f"--signal {wrong[0]}: not known; there are {', '.join(SearchKind)}")
     # A search of series may leave a server full, which then refuses the new series of other searches: it comes late.
     kinds = tuple(kind for kind in _ORDER if kind in names)
     if signals is None:
@@ -138,14 +138,14 @@ def _kinds(signals: Sequence[str] | None, profile: Profile) -> tuple[Kind, ...]:
     return kinds
 
 
-def _asked(profile: Profile, kinds: Sequence[Kind], known: Capacity | None) -> Profile:
+def _asked(profile: Profile, kinds: Sequence[SearchKind], known: Capacity | None) -> Profile:
     """The profile with the kinds that were asked for, now or before: a resumed search goes on with these alone."""
     before = profile.capacity.kinds if known is not None else ()
     asked = tuple(kind.value for kind in _ORDER if kind in kinds or kind.value in before)
     return profile.model_copy(update={"capacity": profile.capacity.model_copy(update={"kinds": asked})})
 
 
-def _show_plan(console: Console, profile: Profile, kinds: Sequence[Kind]) -> None:
+def _show_plan(console: Console, profile: Profile, kinds: Sequence[SearchKind]) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for name in ("search", "step"):
         table.add_column(name, no_wrap=True)

@@ -11,7 +11,7 @@ import typer
 from loadgen.cli.options import OutOption, TargetOption
 
 if TYPE_CHECKING:
-    from loadgen.history.archive import Place
+    from loadgen.history.archive import ArchivePlace
 
 
 def verify_command(
@@ -41,7 +41,7 @@ def verify_command(
     from loadgen.run.orchestrate import verify_again
 
     console = run_console()
-    came_from: Place | None = None
+    came_from: ArchivePlace | None = None
     if run_place.startswith(SCHEME):
         ages_s = (option_seconds("--older-than", older_than), option_seconds("--younger-than", younger_than))
         run_folder, came_from = fetch_run(run_place, resolve_target(target)[0].s3, out, time.time_ns(), ages_s)

@@ -39,7 +39,7 @@ class ArchiveError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ArchivePlace:
     """A folder in a bucket; ``prefix`` is empty or ends with a slash."""
 
     bucket: str
@@ -55,17 +55,17 @@ class Place:
         """The last part of the prefix."""
         return self.prefix.rstrip("/").rpartition("/")[2]
 
-    def below(self, name: str) -> Place:
+    def below(self, name: str) -> ArchivePlace:
         """A folder in this one."""
-        return Place(self.bucket, f"{self.prefix}{name}/")
+        return ArchivePlace(self.bucket, f"{self.prefix}{name}/")
 
 
-def place_of(url: str, what: str = "s3.reports_url") -> Place:
+def place_of(url: str, what: str = "s3.reports_url") -> ArchivePlace:
     """The place that a URL names; ConfigError when it is none."""
     match = _PLACE.fullmatch(url)
     if match is None or ".." in url:
         raise ConfigError(f"{what}: {url!r} is no place in S3; write it like s3://bucket/prefix")
-    return Place(match[1], match[2].lstrip("/") + "/" if match[2] else "")
+    return ArchivePlace(match[1], match[2].lstrip("/") + "/" if match[2] else "")
 
 
 class Archive:
@@ -84,7 +84,7 @@ class Archive:
         except ValueError as problem:
             raise ConfigError(explain_s3(problem, s3, "")) from problem
 
-    def keep(self, at: Place, files: Sequence[Path]) -> None:
+    def keep(self, at: ArchivePlace, files: Sequence[Path]) -> None:
         """Write files of a run; ``run.json`` comes last, so that a run that can be seen is whole."""
         for path in sorted(files, key=lambda path: (path.name == "run.json", path.name)):
             key = at.prefix + path.name
@@ -99,15 +99,15 @@ class Archive:
                 except s3_errors() as problem:
                     raise ArchiveError(explain_s3(problem, self._s3, at.bucket, key, _MAY_NOT_WRITE)) from problem
 
-    def holds_run(self, at: Place) -> bool:
+    def holds_run(self, at: ArchivePlace) -> bool:
         """Whether a place is a run, not a folder of runs."""
         return any(name == "run.json" for name, _ in self._list(at))
 
-    def runs(self, at: Place) -> tuple[str, ...]:
+    def runs(self, at: ArchivePlace) -> tuple[str, ...]:
         """Names of the runs in a folder, oldest first."""
         return tuple(sorted(name for name, folder in self._list(at) if folder and _RUN_TIME.fullmatch(name)))
 
-    def get(self, at: Place, out: Path) -> RunDir:
+    def get(self, at: ArchivePlace, out: Path) -> RunDir:
         """A run's files, copied to a folder that has none yet; RunDirError when that cannot be written."""
         names = [name for name, folder in self._list(at) if not folder and _FILE.fullmatch(name)]
         if "run.json" not in names:
@@ -122,7 +122,7 @@ class Archive:
             write_atomically(out / name, body)
         return RunDir.open(out)
 
-    def _list(self, at: Place) -> Iterator[tuple[str, bool]]:
+    def _list(self, at: ArchivePlace) -> Iterator[tuple[str, bool]]:
         """Names directly below a place, and whether each is a folder."""
         more: dict[str, Any] = {}
         while True:
@@ -155,7 +155,9 @@ def choose(runs: Sequence[str], now_ns: int, older_s: float, younger_s: float) -
     )
 
 
-def fetch_run(url: str, s3: S3Target, out: Path | None, now_ns: int, ages_s: tuple[float, float]) -> tuple[Path, Place]:
+def fetch_run(
+    url: str, s3: S3Target, out: Path | None, now_ns: int, ages_s: tuple[float, float]
+) -> tuple[Path, ArchivePlace]:
     """The local copy of a run in S3, and where it came from.
 
     Args:
@@ -185,7 +187,7 @@ def keep_run(run: RunDir, s3: S3Target) -> str:
     return at.url
 
 
-def keep_verification(run: RunDir, s3: S3Target, at: Place, now_ns: int) -> str:
+def keep_verification(run: RunDir, s3: S3Target, at: ArchivePlace, now_ns: int) -> str:
     """Keep what a verification found beside the run at ``at``; gives its URL.
 
     Raises:

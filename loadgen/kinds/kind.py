@@ -17,7 +17,7 @@ class Holds(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class KindWords:
     """What a check says of a kind, where it differs from what it says of others.
 
     Attributes:
@@ -78,17 +78,17 @@ class Kind:
     counted_by: str
     bucket: InBucket
     own_load: str
-    loss: Told
-    duplicates: Told
-    altered: Told
-    throughput: Told
-    freshness: Told
-    query: Told
-    s3_delay: Told
-    s3_kept: Told
-    persistence: Told
-    recovery: Told
-    order: Told | None = None
+    loss: KindWords
+    duplicates: KindWords
+    altered: KindWords
+    throughput: KindWords
+    freshness: KindWords
+    query: KindWords
+    s3_delay: KindWords
+    s3_kept: KindWords
+    persistence: KindWords
+    recovery: KindWords
+    order: KindWords | None = None
     probed: str = ""
     continues: bool = False
 

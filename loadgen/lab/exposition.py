@@ -17,7 +17,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 DURATION_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0)
 
 
-class Metrics:
+class Exposition:
     """Counters, gauges and histograms by name and labels. A name must keep its type."""
 
     def __init__(self, memory_limit_bytes: int = 0) -> None:

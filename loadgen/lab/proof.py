@@ -33,7 +33,7 @@ _PUSH_AGAIN_S = 3.0
 _LOOK_EVERY_S = 0.1
 
 
-class _Store(Protocol):
+class _ProofStore(Protocol):
     """How one store is asked."""
 
     def push(self, at_ns: int) -> str:
@@ -86,7 +86,7 @@ def prove(
 
 
 def _prove(
-    component: Component, store: _Store, timeout_s: float, clock: Callable[[], int], over: threading.Event
+    component: Component, store: _ProofStore, timeout_s: float, clock: Callable[[], int], over: threading.Event
 ) -> None:
     deadline_s = time.monotonic() + timeout_s
     wait_s, taken_ns, push_at_s, said = _FIRST_WAIT_S, 0, 0.0, ""
@@ -111,7 +111,7 @@ def _prove(
         store.close()
 
 
-def _failure(component: Component, store: _Store, timeout_s: float, taken: bool, said: str) -> str:
+def _failure(component: Component, store: _ProofStore, timeout_s: float, taken: bool, said: str) -> str:
     if not taken:
         return f"{component} takes no push within {timeout_s:.0f} s, so the lab is not ready: {said}"
     return (
@@ -223,7 +223,7 @@ def _snappy(plain: bytes) -> bytes:
 # It is asked for by id. Whoever looks at the last hour, whatever is in it, finds nothing of the lab's own.
 _TRACE_AGE_NS = 2 * 3600 * NS
 _PUSHING = Pushing(PushPolicy(timeout_s=_REQUEST_S, retry_for_s=0.0))
-_STORES: dict[Component, Callable[[Target, Readers], _Store]] = {
+_STORES: dict[Component, Callable[[Target, Readers], _ProofStore]] = {
     Component.LOKI: lambda target, readers: _Logs(LOKI_PUSH.open(target, _PUSHING), readers),
     Component.TEMPO: lambda target, readers: _Traces(OTLP_HTTP.open(target, _PUSHING), readers),
     Component.MIMIR: lambda target, readers: _Metrics(REMOTE_WRITE.open(target, _PUSHING), readers),

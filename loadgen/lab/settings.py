@@ -72,7 +72,7 @@ class User:
 
 
 @dataclass(frozen=True, slots=True)
-class Datasource:
+class LabDatasource:
     """A data source of the embedded Grafana; ``json_data`` is JSON text handed through as ``jsonData``."""
 
     uid: str
@@ -114,7 +114,7 @@ class ServerSettings:
     flush_check_s: float = 1.0
     limits: Limits = field(default_factory=Limits)
     users: tuple[User, ...] = ()
-    datasources: tuple[Datasource, ...] = ()
+    datasources: tuple[LabDatasource, ...] = ()
 
     def save(self, path: Path) -> None:
         """Writes the file, readable by its owner only, replacing an older one at once or not at all."""

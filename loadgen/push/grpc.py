@@ -16,7 +16,7 @@ from loadgen.config import ConfigError
 from loadgen.config.access import Access
 from loadgen.config.target import Login
 from loadgen.model import GRPC_STATUS
-from loadgen.push.retry import Attempt, PushPolicy, PushResult, Step, partial_success_of, push_with_retries
+from loadgen.push.retry import Attempt, AttemptStep, PushPolicy, PushResult, partial_success_of, push_with_retries
 from loadgen.targets.hiding import Hiding, hiding_of, url_without_secrets
 from loadgen.targets.http import USER_AGENT, login_headers
 from loadgen.targets.proxies import proxy_of
@@ -107,10 +107,12 @@ class GrpcPusher:
             return failed_attempt(problem, self._where, sent_ns, self._clock(), self._hide)
         except ValueError as problem:
             # The channel was closed while a push was under way.
-            return Attempt(Step.UNKNOWN, 0, f"{self._where}: {self._hide.brief(problem)}", sent_ns, self._clock())
+            return Attempt(
+                AttemptStep.UNKNOWN, 0, f"{self._where}: {self._hide.brief(problem)}", sent_ns, self._clock()
+            )
         done_ns = self._clock()
         refused = partial_success_of(answer) if len(answer) > 2 else ""
-        step = Step.UNKNOWN if refused else Step.ACCEPTED
+        step = AttemptStep.UNKNOWN if refused else AttemptStep.ACCEPTED
         return Attempt(step, GRPC_STATUS, f"{self._where}: {refused}" if refused else "", sent_ns, done_ns)
 
 
@@ -123,12 +125,12 @@ def failed_attempt(problem: Any, where: str, sent_ns: int, done_ns: int, hide: H
     text = f"{where}: {name}" + (f", {said!r}" if said else "") + f"; {advice}"
     asked_s = _retry_info_s(problem)
     if name == "RESOURCE_EXHAUSTED" and asked_s is not None:
-        step = Step.AGAIN
+        step = AttemptStep.AGAIN
     elif name in _RETRIED:
         never = name == "UNAVAILABLE" and any(sign in said.lower() for sign in _NEVER_SENT)
-        step = Step.AGAIN if never else Step.AGAIN_UNSURE
+        step = AttemptStep.AGAIN if never else AttemptStep.AGAIN_UNSURE
     else:
-        step = Step.REJECTED if name in _REJECTED else Step.UNKNOWN
+        step = AttemptStep.REJECTED if name in _REJECTED else AttemptStep.UNKNOWN
     return Attempt(step, GRPC_STATUS + code.value[0], text, sent_ns, done_ns, asked_s or 0.0)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 from loadgen.config.target import Login
 from loadgen.push.refusals import dropped_text, step_of
-from loadgen.push.retry import Attempt, PushPolicy, PushResult, Step, partial_success_of, push_with_retries
+from loadgen.push.retry import Attempt, AttemptStep, PushPolicy, PushResult, partial_success_of, push_with_retries
 from loadgen.targets.http import Answer, HttpClient, looks_like_html
 
 # An empty ExportTraceServiceResponse, or one with an empty partial_success, is at most this long.
@@ -69,21 +69,21 @@ class HttpPusher:
         return Attempt(step, answer.status, detail, answer.sent_ns, answer.done_ns, answer.retry_after_s)
 
 
-def judged(answer: Answer, where: str, otlp: bool = False) -> tuple[Step, str]:
+def judged(answer: Answer, where: str, otlp: bool = False) -> tuple[AttemptStep, str]:
     """What the answer to a push means, and what to say of it; ``where`` names the endpoint."""
     status = answer.status
     if 200 <= status < 300:
         if looks_like_html(answer.content_type, answer.body):
             text = f"{where}: {status} with an HTML page; a proxy or a login page answered, not the server"
-            return Step.UNKNOWN, text
+            return AttemptStep.UNKNOWN, text
         if otlp and len(answer.body) > _EMPTY_OTLP_ANSWER:
             refused = partial_success_of(answer.body)
             if refused:
-                return Step.UNKNOWN, f"{where}: {refused}"
+                return AttemptStep.UNKNOWN, f"{where}: {refused}"
         step = step_of(status, answer.body, otlp)
-        return step, "" if step is Step.ACCEPTED else dropped_text(where, status, answer.body)
+        return step, "" if step is AttemptStep.ACCEPTED else dropped_text(where, status, answer.body)
     if status == 0:
-        return (Step.AGAIN_UNSURE if answer.delivered else Step.AGAIN), answer.error
+        return (AttemptStep.AGAIN_UNSURE if answer.delivered else AttemptStep.AGAIN), answer.error
     return step_of(status, answer.body, otlp), answer.error
 
 

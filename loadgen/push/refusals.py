@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-from loadgen.push.retry import Step
+from loadgen.push.retry import AttemptStep
 
 _REJECTING = frozenset((401, 403, 404, 405, 407, 413, 414, 415, 422))
 _EXCERPT_CHARS = 200
@@ -34,7 +34,7 @@ _IN_PART = re.compile(rb"per stream rate limit exceeded|err-mimir-max-active-ser
 _DROPPED = re.compile(rb"replicas did not match|ingestion blocked for user", re.IGNORECASE)
 
 
-def step_of(status: int, body: bytes, otlp: bool) -> Step:
+def step_of(status: int, body: bytes, otlp: bool) -> AttemptStep:
     """What an answer with a status means.
 
     Args:
@@ -43,17 +43,17 @@ def step_of(status: int, body: bytes, otlp: bool) -> Step:
         otlp: it is an OTLP endpoint: a 400 of it stores nothing, and its 2xx has a message as its body.
     """
     if 200 <= status < 300:
-        return Step.ACCEPTED if otlp or status in _TAKEN or not body.strip() else _polite(body)
+        return AttemptStep.ACCEPTED if otlp or status in _TAKEN or not body.strip() else _polite(body)
     if status == 429:
-        return Step.AGAIN_UNSURE if _IN_PART.search(body) else Step.AGAIN
+        return AttemptStep.AGAIN_UNSURE if _IN_PART.search(body) else AttemptStep.AGAIN
     if status >= 500:
-        return Step.AGAIN if _BEFORE_ALL.search(body) else Step.AGAIN_UNSURE
+        return AttemptStep.AGAIN if _BEFORE_ALL.search(body) else AttemptStep.AGAIN_UNSURE
     if status in _REJECTING or 300 <= status < 400:
-        return Step.REJECTED
+        return AttemptStep.REJECTED
     if status == 400 and (otlp or _UNREADABLE.search(body)):
-        return Step.REJECTED
+        return AttemptStep.REJECTED
     # Loki and Mimir answer 400 to a push of which they may have kept the valid part.
-    return Step.UNKNOWN
+    return AttemptStep.UNKNOWN
 
 
 def dropped_text(where: str, status: int, body: bytes) -> str:
@@ -69,6 +69,6 @@ def dropped_text(where: str, status: int, body: bytes) -> str:
     return f"{where}: {status}, {said!r}; it answers success and drops the push: {advice}"
 
 
-def _polite(body: bytes) -> Step:
+def _polite(body: bytes) -> AttemptStep:
     """A success that comes with a reason is a refusal; whether it is one of all is known of two only."""
-    return Step.REJECTED if _DROPPED.search(body) else Step.UNKNOWN
+    return AttemptStep.REJECTED if _DROPPED.search(body) else AttemptStep.UNKNOWN

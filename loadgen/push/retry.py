@@ -54,7 +54,7 @@ class PushResult:
     done_ns: int
 
 
-class Step(Enum):
+class AttemptStep(Enum):
     """What an attempt means."""
 
     ACCEPTED = "accepted"
@@ -72,7 +72,7 @@ class Step(Enum):
 class Attempt:
     """One attempt: what it means, and when it happened."""
 
-    step: Step
+    step: AttemptStep
     status: int
     detail: str
     sent_ns: int
@@ -97,18 +97,18 @@ def push_with_retries(
         attempts += 1
         first_ns = first_ns or made.sent_ns
         detail = made.detail
-        if made.step in (Step.AGAIN, Step.AGAIN_UNSURE):
+        if made.step in (AttemptStep.AGAIN, AttemptStep.AGAIN_UNSURE):
             wait_s = policy.wait_s(attempts, random(), made.asked_s)
             if made.done_ns + wait_s * NS <= first_ns + policy.retry_for_s * NS:
-                ambiguous += made.step is Step.AGAIN_UNSURE
+                ambiguous += made.step is AttemptStep.AGAIN_UNSURE
                 before = made.detail
                 sleep(wait_s)
                 continue
             if attempts > 1:
                 detail += f" (given up after {attempts} attempts in {(made.done_ns - first_ns) / NS:.1f} s)"
-        if made.step is Step.ACCEPTED:
+        if made.step is AttemptStep.ACCEPTED:
             outcome, detail = Outcome.ACCEPTED, before
-        elif made.step in (Step.UNKNOWN, Step.AGAIN_UNSURE) or ambiguous:
+        elif made.step in (AttemptStep.UNKNOWN, AttemptStep.AGAIN_UNSURE) or ambiguous:
             outcome = Outcome.UNKNOWN
         else:
             outcome = Outcome.REJECTED

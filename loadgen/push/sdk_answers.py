@@ -16,7 +16,7 @@ from loadgen.clock import Clock
 from loadgen.model import GRPC_STATUS, Outcome
 from loadgen.push.grpc import failed_attempt
 from loadgen.push.http import judged
-from loadgen.push.retry import Attempt, PushResult, Step, partial_success_of
+from loadgen.push.retry import Attempt, AttemptStep, PushResult, partial_success_of
 from loadgen.targets.hiding import Hiding
 from loadgen.targets.http import Answer
 
@@ -45,15 +45,15 @@ class Answers:
             text = f"{self._where}: no request of the SDK's exporter was seen: {said}"
             return PushResult(Outcome.UNKNOWN, 0, text[:400], 0, 0, sent_ns, sent_ns, now_ns)
         *before, last = self._attempts
-        ambiguous = sum(one.step is not Step.AGAIN for one in before)
-        if last.step is Step.ACCEPTED and succeeded:
+        ambiguous = sum(one.step is not AttemptStep.AGAIN for one in before)
+        if last.step is AttemptStep.ACCEPTED and succeeded:
             outcome = Outcome.ACCEPTED
-        elif last.step in (Step.REJECTED, Step.AGAIN) and not ambiguous:
+        elif last.step in (AttemptStep.REJECTED, AttemptStep.AGAIN) and not ambiguous:
             outcome = Outcome.REJECTED
         else:
             outcome = Outcome.UNKNOWN
         detail = last.detail if outcome is not Outcome.ACCEPTED else before[-1].detail if before else ""
-        if last.step is Step.ACCEPTED and not succeeded:
+        if last.step is AttemptStep.ACCEPTED and not succeeded:
             detail = f"{self._where}: answered with a success that the SDK's exporter did not take for one: {said}"
         first_ns = self._attempts[0].sent_ns
         return PushResult(
@@ -71,7 +71,7 @@ class Answers:
             except requests.RequestException as problem:
                 # How far a request came that has no answer is not known.
                 text = f"{self._where}: the SDK's exporter gave up: {self._hide.brief(problem)}"
-                self._attempts.append(Attempt(Step.AGAIN_UNSURE, 0, text, sent_ns, self._clock()))
+                self._attempts.append(Attempt(AttemptStep.AGAIN_UNSURE, 0, text, sent_ns, self._clock()))
                 raise
             self._attempts.append(self._of_response(response, sent_ns))
             return response
@@ -90,7 +90,7 @@ class Answers:
 
     def watch_channel(self, channel: grpc.Channel) -> grpc.Channel:
         """A channel whose calls pass by here."""
-        return grpc.intercept_channel(channel, _Watched(self, self._clock))
+        return grpc.intercept_channel(channel, _WatchedSession(self, self._clock))
 
     def of_call(self, call: Any, sent_ns: int) -> None:
         """Note a call, once it has ended."""
@@ -101,11 +101,11 @@ class Answers:
             return
         refused = partial_success_of(call.result().SerializeToString())
         detail = f"{self._where}: {refused}" if refused else ""
-        step = Step.UNKNOWN if refused else Step.ACCEPTED
+        step = AttemptStep.UNKNOWN if refused else AttemptStep.ACCEPTED
         self._attempts.append(Attempt(step, GRPC_STATUS, detail, sent_ns, done_ns))
 
 
-class _Watched(grpc.UnaryUnaryClientInterceptor):  # type: ignore[misc]
+class _WatchedSession(grpc.UnaryUnaryClientInterceptor):  # type: ignore[misc]
     """Notes each call of a channel."""
 
     def __init__(self, answers: Answers, clock: Clock) -> None:

@@ -14,7 +14,7 @@ from requests.adapters import BaseAdapter
 
 from loadgen.config import ConfigError
 from loadgen.config.target import Login
-from loadgen.targets.connection import Kind, Transport, Trouble
+from loadgen.targets.connection import ConnectionKind, Transport, Trouble
 from loadgen.targets.hiding import hiding_of
 from loadgen.targets.http import USER_AGENT, login_headers, proxy_trouble, server_of
 
@@ -83,10 +83,10 @@ class _Adapter(BaseAdapter):
         if self._proxy is not None:
             told = proxy_trouble(trouble, said, limit_s) if trouble.at_proxy else text
             text = f"by way of {self._proxy.told}: {told}"
-        kinds: dict[Kind, type[requests.RequestException]] = {
-            Kind.TIMEOUT: requests.exceptions.ReadTimeout,
-            Kind.CONNECT_TIMEOUT: requests.exceptions.ConnectTimeout,
-            Kind.TLS: requests.exceptions.SSLError,
+        kinds: dict[ConnectionKind, type[requests.RequestException]] = {
+            ConnectionKind.TIMEOUT: requests.exceptions.ReadTimeout,
+            ConnectionKind.CONNECT_TIMEOUT: requests.exceptions.ConnectTimeout,
+            ConnectionKind.TLS: requests.exceptions.SSLError,
         }
         kind = requests.exceptions.ProxyError if trouble.at_proxy else kinds.get(trouble.kind)
         return (kind or requests.exceptions.ConnectionError)(text, request=request)

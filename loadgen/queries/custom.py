@@ -52,7 +52,7 @@ def _ask(readers: Readers, query: OwnQuery, now_ns: int, due_ns: int) -> Reply[A
     return reply
 
 
-class Asking:
+class OwnAsking:
     """The own queries of a run, each at a pace of its own, one of each under way at a time."""
 
     def __init__(self, readers: Readers, clock: Clock, began_ns: int) -> None:

@@ -8,7 +8,7 @@ from itertools import chain, zip_longest
 from loadgen.kinds import KINDS
 from loadgen.plan import Plan
 from loadgen.queries import loki, mimir, tempo
-from loadgen.queries.panel import Panel, Shown
+from loadgen.queries.panel import DashboardState, Panel
 from loadgen.targets.readers import Readers
 
 # In the order of KINDS.
@@ -25,7 +25,7 @@ def panels(
     A viewer who goes through them by index asks everything in turn. Components that nothing is sent to are left out,
     and so are panels by Grafana's own API when reading is direct.
     """
-    shown, grafana = Shown(trace_id, trace_seen), readers.grafana is not None
+    shown, grafana = DashboardState(trace_id, trace_seen), readers.grafana is not None
     rows = [
         make(plan, now_ns, grafana, shown) for kind, make in zip(KINDS, _PANELS, strict=True) if plan.users(kind.signal)
     ]

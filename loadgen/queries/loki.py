@@ -8,7 +8,7 @@ from typing import Any
 
 from loadgen.model import NS, Component
 from loadgen.plan import Plan
-from loadgen.queries.panel import DAY_S, HOUR_S, MINUTE_S, Panel, Shown, Shows, by_grafana, step_s
+from loadgen.queries.panel import DAY_S, HOUR_S, MINUTE_S, DashboardState, Panel, Shows, by_grafana, step_s
 from loadgen.queries.pieces import PIECES, pieces_held
 from loadgen.targets.readers import Readers
 from loadgen.targets.reading import Reply, selector
@@ -18,7 +18,7 @@ _LOG_LINES = 1000
 _SELECTOR = re.compile(r"""\{(?:[^{}"`]|"(?:\\.|[^"\\])*"|`[^`]*`)*\}""")
 
 
-def panels(plan: Plan, now_ns: int, grafana: bool, _shown: Shown) -> list[Panel]:
+def panels(plan: Plan, now_ns: int, grafana: bool, _shown: DashboardState) -> list[Panel]:
     """The panels of a run's logs at a time; with Grafana one by its own API too."""
     streams = selector(run=plan.key.run)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from loadgen.model import MS, NS, Component
 from loadgen.plan import Plan
-from loadgen.queries.panel import DAY_S, HOUR_S, MINUTE_S, POINTS, Panel, Shown, Shows, by_grafana, step_s
+from loadgen.queries.panel import DAY_S, HOUR_S, MINUTE_S, POINTS, DashboardState, Panel, Shows, by_grafana, step_s
 from loadgen.queries.pieces import PIECES
 from loadgen.targets.readers import Readers
 from loadgen.targets.reading import Reply, quoted, selector
@@ -15,7 +15,7 @@ from loadgen.targets.reading import Reply, quoted, selector
 _ME = Component.MIMIR
 
 
-def panels(plan: Plan, now_ns: int, grafana: bool, _shown: Shown) -> list[Panel]:
+def panels(plan: Plan, now_ns: int, grafana: bool, _shown: DashboardState) -> list[Panel]:
     """The panels of a run's metrics at a time; with Grafana one by its own API too."""
     run = _series(plan)
     # A rate needs several samples in its window.

@@ -69,7 +69,7 @@ class Panel:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class DashboardState:
     """What a dashboard knows of its run: a trace that was acknowledged, and whether it has been seen already."""
 
     trace_id: bytes = b""

@@ -8,7 +8,7 @@ from typing import Any
 
 from loadgen.model import NS, Component
 from loadgen.plan import Plan
-from loadgen.queries.panel import DAY_S, HOUR_S, MINUTE_S, Panel, Shown, Shows, by_grafana
+from loadgen.queries.panel import DAY_S, HOUR_S, MINUTE_S, DashboardState, Panel, Shows, by_grafana
 from loadgen.queries.pieces import SEARCHES, pieces_held
 from loadgen.reading.traces import run_query
 from loadgen.targets.readers import Readers
@@ -19,7 +19,7 @@ _SEARCH_HITS = 20
 _TRACE_METRICS = re.compile(r"\|\s*(?:rate|compare|\w+_over_time)\s*\(")
 
 
-def panels(plan: Plan, now_ns: int, grafana: bool, shown: Shown) -> list[Panel]:
+def panels(plan: Plan, now_ns: int, grafana: bool, shown: DashboardState) -> list[Panel]:
     """The panels of a run's traces at a time; with Grafana one by its own API too."""
     trace_id, trace_seen = shown.trace_id, shown.trace_seen
     query = run_query(plan.key.run)

@@ -22,7 +22,7 @@ _MAX_SPAN_NS = 3600 * NS
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class SentBatch:
     """One batch that was sent, and what its push ended with.
 
     Attributes:
@@ -51,7 +51,7 @@ class Found:
         error: why the look says nothing; empty if it does.
     """
 
-    case: Case
+    case: SentBatch
     sent_ns: int
     done_ns: int
     found: int = 0
@@ -90,13 +90,13 @@ class Auditor(Protocol):
 
     signal: Signal
 
-    def windows(self) -> Iterator[tuple[Case, ...]]:
+    def windows(self) -> Iterator[tuple[SentBatch, ...]]:
         """All cases, in groups that are read together."""
 
-    def regroup(self, cases: Sequence[Case]) -> Iterator[tuple[Case, ...]]:
+    def regroup(self, cases: Sequence[SentBatch]) -> Iterator[tuple[SentBatch, ...]]:
         """Some cases, in groups that are read together."""
 
-    def look(self, cases: Sequence[Case], again: bool) -> list[Found]:
+    def look(self, cases: Sequence[SentBatch], again: bool) -> list[Found]:
         """What is there of the cases of one group; one `Found` for each. ``again`` reads all of them in full."""
 
 
@@ -123,17 +123,17 @@ class Ledger:
     def __len__(self) -> int:
         return len(self.users)
 
-    def case(self, index: int) -> Case:
+    def case(self, index: int) -> SentBatch:
         """The case at a position."""
         user, n = int(self.users[index]), int(self.ns[index])
         outcome = _OUTCOMES[self.outcomes[index]]
-        return Case(self._batch(user, n), outcome, int(self.acked_ns[index]), self._draw.has(user, n))
+        return SentBatch(self._batch(user, n), outcome, int(self.acked_ns[index]), self._draw.has(user, n))
 
-    def cases(self) -> Iterator[Case]:
+    def cases(self) -> Iterator[SentBatch]:
         """All cases in order of due time; made one at a time, so that memory stays flat."""
         return (self.case(index) for index in range(len(self)))
 
-    def by_users(self, together: int, max_items: int) -> Iterator[tuple[Case, ...]]:
+    def by_users(self, together: int, max_items: int) -> Iterator[tuple[SentBatch, ...]]:
         """All cases: some users at a time, each set in windows of time."""
         users = np.unique(self.users)
         for first in range(0, len(users), together):
@@ -161,9 +161,9 @@ class Ledger:
         return self.plan.source(self.signal).batch(user, n)
 
 
-def grouped(cases: Iterable[Case], max_items: int, max_users: int = 1 << 30) -> Iterator[tuple[Case, ...]]:
+def grouped(cases: Iterable[SentBatch], max_items: int, max_users: int = 1 << 30) -> Iterator[tuple[SentBatch, ...]]:
     """Cases that come in order of due time, cut where they are far apart, span too long, or hold too much."""
-    group: list[Case] = []
+    group: list[SentBatch] = []
     items = 0
     users: set[int] = set()
     for case in cases:
@@ -182,9 +182,9 @@ def grouped(cases: Iterable[Case], max_items: int, max_users: int = 1 << 30) -> 
         yield tuple(group)
 
 
-def runs_of(cases: Sequence[Case]) -> Iterator[tuple[Case, ...]]:
+def runs_of(cases: Sequence[SentBatch]) -> Iterator[tuple[SentBatch, ...]]:
     """The cases of one user, cut into runs of neighbouring batches."""
-    run: list[Case] = []
+    run: list[SentBatch] = []
     for case in sorted(cases, key=lambda one: one.batch.n):
         if run and case.batch.n != run[-1].batch.n + 1:
             yield tuple(run)
@@ -194,7 +194,7 @@ def runs_of(cases: Sequence[Case]) -> Iterator[tuple[Case, ...]]:
         yield tuple(run)
 
 
-def readings(ledger: Ledger, cases: Sequence[Case]) -> Iterator[dict[int, list[Case]]]:
+def readings(ledger: Ledger, cases: Sequence[SentBatch]) -> Iterator[dict[int, list[SentBatch]]]:
     """What to read in one query each, by user: everything at once where most of it is wanted, else run by run."""
     users = by_user(cases)
     dues = [case.batch.due_ns for case in cases]
@@ -206,22 +206,22 @@ def readings(ledger: Ledger, cases: Sequence[Case]) -> Iterator[dict[int, list[C
             yield {user: list(run)}
 
 
-def by_user(cases: Iterable[Case]) -> dict[int, list[Case]]:
+def by_user(cases: Iterable[SentBatch]) -> dict[int, list[SentBatch]]:
     """Cases by their user."""
-    users: dict[int, list[Case]] = {}
+    users: dict[int, list[SentBatch]] = {}
     for case in cases:
         users.setdefault(case.batch.user, []).append(case)
     return users
 
 
-def settled_by_count(case: Case, sent_ns: int, done_ns: int) -> Found | None:
+def settled_by_count(case: SentBatch, sent_ns: int, done_ns: int) -> Found | None:
     """What is known of a case in a range whose count is right; None if it must be read all the same."""
     if case.compare or case.outcome is Outcome.UNKNOWN:
         return None
     return Found(case, sent_ns, done_ns, found=case.batch.items if case.outcome is Outcome.ACCEPTED else 0)
 
 
-def unreadable(cases: Iterable[Case], error: str, sent_ns: int, done_ns: int) -> list[Found]:
+def unreadable(cases: Iterable[SentBatch], error: str, sent_ns: int, done_ns: int) -> list[Found]:
     """What a failed look says: nothing."""
     return [Found(case, sent_ns, done_ns, error=error[:MAX_DETAIL]) for case in cases]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from loadgen.reading.cases import Auditor, Case, Found
+from loadgen.reading.cases import Auditor, Found, SentBatch
 
 # The servers' own words, as far as a smaller question can be answered: lengths of ranges (Loki, Mimir, Tempo), series
 # and points (Loki, Mimir), bytes and chunks, and queries whose text is too long for a server or a proxy.
@@ -23,7 +23,7 @@ def is_too_much(error: str) -> bool:
     return bool(_TOO_MUCH.search(error))
 
 
-def look_in_parts(auditor: Auditor, cases: Sequence[Case], again: bool) -> list[Found]:
+def look_in_parts(auditor: Auditor, cases: Sequence[SentBatch], again: bool) -> list[Found]:
     """What `Auditor.look` finds of a group; parts of it where the server refuses the whole as too much.
 
     What is refused even for a single batch stays unreadable, with the server's words.
@@ -38,7 +38,7 @@ def look_in_parts(auditor: Auditor, cases: Sequence[Case], again: bool) -> list[
     return rest
 
 
-def _halves(cases: Sequence[Case], error: str) -> list[Sequence[Case]]:
+def _halves(cases: Sequence[SentBatch], error: str) -> list[Sequence[SentBatch]]:
     """Two parts with fewer users each where series are too many, else with a shorter time each."""
     users = {case.batch.user for case in cases}
     by_user = len(users) > 1 and _OF_SERIES.search(error)

@@ -11,10 +11,10 @@ from loadgen.kinds.logs.source import LogSource
 from loadgen.model import NS, Batch, Outcome, Signal
 from loadgen.plan import Plan
 from loadgen.reading.cases import (
-    Case,
     Found,
     Ledger,
     Looking,
+    SentBatch,
     by_user,
     grouped,
     readings,
@@ -54,17 +54,17 @@ class LogAuditor:
         """The auditor of what a ledger names."""
         return cls(ledger, readers.loki)
 
-    def windows(self) -> Iterator[tuple[Case, ...]]:
+    def windows(self) -> Iterator[tuple[SentBatch, ...]]:
         """All cases, in windows of time."""
         if self._ledger.whole:
             return grouped(self._ledger.cases(), _READ_LINES)
         return self._ledger.by_users(_MAX_PODS, _COUNT_LINES)
 
-    def regroup(self, cases: Sequence[Case]) -> Iterator[tuple[Case, ...]]:
+    def regroup(self, cases: Sequence[SentBatch]) -> Iterator[tuple[SentBatch, ...]]:
         """Cases that are looked for again, in windows of time."""
         return grouped(sorted(cases, key=lambda case: case.batch.due_ns), _READ_LINES, _MAX_PODS)
 
-    def look(self, cases: Sequence[Case], again: bool) -> list[Found]:
+    def look(self, cases: Sequence[SentBatch], again: bool) -> list[Found]:
         """Count what need not be compared, and read the rest."""
         counted: list[Found] = []
         wanted = list(cases)
@@ -75,7 +75,7 @@ class LogAuditor:
 
     # -- counting --------------------------------------------------------------------------------------------------
 
-    def _count(self, cases: Sequence[Case]) -> tuple[list[Found], list[Case]]:
+    def _count(self, cases: Sequence[SentBatch]) -> tuple[list[Found], list[SentBatch]]:
         """What the counts settle, and the cases that must be read: sampled, uncertain, or of a stream that differs.
 
         Beside the number of lines, the sum of their sequence numbers has to be right: one line that came twice makes
@@ -97,7 +97,7 @@ class LogAuditor:
         if sums.value is None:
             return unreadable(cases, sums.error, sums.sent_ns, sums.done_ns), []
         settled: list[Found] = []
-        wanted: list[Case] = []
+        wanted: list[SentBatch] = []
         for user, mine in users.items():
             pod, accepted = _pod(self._source, user), self._ledger.sent(user, Outcome.ACCEPTED)
             # Items of pushes with an unknown outcome can make up for lost ones.
@@ -116,7 +116,7 @@ class LogAuditor:
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
-    def _read(self, users: dict[int, list[Case]]) -> list[Found]:
+    def _read(self, users: dict[int, list[SentBatch]]) -> list[Found]:
         cases = [case for mine in users.values() for case in mine]
         gap_ns = self._source.load.gap_ns
         start_ns = min(case.batch.due_ns for case in cases) - gap_ns
@@ -145,10 +145,10 @@ def _pod(source: LogSource, user: int) -> str:
 
 
 @dataclass(slots=True)
-class _Tally:
+class _LineTally:
     """What was found of one batch so far."""
 
-    case: Case
+    case: SentBatch
     first_seq: int
     lines: list[str]
     times: list[int]
@@ -168,19 +168,19 @@ class _Tally:
 
 
 def compare_lines(
-    source: LogSource, run: str, cases: Sequence[Case], stream: LogStream, sent_ns: int, done_ns: int
+    source: LogSource, run: str, cases: Sequence[SentBatch], stream: LogStream, sent_ns: int, done_ns: int
 ) -> list[Found]:
     """Tell for each batch of one stream which of its lines came back, once, unaltered and in order.
 
     A line is recognised by its text, else by its time, else by the sequence number in it. Lines that belong to other
     batches, or to nothing that loadgen sent, are left alone.
     """
-    tallies: dict[int, _Tally] = {}
-    by_line: dict[str, tuple[_Tally, int]] = {}
-    by_time: dict[int, tuple[_Tally, int]] = {}
+    tallies: dict[int, _LineTally] = {}
+    by_line: dict[str, tuple[_LineTally, int]] = {}
+    by_time: dict[int, tuple[_LineTally, int]] = {}
     for case in cases:
         lines, times = source.lines(case.batch), [int(at) for at in source.line_times(case.batch)]
-        tally = _Tally(case, case.batch.n * len(lines), lines, times)
+        tally = _LineTally(case, case.batch.n * len(lines), lines, times)
         tallies[case.batch.n] = tally
         for place, (line, at_ns) in enumerate(zip(lines, times, strict=True)):
             by_line[line] = by_time[at_ns] = (tally, place)
@@ -222,7 +222,7 @@ class _Labels:
         # Lines of a stream share their labels, up to structured metadata.
         self._differences: dict[Labels, str] = {}
 
-    def compare(self, entry: LogEntry, tally: _Tally, place: int) -> None:
+    def compare(self, entry: LogEntry, tally: _LineTally, place: int) -> None:
         """Note for a line what its labels say. Where an answer tells none there is nothing to compare."""
         if not entry.labels:
             return
@@ -239,8 +239,8 @@ def _strange(
     source: LogSource,
     run: str,
     user: int,
-    tallies: dict[int, _Tally],
-    at_time: tuple[_Tally, int] | None,
+    tallies: dict[int, _LineTally],
+    at_time: tuple[_LineTally, int] | None,
     entry: LogEntry,
 ) -> None:
     """A line that is none of those expected: an altered one, a neighbour's, or a foreign one."""
@@ -271,7 +271,7 @@ def _line_of(source: LogSource, user: int, seq: int) -> str:
         return ""
 
 
-def _settled(source: LogSource, tally: _Tally, sent_ns: int, done_ns: int) -> Found:
+def _settled(source: LogSource, tally: _LineTally, sent_ns: int, done_ns: int) -> Found:
     for place, at_ns in tally.astray.items():
         if place in tally.right:
             continue

@@ -12,10 +12,10 @@ from loadgen.kinds.metrics.source import MetricSource
 from loadgen.model import MS, Batch, Outcome, Signal
 from loadgen.plan import Plan
 from loadgen.reading.cases import (
-    Case,
     Found,
     Ledger,
     Looking,
+    SentBatch,
     by_user,
     grouped,
     readings,
@@ -57,7 +57,7 @@ class MetricAuditor:
         """The auditor of what a ledger names."""
         return cls(ledger, readers.mimir)
 
-    def windows(self) -> Iterator[tuple[Case, ...]]:
+    def windows(self) -> Iterator[tuple[SentBatch, ...]]:
         """All cases: some instances at a time, each set in windows of time."""
         return self._ledger.by_users(self._together(), _READ_SAMPLES if self._ledger.whole else _COUNT_SAMPLES)
 
@@ -65,12 +65,12 @@ class MetricAuditor:
         """How many instances one query may ask for."""
         return max(1, min(_MAX_INSTANCES, _MAX_SERIES // self._source.load.series))
 
-    def regroup(self, cases: Sequence[Case]) -> Iterator[tuple[Case, ...]]:
+    def regroup(self, cases: Sequence[SentBatch]) -> Iterator[tuple[SentBatch, ...]]:
         """Cases that are looked for again."""
         ordered = sorted(cases, key=lambda case: case.batch.due_ns)
         return grouped(ordered, _READ_SAMPLES, self._together())
 
-    def look(self, cases: Sequence[Case], again: bool) -> list[Found]:
+    def look(self, cases: Sequence[SentBatch], again: bool) -> list[Found]:
         """Count what need not be compared, and read the rest."""
         counted: list[Found] = []
         wanted = list(cases)
@@ -81,7 +81,7 @@ class MetricAuditor:
 
     # -- counting --------------------------------------------------------------------------------------------------
 
-    def _count(self, cases: Sequence[Case]) -> tuple[list[Found], list[Case]]:
+    def _count(self, cases: Sequence[SentBatch]) -> tuple[list[Found], list[SentBatch]]:
         """What the counts settle, and the cases to be read: sampled, uncertain, or of an instance that differs.
 
         Beside the number of samples, their sum has to be right: a surplus sample makes up for a lost one in the count,
@@ -115,7 +115,7 @@ class MetricAuditor:
                 series = identity(_with_name(name, labels))
                 sums[series] = sums.get(series, 0.0) + value
         settled: list[Found] = []
-        wanted: list[Case] = []
+        wanted: list[SentBatch] = []
         for user, mine in users.items():
             accepted = self._ledger.sent(user, Outcome.ACCEPTED)
             sent = [identity(labels) for labels in self._source.series(user)]
@@ -149,7 +149,7 @@ class MetricAuditor:
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
-    def _read(self, users: dict[int, list[Case]]) -> list[Found]:
+    def _read(self, users: dict[int, list[SentBatch]]) -> list[Found]:
         cases = [case for mine in users.values() for case in mine]
         start_ms = min(int(self._source.times_ms(case.batch)[0]) for case in cases)
         # Up to just before the next planned sample, so that surplus ones after the last are seen too.
@@ -191,7 +191,7 @@ def _instance(source: MetricSource, user: int) -> str:
 
 
 def compare_samples(
-    source: MetricSource, cases: Sequence[Case], came: Sequence[RawSeries], sent_ns: int, done_ns: int
+    source: MetricSource, cases: Sequence[SentBatch], came: Sequence[RawSeries], sent_ns: int, done_ns: int
 ) -> list[Found]:
     """Tell for each batch of one instance which of its samples came back, once, in order and with the value sent.
 
@@ -208,7 +208,7 @@ def compare_samples(
     all_times, owners, all_values = all_times[order], owners[order], np.concatenate(values, axis=1)[:, order]
     offsets = times[0] - cases[0].batch.due_ns // MS
     first_ms = source.pace(cases[0].batch.user).due(0) // MS
-    tally = _Tally(len(cases), all_times, owners, np.unique((first_ms + offsets) % source.load.interval_ms))
+    tally = _SampleTally(len(cases), all_times, owners, np.unique((first_ms + offsets) % source.load.interval_ms))
     copies: dict[int, list[RawSeries]] = {}
     for one in came:
         row = rows.get(identity(one.labels))
@@ -236,7 +236,7 @@ def compare_samples(
     ]
 
 
-class _Tally:
+class _SampleTally:
     """Counts per batch, added up series by series.
 
     Args:

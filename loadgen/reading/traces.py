@@ -13,7 +13,7 @@ import numpy as np
 from loadgen.kinds.traces.source import SPANS_PER_TRACE, SpanFacts, TraceSource
 from loadgen.model import NS, Batch, Outcome, Signal
 from loadgen.plan import Plan
-from loadgen.reading.cases import Case, Found, Ledger, Looking, grouped, shortened, unreadable
+from loadgen.reading.cases import Found, Ledger, Looking, SentBatch, grouped, shortened, unreadable
 from loadgen.reading.looks import SEARCH, Look
 from loadgen.reading.names import Added, difference_of
 from loadgen.targets.readers import Readers
@@ -194,16 +194,16 @@ class TraceAuditor:
         """The auditor of what a ledger names."""
         return cls(ledger, readers.tempo, looking.clock, looking.sleep, looking.stop)
 
-    def windows(self) -> Iterator[tuple[Case, ...]]:
+    def windows(self) -> Iterator[tuple[SentBatch, ...]]:
         """All cases, in windows of time."""
         share = len(self._ledger) * self._ledger.items_per_batch // _WINDOWS
         return grouped(self._ledger.cases(), max(_FEWEST_SPANS, min(_MOST_SPANS, share)))
 
-    def regroup(self, cases: Sequence[Case]) -> Iterator[tuple[Case, ...]]:
+    def regroup(self, cases: Sequence[SentBatch]) -> Iterator[tuple[SentBatch, ...]]:
         """Cases that are looked for again."""
         return grouped(sorted(cases, key=lambda case: case.batch.due_ns), _FEWEST_SPANS)
 
-    def look(self, cases: Sequence[Case], again: bool) -> list[Found]:
+    def look(self, cases: Sequence[SentBatch], again: bool) -> list[Found]:
         """Search for all traces of a window, then fetch those that are to be compared or that search did not settle.
 
         Search settles a batch when it lists exactly the spans that were sent, by id: a span that came twice does not
@@ -235,20 +235,20 @@ class TraceAuditor:
                 return results + unreadable(cases[place + 1 :], found.error, found.sent_ns, found.done_ns)
         return results
 
-    def _listed(self, case: Case, hits: tuple[Listed, ...]) -> bool:
+    def _listed(self, case: SentBatch, hits: tuple[Listed, ...]) -> bool:
         """Whether search lists exactly the spans of a batch."""
         ids = [row.tobytes() for row in self._source.trace_ids(case.batch)]
         sent = [b"".join(sorted(row.tobytes() for row in spans)) for spans in self._source.span_ids(case.batch)]
         return all(any(part.get(one) == spans for part in hits) for one, spans in zip(ids, sent, strict=True))
 
-    def _one(self, case: Case, listed: bool, searched: Reply[tuple[Listed, ...]]) -> Found:
+    def _one(self, case: SentBatch, listed: bool, searched: Reply[tuple[Listed, ...]]) -> Found:
         key = (case.batch.user, case.batch.n)
         if listed and not case.compare and case.outcome is Outcome.ACCEPTED and key not in self._short:
             return Found(case, searched.sent_ns, searched.done_ns, found=case.batch.items)
         hits = searched.value
         ids = [row.tobytes() for row in self._source.trace_ids(case.batch)]
         facts = self._source.spans(case.batch)
-        tally = Tally()
+        tally = TraceTally()
         done_ns = searched.done_ns
         for trace_id, expected in zip(ids, facts, strict=True):
             if self._stop():
@@ -290,7 +290,7 @@ def run_query(run: str, user: int | None = None) -> str:
 
 
 @dataclass(slots=True)
-class Tally:
+class TraceTally:
     """What was found of the traces of one batch so far."""
 
     found: int = 0
@@ -305,7 +305,7 @@ class Tally:
         self.detail = self.detail or shortened(text)
 
 
-def compare_spans(expected: Sequence[SpanFacts], came: Sequence[FoundSpan], tally: Tally) -> None:
+def compare_spans(expected: Sequence[SpanFacts], came: Sequence[FoundSpan], tally: TraceTally) -> None:
     """Add up what came back of one trace.
 
     A span is recognised by its id, else by its start and end. A trace that is absent altogether adds nothing.

@@ -16,7 +16,7 @@ from loadgen.config import Target
 from loadgen.history.directory import RunDir
 from loadgen.model import NS, Outcome, QueryTiming, Sighting, Signal
 from loadgen.plan import Plan
-from loadgen.reading.cases import Auditor, Case, Found, Ledger, Looking, shortened, unreadable
+from loadgen.reading.cases import Auditor, Found, Ledger, Looking, SentBatch, shortened, unreadable
 from loadgen.reading.kinds import READINGS
 from loadgen.reading.limits import look_in_parts
 from loadgen.targets.readers import Readers, open_readers
@@ -222,12 +222,12 @@ class _Engine:
         self._pending.clear()
 
     def _looks(
-        self, pool: ThreadPoolExecutor, auditor: Auditor, windows: Iterator[tuple[Case, ...]], again: bool
+        self, pool: ThreadPoolExecutor, auditor: Auditor, windows: Iterator[tuple[SentBatch, ...]], again: bool
     ) -> Iterator[list[Found]]:
         """The results of looking at all windows, as they come, with a bounded number under way."""
-        watch = _Watch()
+        watch = _AwayWatch()
 
-        def look(cases: Sequence[Case]) -> list[Found]:
+        def look(cases: Sequence[SentBatch]) -> list[Found]:
             now_ns = self._clock()
             if self._stop():
                 return unreadable(cases, "the verification was stopped", now_ns, now_ns)
@@ -312,7 +312,7 @@ class _Engine:
         )
 
 
-class _Watch:
+class _AwayWatch:
     """Notices that a component is away: looks at it fail one after the other."""
 
     def __init__(self) -> None:

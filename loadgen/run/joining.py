@@ -30,7 +30,7 @@ _GIVE_IT = f"give it to the run and to each worker by {VARIABLE}, {FILE_VARIABLE
 
 
 @dataclass(frozen=True, slots=True)
-class Keys:
+class CurveKeys:
     """A pair of CURVE keys, in ZeroMQ's own notation."""
 
     public: bytes
@@ -79,14 +79,14 @@ def token_of_master(environ: Mapping[str, str], file: str, bind_host: str) -> tu
 
 
 @functools.cache
-def keys_of(token: str, whose: str) -> Keys:
+def keys_of(token: str, whose: str) -> CurveKeys:
     """The keys of ``master`` or ``worker``. Slow on purpose: who has recorded a connection must not try many tokens."""
     import zmq
     from zmq.utils import z85
 
     seed = hashlib.scrypt(token.encode(), salt=f"loadgen {whose}".encode(), n=1 << 14, r=8, p=1, dklen=32)
     secret = z85.encode(seed)
-    return Keys(zmq.curve_public(secret), secret)
+    return CurveKeys(zmq.curve_public(secret), secret)
 
 
 def handed_on(token: str) -> dict[str, str]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from loadgen.config import ConfigError, Publish, Target
-from loadgen.history.archive import ArchiveError, Place, keep_run, keep_verification
+from loadgen.history.archive import ArchiveError, ArchivePlace, keep_run, keep_verification
 from loadgen.history.directory import RunDir, RunDirError
 from loadgen.history.values import RunInfo
 from loadgen.model import MS, Outcome, Result, Verdict
@@ -105,7 +105,7 @@ def publish(
     settings: Publish,
     target: Target,
     now_ns: int,
-    verified: Place | None = None,
+    verified: ArchivePlace | None = None,
 ) -> Published:
     """Tell the outcome wherever profile and target want it; raises nothing for what fails there.
 

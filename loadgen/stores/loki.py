@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from loadgen.model import Component
-from loadgen.stores.store import Accepts, Datasource, Received, Store
+from loadgen.stores.store import Accepts, InGrafana, Received, Store
 
 LOKI = Store(
     component=Component.LOKI,
@@ -20,7 +20,7 @@ LOKI = Store(
         due_s=300.0,
         due="a chunk is written when it is idle or old (chunk_idle_period 30m, max_chunk_age 2h unless set)",
     ),
-    datasource=Datasource(
+    datasource=InGrafana(
         plugin="loki",
         links=("derivedFields",),
         address="http://loki-gateway (port 80)",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from loadgen.model import Component
-from loadgen.stores.store import Accepts, Datasource, Received, Store
+from loadgen.stores.store import Accepts, InGrafana, Received, Store
 
 MIMIR = Store(
     component=Component.MIMIR,
@@ -21,7 +21,7 @@ MIMIR = Store(
         due_s=14_400.0,
         due="a block is written 2 to 3.5 h after its first sample unless the ingesters are asked to flush",
     ),
-    datasource=Datasource(
+    datasource=InGrafana(
         plugin="prometheus",
         links=(),
         address="http://mimir-nginx/prometheus (port 80)",

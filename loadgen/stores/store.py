@@ -27,7 +27,7 @@ class Accepts:
 
 
 @dataclass(frozen=True, slots=True)
-class Datasource:
+class InGrafana:
     """The store as Grafana knows it.
 
     Attributes:
@@ -86,7 +86,7 @@ class Store:
     tenant: str
     discards: str
     accepts: Accepts
-    datasource: Datasource
+    datasource: InGrafana
     received: Received
     beside: frozenset[str] = frozenset()
     other_tenant: str = ""

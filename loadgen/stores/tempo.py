@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from loadgen.model import Component
-from loadgen.stores.store import Accepts, Datasource, Received, Store
+from loadgen.stores.store import Accepts, InGrafana, Received, Store
 
 TEMPO = Store(
     component=Component.TEMPO,
@@ -19,7 +19,7 @@ TEMPO = Store(
         due_s=600.0,
         due="a block is written after max_block_duration (30m in Tempo 2 unless set)",
     ),
-    datasource=Datasource(
+    datasource=InGrafana(
         plugin="tempo",
         links=("tracesToLogsV2", "tracesToMetrics"),
         address="http://tempo:3100, from chart 1.23.1 on http://tempo:3200",

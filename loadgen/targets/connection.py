@@ -32,7 +32,7 @@ _EXPECT_S = 1.0
 _WANTS = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
-class Kind(Enum):
+class ConnectionKind(Enum):
     """What kept a request from being answered."""
 
     NAME = "the name cannot be resolved"
@@ -59,7 +59,7 @@ class Trouble(Exception):
 
     def __init__(
         self,
-        kind: Kind,
+        kind: ConnectionKind,
         said: object = "",
         delivered: bool = False,
         at_proxy: bool = False,
@@ -286,7 +286,7 @@ class Transport:
             try:
                 return self._exchange(kept, deadline, request, decode)
             except Trouble as trouble:
-                if not repeatable or trouble.kind is not Kind.BROKEN or kept.line.heard:
+                if not repeatable or trouble.kind is not ConnectionKind.BROKEN or kept.line.heard:
                     raise
         return self._exchange(self._connected(deadline), deadline, request, decode)
 
@@ -374,29 +374,31 @@ class Transport:
 def _raise_broken(problem: BaseException, heard: bool, is_first_by_tls: bool) -> NoReturn:
     """A request that failed on its connection, as `Trouble`; what is none of ours goes on as it is."""
     if isinstance(problem, TimeoutError):
-        raise Trouble(Kind.TIMEOUT, "", True) from problem
+        raise Trouble(ConnectionKind.TIMEOUT, "", True) from problem
     if isinstance(problem, ssl.SSLError) and not isinstance(problem, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
         # Since TLS 1.3 a server that does not like our certificate says so here.
-        raise Trouble(Kind.TLS, problem, heard) from problem
+        raise Trouble(ConnectionKind.TLS, problem, heard) from problem
     if isinstance(problem, (OSError, http.client.HTTPException)):
-        raise Trouble(Kind.BROKEN, _named(problem), True, after_handshake=is_first_by_tls and not heard) from problem
+        raise Trouble(
+            ConnectionKind.BROKEN, _named(problem), True, after_handshake=is_first_by_tls and not heard
+        ) from problem
     if isinstance(problem, (ValueError, zlib.error)):
-        raise Trouble(Kind.ANSWER, problem, True) from problem
+        raise Trouble(ConnectionKind.ANSWER, problem, True) from problem
     raise problem
 
 
 def _raise_unconnected(problem: BaseException, at_proxy: bool) -> NoReturn:
     """A connection that did not come about, as `Trouble`; what is none of ours goes on as it is."""
     if isinstance(problem, socket.gaierror):
-        raise Trouble(Kind.NAME, problem.strerror or problem, at_proxy=at_proxy) from problem
+        raise Trouble(ConnectionKind.NAME, problem.strerror or problem, at_proxy=at_proxy) from problem
     if isinstance(problem, TimeoutError):
-        raise Trouble(Kind.CONNECT_TIMEOUT, at_proxy=at_proxy) from problem
+        raise Trouble(ConnectionKind.CONNECT_TIMEOUT, at_proxy=at_proxy) from problem
     if isinstance(problem, ConnectionRefusedError):
-        raise Trouble(Kind.REFUSED, at_proxy=at_proxy) from problem
+        raise Trouble(ConnectionKind.REFUSED, at_proxy=at_proxy) from problem
     if isinstance(problem, ssl.SSLError):
-        raise Trouble(Kind.TLS, problem) from problem
+        raise Trouble(ConnectionKind.TLS, problem) from problem
     if isinstance(problem, (OSError, UnicodeError)):
-        raise Trouble(Kind.UNREACHABLE, _named(problem), at_proxy=at_proxy) from problem
+        raise Trouble(ConnectionKind.UNREACHABLE, _named(problem), at_proxy=at_proxy) from problem
     raise problem
 
 
@@ -460,9 +462,9 @@ def _tunnel(line: _Line, server: Server, proxy: Proxy) -> None:
     try:
         response.begin()
     except http.client.HTTPException as problem:
-        raise Trouble(Kind.PROXY, f"no answer to CONNECT ({_named(problem)})", at_proxy=True) from problem
+        raise Trouble(ConnectionKind.PROXY, f"no answer to CONNECT ({_named(problem)})", at_proxy=True) from problem
     if not 200 <= response.status < 300:
-        raise Trouble(Kind.PROXY, f"{response.status} {response.reason}".strip(), at_proxy=True)
+        raise Trouble(ConnectionKind.PROXY, f"{response.status} {response.reason}".strip(), at_proxy=True)
 
 
 def _read(response: http.client.HTTPResponse, decode: bool) -> bytes:

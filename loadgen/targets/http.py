@@ -24,7 +24,7 @@ from loadgen import __version__
 from loadgen.config import ConfigError
 from loadgen.config.access import Access, split_login, value_problem
 from loadgen.config.target import GrafanaTarget, Login
-from loadgen.targets.connection import Kind, Server, Transport, Trouble
+from loadgen.targets.connection import ConnectionKind, Server, Transport, Trouble
 from loadgen.targets.hiding import hiding_of, url_without_secrets
 from loadgen.targets.proxies import proxy_of
 from loadgen.targets.tls import tls_context
@@ -219,21 +219,21 @@ class HttpClient:
         if trouble.at_proxy:
             return f"{where}: {proxy_trouble(trouble, said, limit_s)}"
         match trouble.kind:
-            case Kind.NAME:
+            case ConnectionKind.NAME:
                 return f"{where}: the host name cannot be resolved; check the URL and the DNS"
-            case Kind.REFUSED:
+            case ConnectionKind.REFUSED:
                 return f"{where}: connection refused; check that the server runs and that the port is right"
-            case Kind.CONNECT_TIMEOUT:
+            case ConnectionKind.CONNECT_TIMEOUT:
                 return f"{where}: no connection within {limit_s:g} s; check the address, firewalls, and that it runs"
-            case Kind.TLS:
+            case ConnectionKind.TLS:
                 return self._explain_tls(where, said)
-            case Kind.TIMEOUT:
+            case ConnectionKind.TIMEOUT:
                 return (
                     f"{where}: no complete answer within {limit_s:g} s; the server is slow or stuck, or set more time"
                 )
-            case Kind.ANSWER:
+            case ConnectionKind.ANSWER:
                 return f"{where}: {said}"
-            case Kind.BROKEN:
+            case ConnectionKind.BROKEN:
                 secure = self._server is not None and self._server.context is not None
                 hint = "; perhaps it speaks https, not http" if "BadStatusLine" in said and not secure else ""
                 hint = MAY_WANT_CERTIFICATE if trouble.after_handshake else hint
@@ -335,13 +335,13 @@ MAY_WANT_CERTIFICATE = "; perhaps it wants a certificate of ours, set cert_file 
 def proxy_trouble(trouble: Trouble, said: str, limit_s: float) -> str:
     """What is wrong with the way to a proxy, or with what it answers."""
     what = {
-        Kind.NAME: "the proxy's name cannot be resolved",
-        Kind.REFUSED: "the proxy does not take connections",
-        Kind.CONNECT_TIMEOUT: f"the proxy does not answer within {limit_s:g} s",
-        Kind.PROXY: f"the proxy does not let us through ({said})",
+        ConnectionKind.NAME: "the proxy's name cannot be resolved",
+        ConnectionKind.REFUSED: "the proxy does not take connections",
+        ConnectionKind.CONNECT_TIMEOUT: f"the proxy does not answer within {limit_s:g} s",
+        ConnectionKind.PROXY: f"the proxy does not let us through ({said})",
     }.get(trouble.kind, f"no connection to the proxy ({said})")
     remedy = 'correct it, except this server with NO_PROXY, or set proxy = "none" in its section of the target'
-    if trouble.kind is Kind.PROXY and "407" in said:
+    if trouble.kind is ConnectionKind.PROXY and "407" in said:
         remedy = "it wants a login; set proxy_user and proxy_password"
     return f"{what}; {remedy}"
 

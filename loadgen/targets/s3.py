@@ -50,9 +50,9 @@ def s3_client(
     # The library takes half a second to load, and many commands need no S3.
     from botocore.config import Config
 
-    from loadgen.targets.s3_way import Sender, isolated_session, style_of
+    from loadgen.targets.s3_way import S3Sender, isolated_session, style_of
 
-    sender = Sender(target, timeout_s, connections)
+    sender = S3Sender(target, timeout_s, connections)
     client = isolated_session().create_client(
         "s3",
         endpoint_url=target.endpoint or None,

@@ -20,7 +20,7 @@ from botocore.credentials import CredentialResolver
 from botocore.loaders import Loader
 
 from loadgen.config import S3Target
-from loadgen.targets.connection import Kind, Transport, Trouble
+from loadgen.targets.connection import ConnectionKind, Transport, Trouble
 from loadgen.targets.http import MAY_WANT_CERTIFICATE, proxy_trouble, server_of
 
 
@@ -42,7 +42,7 @@ def _loader() -> Loader:
     return Loader()
 
 
-class Sender:
+class S3Sender:
     """Sends the requests of one client.
 
     Args:
@@ -96,15 +96,15 @@ class Sender:
         made: Exception
         if trouble.at_proxy:
             made = theirs.ProxyConnectionError(proxy_url=proxy_trouble(trouble, said, self._timeout_s))
-        elif trouble.kind is Kind.TLS or trouble.after_handshake:
+        elif trouble.kind is ConnectionKind.TLS or trouble.after_handshake:
             made = theirs.SSLError(endpoint_url=url, error=said + trouble.after_handshake * MAY_WANT_CERTIFICATE)
-        elif trouble.kind is Kind.CONNECT_TIMEOUT:
+        elif trouble.kind is ConnectionKind.CONNECT_TIMEOUT:
             made = theirs.ConnectTimeoutError(endpoint_url=url, error=said)
-        elif trouble.kind is Kind.TIMEOUT:
+        elif trouble.kind is ConnectionKind.TIMEOUT:
             made = theirs.ReadTimeoutError(endpoint_url=url, error=said)
-        elif trouble.kind is Kind.BROKEN:
+        elif trouble.kind is ConnectionKind.BROKEN:
             made = theirs.ConnectionClosedError(endpoint_url=url, error=said, request=request)
-        elif trouble.kind is Kind.ANSWER:
+        elif trouble.kind is ConnectionKind.ANSWER:
             made = theirs.HTTPClientError(error=said)
         else:
             made = theirs.EndpointConnectionError(endpoint_url=url, error=said)

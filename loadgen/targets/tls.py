@@ -60,7 +60,7 @@ def tls_context(access: Access | None = None, verify: bool | None = None) -> ssl
 
 def authorities(access: Access, env: Mapping[str, str] | None = None) -> bytes:
     """The PEM certificates of the authorities to trust; ConfigError when the file that is named has none."""
-    store = Store(access.ca_file, "") if access.ca_file else system_store(os.environ if env is None else env)
+    store = TrustStore(access.ca_file, "") if access.ca_file else system_store(os.environ if env is None else env)
     try:
         pem = _certificates(Path(store.file).read_bytes()) if store.file else b""
     except OSError as problem:
@@ -81,31 +81,31 @@ def client_certificate(access: Access) -> tuple[bytes, bytes] | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Store:
+class TrustStore:
     """Where authorities are: a bundle, folders of files (divided as in a path), or both."""
 
     file: str
     folders: str
 
 
-def system_store(env: Mapping[str, str]) -> Store:
+def system_store(env: Mapping[str, str]) -> TrustStore:
     """What this system trusts, found as Go finds it; certifi's bundle where there is nothing."""
     file, folders = env.get("SSL_CERT_FILE", ""), env.get("SSL_CERT_DIR", "")
     if file or folders:
-        return Store(file, folders)
+        return TrustStore(file, folders)
     paths = ssl.get_default_verify_paths()
     for bundle in (paths.openssl_cafile, *_BUNDLES):
         if os.access(bundle, os.R_OK):
-            return Store(bundle, "")
+            return TrustStore(bundle, "")
     if _in_folders(paths.openssl_capath):
-        return Store("", paths.openssl_capath)
+        return TrustStore("", paths.openssl_capath)
     import certifi  # comes with requests
 
-    return Store(certifi.where(), "")
+    return TrustStore(certifi.where(), "")
 
 
 def _trust(context: ssl.SSLContext, access: Access) -> None:
-    store = Store(access.ca_file, "") if access.ca_file else system_store(os.environ)
+    store = TrustStore(access.ca_file, "") if access.ca_file else system_store(os.environ)
     try:
         if store.file:
             context.load_verify_locations(cafile=store.file)
@@ -117,7 +117,7 @@ def _trust(context: ssl.SSLContext, access: Access) -> None:
         raise _unusable(access, store, problem) from problem
 
 
-def _unusable(access: Access, store: Store, why: OSError | str) -> ConfigError:
+def _unusable(access: Access, store: TrustStore, why: OSError | str) -> ConfigError:
     what = "the ca_file" if access.ca_file else "the system's store of authorities (see SSL_CERT_FILE)"
     said = why if isinstance(why, str) else why.strerror or type(why).__name__
     return ConfigError(f"{what} {store.file} cannot be used ({said}); name a PEM file")

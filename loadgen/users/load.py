@@ -90,7 +90,7 @@ class Load:
 
     def start_own_queries(self, tell: Callable[[QueryTiming], None]) -> None:
         """Ask the user's own queries beside the load, each at its own pace; ``tell`` hears of each one."""
-        asking = own.Asking(self.readers, self.clock, self.plan.key.began_ns)
+        asking = own.OwnAsking(self.readers, self.clock, self.plan.key.began_ns)
 
         def record(timing: QueryTiming) -> None:
             if self._stopped_ns and timing.due_ns > self._stopped_ns:

@@ -62,7 +62,7 @@ class _OfComponent:
     waiting: deque[_Look] = field(default_factory=deque)
 
 
-class Looks:
+class ViewerLooks:
     """The planned looks of one person. Each leaves exactly one row.
 
     Args:

@@ -11,7 +11,7 @@ from locust.env import Environment
 from loadgen.model import NS, QueryTiming
 from loadgen.queries.dashboard import panels
 from loadgen.queries.panel import Panel
-from loadgen.users.looking import Looks
+from loadgen.users.looking import ViewerLooks
 from loadgen.users.pushing import LoadError, load_of
 
 STOP_WITHIN_S = 3.0
@@ -25,7 +25,7 @@ class DashboardViewer(User):  # type: ignore[misc]
         self._n = load.next_viewer()
         self._due_ns = load.clock()
         self._refresh_ns = round(load.profile.dashboards.refresh * NS)
-        self._looks = Looks(self._ask, self._record, load.clock, Group(), load.readers.via)
+        self._looks = ViewerLooks(self._ask, self._record, load.clock, Group(), load.readers.via)
 
     def on_stop(self) -> None:
         # What has fallen due by now was planned, though nobody comes to it any more.

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from loadgen.acceptance.facts import (
     Accepted,
-    Access,
     BucketFacts,
     DashboardFacts,
     DatasourceFacts,
     Deployment,
     ErrorAnswer,
     FluxObject,
-    History,
     LifecycleRule,
+    MetricHistory,
     Parity,
     PodFacts,
     RemoteWrite,
+    S3Access,
     SecretFacts,
     Told,
 )
@@ -78,7 +78,7 @@ def clocks(**ahead_s: float) -> tuple[ClockReading, ...]:
 
 def good() -> Deployment:
     accesses = tuple(
-        Access(one, BUCKETS[other], action, Told(False))
+        S3Access(one, BUCKETS[other], action, Told(False))
         for one in COMPONENTS
         for other in COMPONENTS
         if one is not other
@@ -106,7 +106,7 @@ def good() -> Deployment:
         dashboard=Told(DashboardFacts("x", "all", tuple((component, Told(5)) for component in COMPONENTS))),
         remote_write=Told((RemoteWrite("http://mimir-nginx/api/v1/push", 0.0, 3.0, 1.0, 50.0),)),
         parity=Told(Parity((("cluster", "home"),), 4, 240, 0, 0, 0, 0, ())),
-        history=Told(History(1_789_000_000_000, True, 1_788_990_000_000, 120)),
+        history=Told(MetricHistory(1_789_000_000_000, True, 1_788_990_000_000, 120)),
         pods=Told(tuple(map(pod, COMPONENTS))),
         flux=Told((FluxObject("HelmRelease", "loki", True, "ok"), FluxObject("Kustomization", "loki", True, "ok"))),
         secrets=Told(tuple(SecretFacts(one, f"{one}-s3-secret", Told(KEYS)) for one in COMPONENTS)),

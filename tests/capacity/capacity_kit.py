@@ -12,13 +12,13 @@ from loadgen.capacity.model import (
     Cost,
     Ending,
     Flow,
-    Kind,
     Knee,
     Limit,
-    Outcome,
     OwnLoad,
     Refusal,
     Search,
+    SearchKind,
+    SearchOutcome,
     SizedRow,
     Sizing,
     Step,
@@ -32,11 +32,11 @@ from loadgen.model import NS
 BEGAN_NS = 1_790_000_000 * NS
 COMPONENT = {"logs": "loki", "metrics": "mimir", "traces": "tempo"}
 UNIT = {
-    Kind.LOGS: "B/s",
-    Kind.TRACES: "B/s",
-    Kind.METRICS: "series",
-    Kind.QUERIES: "queries/s",
-    Kind.ALL: "times",
+    SearchKind.LOGS: "B/s",
+    SearchKind.TRACES: "B/s",
+    SearchKind.METRICS: "series",
+    SearchKind.QUERIES: "queries/s",
+    SearchKind.ALL: "times",
 }
 SECOND_NS = 60 * NS
 LOKI_LIMIT = Limit(
@@ -80,7 +80,7 @@ def a_usage(component: str, share: float) -> Usage:
 
 def a_step(
     number: int,
-    kind: Kind,
+    kind: SearchKind,
     level: float,
     ending: Ending = Ending.KEPT,
     signals: Sequence[str] = (),
@@ -90,7 +90,7 @@ def a_step(
     """A step; of a signal's kind it sends that signal, else all three."""
     ok = ending is not Ending.BROKEN
     sent = signals or ([kind.signal.value] if kind.signal else ["logs", "metrics", "traces"])
-    rate = level if UNIT[kind] == "B/s" else 2e5 * level if kind is Kind.ALL else 3e5
+    rate = level if UNIT[kind] == "B/s" else 2e5 * level if kind is SearchKind.ALL else 3e5
     broken = (
         ()
         if ok
@@ -116,7 +116,7 @@ def a_step(
         ending=ending,
         broken=broken,
         flows=tuple(a_flow(signal, rate, ok, heat) for signal in sent),
-        queries_per_s=level if kind is Kind.QUERIES else 1.9876543,
+        queries_per_s=level if kind is SearchKind.QUERIES else 1.9876543,
         usage=(*(a_usage(COMPONENT[signal], heat) for signal in sent), a_usage("grafana", 0.1)),
         plain_bytes=rate * 45,
     )
@@ -132,7 +132,7 @@ def logs_steps(first: int = 1) -> tuple[Step, ...]:
         (5e6, broken, 0.95), (4.5e6, broken, 0.93), (4.25e6, broken, 0.9), (3.9999999e6, kept, 0.76),
     ]  # fmt: skip
     return tuple(
-        a_step(first + i, Kind.LOGS, level, ending, heat=heat, refusals=(refusal,) if ending is broken else ())
+        a_step(first + i, SearchKind.LOGS, level, ending, heat=heat, refusals=(refusal,) if ending is broken else ())
         for i, (level, ending, heat) in enumerate(levels)
     )
 
@@ -159,9 +159,9 @@ def a_capacity(
     return replace(capacity, **others)
 
 
-def an_outcome(**others: object) -> Outcome:
+def an_outcome(**others: object) -> SearchOutcome:
     """Nothing is known."""
-    return replace(Outcome((), (), (), Sizing()), **others)
+    return replace(SearchOutcome((), (), (), Sizing()), **others)
 
 
 LOGS_SENTENCE = (
@@ -172,13 +172,13 @@ LOGS_SENTENCE = (
 
 def logs_search() -> Search:
     """Found, within 10 %."""
-    return Search(Kind.LOGS, "B/s", 50e6, Why.FOUND, 3.9999999e6, 4.25e6)
+    return Search(SearchKind.LOGS, "B/s", 50e6, Why.FOUND, 3.9999999e6, 4.25e6)
 
 
 def logs_knee(steps: Sequence[Step]) -> Knee:
     """The limit is named."""
     return Knee(
-        kind=Kind.LOGS,
+        kind=SearchKind.LOGS,
         kept_step=steps[8].number,
         broke_step=steps[7].number,
         promise="Logs: the planned rate is accepted",
@@ -222,48 +222,51 @@ def some_costs() -> tuple[Cost, ...]:
     )
 
 
-def whole() -> tuple[Capacity, Outcome]:
+def whole() -> tuple[Capacity, SearchOutcome]:
     """Every kind was searched, each ended in another way."""
     kept, broken = Ending.KEPT, Ending.BROKEN
     logs = logs_steps()
-    traces = [a_step(10 + i, Kind.TRACES, 1e6 * 2**i, kept, heat=0.1 + 0.1 * i) for i in range(5)]
-    traces.append(a_step(15, Kind.TRACES, 32e6, Ending.GENERATOR, heat=0.6, note="pushes began 1.2 s late (p99)"))
-    metrics = [a_step(16 + i, Kind.METRICS, 4000 * 2**i, kept, heat=0.2 + 0.2 * i) for i in range(3)]
+    traces = [a_step(10 + i, SearchKind.TRACES, 1e6 * 2**i, kept, heat=0.1 + 0.1 * i) for i in range(5)]
+    traces.append(a_step(15, SearchKind.TRACES, 32e6, Ending.GENERATOR, heat=0.6, note="pushes began 1.2 s late (p99)"))
+    metrics = [a_step(16 + i, SearchKind.METRICS, 4000 * 2**i, kept, heat=0.2 + 0.2 * i) for i in range(3)]
     metrics.append(
         a_step(
-            19, Kind.METRICS, 32_000, broken, heat=0.97, crashed=("mimir",),
+            19, SearchKind.METRICS, 32_000, broken, heat=0.97, crashed=("mimir",),
             flows=(a_flow("metrics", 6e6, ok=False, heat=0.97, lost=123_456),),
         )
     )  # fmt: skip
-    queries = [a_step(20 + i, Kind.QUERIES, 2.0 * 2**i, kept, heat=0.2 + 0.15 * i) for i in range(5)]
+    queries = [a_step(20 + i, SearchKind.QUERIES, 2.0 * 2**i, kept, heat=0.2 + 0.15 * i) for i in range(5)]
     both = [
-        a_step(25, Kind.ALL, 1.0, kept, heat=0.4),
-        a_step(26, Kind.ALL, 2.0, kept, heat=0.7),
-        a_step(27, Kind.ALL, 4.0, broken, heat=0.97),
-        a_step(28, Kind.ALL, 3.0, Ending.INTERRUPTED, heat=0.9),
+        a_step(25, SearchKind.ALL, 1.0, kept, heat=0.4),
+        a_step(26, SearchKind.ALL, 2.0, kept, heat=0.7),
+        a_step(27, SearchKind.ALL, 4.0, broken, heat=0.97),
+        a_step(28, SearchKind.ALL, 3.0, Ending.INTERRUPTED, heat=0.9),
     ]
     searches = (
         logs_search(),
-        Search(Kind.TRACES, "B/s", 50e6, Why.GENERATOR, 16e6, None),
-        Search(Kind.METRICS, "series", 200_000, Why.UNRECOVERED, 16_000, 32_000, "Mimir did not answer for 90 s"),
-        Search(Kind.QUERIES, "queries/s", 32, Why.CEILING, 32, None),
-        Search(Kind.ALL, "times", 20, Why.INTERRUPTED, 2.0, 4.0),
+        Search(SearchKind.TRACES, "B/s", 50e6, Why.GENERATOR, 16e6, None),
+        Search(SearchKind.METRICS, "series", 200_000, Why.UNRECOVERED, 16_000, 32_000, "Mimir did not answer for 90 s"),
+        Search(SearchKind.QUERIES, "queries/s", 32, Why.CEILING, 32, None),
+        Search(SearchKind.ALL, "times", 20, Why.INTERRUPTED, 2.0, 4.0),
     )
     knees = (
         logs_knee(logs),
-        Knee(Kind.TRACES, 14, 0, "", (), (), None, "", 0, "Tempo carries at least 16 MB/s; loadgen sent no more."),
         Knee(
-            Kind.METRICS, 18, 19, "Mimir keeps running", ("metrics.loss",), ("Mimir went down",), None,
+            *(SearchKind.TRACES, 14, 0, "", (), (), None, "", 0),
+            "Tempo carries at least 16 MB/s; loadgen sent no more.",
+        ),
+        Knee(
+            SearchKind.METRICS, 18, 19, "Mimir keeps running", ("metrics.loss",), ("Mimir went down",), None,
             "memory: 498 MB of the 512 MB that it may use", 123_456,
             "Mimir carries 16,000 series; at 32,000 series it went down for want of memory (498 MB of 512 MB) and "
             "lost 123,456 samples.",
         ),
-        Knee(Kind.QUERIES, 24, 0, "", (), (), None, "", 0, "The stack answers at least 32 queries/s."),
+        Knee(SearchKind.QUERIES, 24, 0, "", (), (), None, "", 0, "The stack answers at least 32 queries/s."),
         Knee(
-            Kind.ALL, 26, 27, "Logs: the planned rate is accepted", ("logs.throughput",), ("429",), None, "", 0,
+            SearchKind.ALL, 26, 27, "Logs: the planned rate is accepted", ("logs.throughput",), ("429",), None, "", 0,
             "All together: 2× of the profile is carried, 4× is not; the search was interrupted between them.",
         ),
     )  # fmt: skip
     capacity = a_capacity(searches, (*logs, *traces, *metrics, *queries, *both), notes=("Grafana was restarted once.",))
-    outcome = Outcome(tuple(knee.sentence for knee in knees), knees, some_costs(), a_sizing())
+    outcome = SearchOutcome(tuple(knee.sentence for knee in knees), knees, some_costs(), a_sizing())
     return capacity, outcome

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from loadgen.capacity.model import Ending, Flow, Kind, Step, Usage
+from loadgen.capacity.model import Ending, Flow, SearchKind, Step, Usage
 
 FLOW = Flow("logs", 1e6, 1e6, 5000.0, 4, 0, 0.0, 0, 0.1, 0.2, 1.0)
 
@@ -25,7 +25,7 @@ def step(number: int, *parts: Flow | Usage, **changes: Any) -> Step:
     """A step that kept its promises, with these flows and figures."""
     base = Step(
         number=number,
-        kind=Kind.LOGS,
+        kind=SearchKind.LOGS,
         level=float(number),
         folder=f"step-{number:02d}",
         began_ns=0,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from made_steps import flow, step, usage
 
 from loadgen.capacity.cost import MB_S, QUERIES, costs_of
-from loadgen.capacity.model import Cost, Ending, Kind, Step
+from loadgen.capacity.model import Cost, Ending, SearchKind, Step
 from loadgen.capacity.scales.logs import STREAMS
 from loadgen.capacity.scales.metrics import SERIES
 
@@ -121,7 +121,7 @@ def test_a_load_that_seems_to_save_something_leaves_the_others_their_cost():
     steps = [
         step(n, flow(mb_s=x), usage(cores=0.1 + 0.05 * x), queries_per_s=q, kind=kind)
         for n, (x, q, kind) in enumerate(
-            [*((x, 1, Kind.LOGS) for x in (1, 2, 4)), *((1, q, Kind.QUERIES) for q in (5, 10, 20))]
+            [*((x, 1, SearchKind.LOGS) for x in (1, 2, 4)), *((1, q, SearchKind.QUERIES) for q in (5, 10, 20))]
         )
     ]
     steps[-1] = replace(steps[-1], usage=(usage(cores=0.14),))
@@ -139,7 +139,7 @@ def test_loads_that_vary_on_their_own_share_a_plane():
     steps = [
         step(n, flow(mb_s=x), usage(cores=0.1 + 0.05 * x + 0.02 * q), queries_per_s=q, kind=kind)
         for n, (x, q, kind) in enumerate(
-            [*((x, 1, Kind.LOGS) for x in (1, 2, 4)), *((1, q, Kind.QUERIES) for q in (5, 10, 20))]
+            [*((x, 1, SearchKind.LOGS) for x in (1, 2, 4)), *((1, q, SearchKind.QUERIES) for q in (5, 10, 20))]
         )
     ]
     costs = costs_of(steps)

@@ -9,14 +9,14 @@ import pandas as pd
 from made_history import Made, good_run
 
 from loadgen.capacity.judged import Tried, step_of
-from loadgen.capacity.model import Ending, Kind, Step, Usage
+from loadgen.capacity.model import Ending, SearchKind, Step, Usage
 from loadgen.capacity.search import is_disturbance
 from loadgen.checks import judge
 from loadgen.checks.case import Case
 from loadgen.config import parse_profile
 from loadgen.model import NS, Outcome, Signal
 
-TRIED = Tried(3, Kind.ALL, 2.0, "steps/003", 0, 90.0)
+TRIED = Tried(3, SearchKind.ALL, 2.0, "steps/003", 0, 90.0)
 CALM: dict[str, Any] = {"faults": [], "run": {"name": "test", "duration": 60, "warmup": 5}}
 LIMIT = "ingestion rate limit exceeded for user fake (limit: 4000000 bytes/sec) while attempting to ingest"
 

@@ -7,20 +7,20 @@ from dataclasses import replace
 import pytest
 
 from loadgen.capacity.knee import knee_of, level_text, machine_text
-from loadgen.capacity.model import Broken, Ending, Flow, Kind, Limit, Refusal, Search, Step, Usage, Why
+from loadgen.capacity.model import Broken, Ending, Flow, Limit, Refusal, Search, SearchKind, Step, Usage, Why
 
 LIMIT = Limit("loki", "limits_config.ingestion_rate_mb", "4 MB/s", 4e6, "ingestion rate limit exceeded")
 RATE = Broken("logs.throughput", "Loki takes the rate", "≥ 97 %", "80 % of the plan")
 LOSS = Broken("logs.loss", "every line can be read back", "≤ 0", "12 missing")
 SLOW = Broken("logs.query", "Loki answers in time", "p99 ≤ 3 s", "p99 8 s")
-FOUND = Search(Kind.LOGS, "B/s", 50e6, Why.FOUND, 4e6, 4.2e6)
+FOUND = Search(SearchKind.LOGS, "B/s", 50e6, Why.FOUND, 4e6, 4.2e6)
 
 
 def flow(lost: int | None = 0) -> Flow:
     return Flow("logs", 4e6, 4e6, 20_000, 4, 0, 0.0, lost, 0.01, 0.2, 0.5)
 
 
-KEPT = Step(3, Kind.LOGS, 4e6, "", 0, 60, 30, Ending.KEPT, flows=(flow(),))
+KEPT = Step(3, SearchKind.LOGS, 4e6, "", 0, 60, 30, Ending.KEPT, flows=(flow(),))
 REFUSED = replace(
     KEPT,
     number=5,
@@ -45,7 +45,7 @@ def test_a_limit_on_streams_that_is_met_by_those_of_all_steps_is_told_as_such() 
     limit = Limit("loki", "limits_config.max_global_streams_per_user", "5,000 streams", 5000, "stream limit")
     full = replace(REFUSED, refusals=(Refusal("logs", "rejected", 429, 9, limit.message, limit),))
     assert "Streams of the steps before count as well" in knee_of(FOUND, (KEPT, full)).sentence
-    by_streams = Search(Kind.LOGS, "streams", 50e6, Why.FOUND, 4e6, 4.2e6, counted=5000)
+    by_streams = Search(SearchKind.LOGS, "streams", 50e6, Why.FOUND, 4e6, 4.2e6, counted=5000)
     assert "steps before" not in knee_of(by_streams, (KEPT, full)).sentence
 
 
@@ -58,10 +58,10 @@ def test_a_load_that_the_component_counts_otherwise_is_told_both_ways() -> None:
 
 def test_a_server_that_is_full_says_how_many_it_takes() -> None:
     limit = Limit("mimir", "limits.max_global_series_per_user", "1,700 series", 1700, "per-user series limit")
-    kept = Step(1, Kind.METRICS, 1000, "", 0, 60, 30, Ending.KEPT)
+    kept = Step(1, SearchKind.METRICS, 1000, "", 0, 60, 30, Ending.KEPT)
     refusal = Refusal("metrics", "unknown", 400, 9, limit.message, limit)
     broke = replace(kept, number=2, level=2000, ending=Ending.BROKEN, broken=(RATE,), refusals=(refusal,))
-    search = Search(Kind.METRICS, "series", 9999, Why.FOUND, 1000, 2000, counted=1600)
+    search = Search(SearchKind.METRICS, "series", 9999, Why.FOUND, 1000, 2000, counted=1600)
     assert knee_of(search, (kept, broke)).sentence == (
         "Mimir carries 1,000 series; at 2,000 series it is full: its limit limits.max_global_series_per_user lets "
         "1,600 series of them through."
@@ -122,7 +122,7 @@ def test_nothing_that_was_kept_is_said_as_such() -> None:
 )
 def test_a_search_that_ended_otherwise_says_at_least_and_why(why: Why, text: str) -> None:
     detail = "the steps took 3 h" if why is Why.MINUTES else ""
-    knee = knee_of(Search(Kind.LOGS, "B/s", 50e6, why, 4e6, None, detail), (KEPT,))
+    knee = knee_of(Search(SearchKind.LOGS, "B/s", 50e6, why, 4e6, None, detail), (KEPT,))
     assert text in knee.sentence and "at least 4 MB/s" in knee.sentence and knee.checks == ()
 
 
@@ -136,7 +136,7 @@ def test_the_generator_is_never_taken_for_the_stack() -> None:
 def test_a_search_of_queries_names_their_latency_first() -> None:
     both = replace(REFUSED, refusals=(), broken=(RATE, SLOW))
     assert knee_of(FOUND, (KEPT, both)).checks == ("logs.throughput", "logs.query")
-    assert knee_of(replace(FOUND, kind=Kind.QUERIES), (KEPT, both)).checks == ("logs.query", "logs.throughput")
+    assert knee_of(replace(FOUND, kind=SearchKind.QUERIES), (KEPT, both)).checks == ("logs.query", "logs.throughput")
 
 
 def test_what_could_not_be_judged_is_named() -> None:
@@ -151,16 +151,16 @@ def test_where_the_server_refused_nothing_the_figures_and_what_the_verdict_goes_
 
 
 def test_too_much_with_nothing_to_judge_by_below_says_both() -> None:
-    slow = replace(REFUSED, kind=Kind.QUERIES, level=16.0, refusals=())
-    knee = knee_of(Search(Kind.QUERIES, "queries/s", 50, Why.UNTOLD, None, 16.0), (slow,))
+    slow = replace(REFUSED, kind=SearchKind.QUERIES, level=16.0, refusals=())
+    knee = knee_of(Search(SearchKind.QUERIES, "queries/s", 50, Why.UNTOLD, None, 16.0), (slow,))
     assert "even 16 queries/s is too much" in knee.sentence
     assert "At lower levels promises could not be judged." in knee.sentence
-    stopped = knee_of(Search(Kind.QUERIES, "queries/s", 50, Why.UNTOLD, None, 16.0, "no space left"), (slow,))
+    stopped = knee_of(Search(SearchKind.QUERIES, "queries/s", 50, Why.UNTOLD, None, 16.0, "no space left"), (slow,))
     assert "No space left." in stopped.sentence and "lower levels" not in stopped.sentence
 
 
 def test_a_search_that_never_began_says_so() -> None:
-    pending = Search(Kind.ALL, "times", 5, Why.PENDING, detail="the stack did not come back")
+    pending = Search(SearchKind.ALL, "times", 5, Why.PENDING, detail="the stack did not come back")
     assert knee_of(pending, ()).sentence == "all: not searched (the stack did not come back)."
 
 

@@ -28,7 +28,18 @@ from capacity_kit import (
 from rich.console import Console
 
 from loadgen.capacity.charts import search_chart
-from loadgen.capacity.model import Capacity, Cost, Ending, Kind, Outcome, Refusal, Search, SizedRow, Usage, Why
+from loadgen.capacity.model import (
+    Capacity,
+    Cost,
+    Ending,
+    Refusal,
+    Search,
+    SearchKind,
+    SearchOutcome,
+    SizedRow,
+    Usage,
+    Why,
+)
 from loadgen.capacity.report import head_of, parts_of, print_capacity, sizing_json, write_capacity
 from loadgen.capacity.wording import level_text, number_text, share_text, short
 from loadgen.config import Profile
@@ -71,7 +82,7 @@ class Reader(HTMLParser):
         return " ".join(" ".join(self.text).split())
 
 
-def html_of(capacity: Capacity, outcome: Outcome) -> str:
+def html_of(capacity: Capacity, outcome: SearchOutcome) -> str:
     return page(head_of(capacity, outcome), parts_of(capacity, outcome))
 
 
@@ -92,24 +103,24 @@ def rows_of(table: Table) -> list[dict[str, str]]:
     return [dict(zip(table.columns, row, strict=True)) for row in cells]
 
 
-def only(search: Search, steps: Sequence[object], **others: object) -> tuple[Capacity, Outcome]:
+def only(search: Search, steps: Sequence[object], **others: object) -> tuple[Capacity, SearchOutcome]:
     return a_capacity([search], steps), an_outcome(**others)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
-def everything() -> tuple[Capacity, Outcome]:
+def everything() -> tuple[Capacity, SearchOutcome]:
     return whole()
 
 
 @pytest.fixture(scope="module")
-def everything_html(everything: tuple[Capacity, Outcome]) -> str:
+def everything_html(everything: tuple[Capacity, SearchOutcome]) -> str:
     return html_of(*everything)
 
 
 # -- files ---------------------------------------------------------------------------------------------------------
 
 
-def test_three_files_are_written_and_named(tmp_path: Path, everything: tuple[Capacity, Outcome]) -> None:
+def test_three_files_are_written_and_named(tmp_path: Path, everything: tuple[Capacity, SearchOutcome]) -> None:
     files = write_capacity(tmp_path / "search", *everything)
     assert [file.name for file in files] == ["capacity.html", "capacity.md", "sizing.json"]
     assert sorted(file.name for file in (tmp_path / "search").iterdir()) == sorted(file.name for file in files)
@@ -135,7 +146,7 @@ def test_the_page_is_well_formed_and_needs_no_network(everything_html: str) -> N
     assert len([tag for tag, _ in reader.tags if tag == "h1"]) == 1
 
 
-def test_every_section_could_be_made(everything: tuple[Capacity, Outcome]) -> None:
+def test_every_section_could_be_made(everything: tuple[Capacity, SearchOutcome]) -> None:
     parts = parts_of(*everything)
     assert [one.name for one in parts] == [
         "carries", "load-logs", "load-traces", "load-metrics", "load-queries", "load-all", "costs", "sizing", "steps",
@@ -144,7 +155,7 @@ def test_every_section_could_be_made(everything: tuple[Capacity, Outcome]) -> No
     assert "could not be made" not in str(parts)
 
 
-def test_a_section_that_cannot_be_made_costs_only_itself(everything: tuple[Capacity, Outcome]) -> None:
+def test_a_section_that_cannot_be_made_costs_only_itself(everything: tuple[Capacity, SearchOutcome]) -> None:
     capacity, outcome = everything
     odd = replace(outcome, costs=(replace(outcome.costs[0], low="much"),))  # type: ignore[arg-type]
     parts = parts_of(capacity, odd)
@@ -156,7 +167,7 @@ def test_a_section_that_cannot_be_made_costs_only_itself(everything: tuple[Capac
 
 
 def test_the_sentences_come_first_each_with_how_its_search_ended(
-    everything: tuple[Capacity, Outcome], everything_html: str
+    everything: tuple[Capacity, SearchOutcome], everything_html: str
 ) -> None:
     capacity, outcome = everything
     head = head_of(capacity, outcome)
@@ -171,7 +182,7 @@ def test_the_sentences_come_first_each_with_how_its_search_ended(
     assert "<title>crashed – homelab-20260921-1000 – loadgen</title>" in everything_html
 
 
-def test_the_markdown_has_the_same_sentences(everything: tuple[Capacity, Outcome]) -> None:
+def test_the_markdown_has_the_same_sentences(everything: tuple[Capacity, SearchOutcome]) -> None:
     capacity, outcome = everything
     text = summary(head_of(capacity, outcome), parts_of(capacity, outcome))
     for sentence in outcome.headline:
@@ -181,7 +192,7 @@ def test_the_markdown_has_the_same_sentences(everything: tuple[Capacity, Outcome
     assert "Capacity search of 2026-09-21" in text
 
 
-def test_a_table_in_markdown_has_as_many_cells_in_every_row(everything: tuple[Capacity, Outcome]) -> None:
+def test_a_table_in_markdown_has_as_many_cells_in_every_row(everything: tuple[Capacity, SearchOutcome]) -> None:
     cells = 0
     for line in summary(head_of(*everything), parts_of(*everything)).splitlines():
         here = len(re.findall(r"(?<!\\)\|", line)) if line.startswith("|") else 0
@@ -211,7 +222,7 @@ def test_one_search_alone_gives_one_sentence_with_its_badge() -> None:
     ],
 )
 def test_a_search_without_a_found_end_says_so_in_words(why: Why, word: str, told: str) -> None:
-    search = Search(Kind.LOGS, "B/s", 50e6, why, 2e6, None, detail="more on it")
+    search = Search(SearchKind.LOGS, "B/s", 50e6, why, 2e6, None, detail="more on it")
     capacity, outcome = only(search, logs_steps()[:2])
     (row,) = rows_of(tables(part(parts_of(capacity, outcome), "carries"))[0])
     assert row["carries"] == "at least 2 MB/s"
@@ -226,16 +237,16 @@ def test_a_search_without_a_found_end_says_so_in_words(why: Why, word: str, told
 
 
 def test_a_level_that_broke_at_once_carries_less_than_that() -> None:
-    search = Search(Kind.LOGS, "B/s", 50e6, Why.LOWEST, None, 1e6)
-    capacity, outcome = only(search, [a_step(1, Kind.LOGS, 1e6, Ending.BROKEN, heat=0.9)])
+    search = Search(SearchKind.LOGS, "B/s", 50e6, Why.LOWEST, None, 1e6)
+    capacity, outcome = only(search, [a_step(1, SearchKind.LOGS, 1e6, Ending.BROKEN, heat=0.9)])
     (row,) = rows_of(tables(part(parts_of(capacity, outcome), "carries"))[0])
     assert (row["carries"], row["breaks at"]) == ("less than 1 MB/s", "1 MB/s")
     assert head_of(capacity, outcome).overall.tone == "fail"
 
 
 def test_a_level_that_only_the_generator_did_not_reach_is_none_that_the_stack_broke_at() -> None:
-    search = Search(Kind.LOGS, "B/s", 50e6, Why.GENERATOR, 1e6, 2e6)
-    steps = [a_step(1, Kind.LOGS, 1e6), a_step(2, Kind.LOGS, 2e6, Ending.GENERATOR)]
+    search = Search(SearchKind.LOGS, "B/s", 50e6, Why.GENERATOR, 1e6, 2e6)
+    steps = [a_step(1, SearchKind.LOGS, 1e6), a_step(2, SearchKind.LOGS, 2e6, Ending.GENERATOR)]
     capacity, outcome = only(search, steps)
     (row,) = rows_of(tables(part(parts_of(capacity, outcome), "carries"))[0])
     assert (row["carries"], row["breaks at"]) == ("at least 1 MB/s", "–")
@@ -271,7 +282,7 @@ def test_a_search_that_did_not_begin_has_a_page_without_empty_tables() -> None:
 
 
 def test_a_search_without_steps_says_that_it_did_not_begin() -> None:
-    capacity, outcome = only(Search(Kind.TRACES, "B/s", 50e6), ())
+    capacity, outcome = only(Search(SearchKind.TRACES, "B/s", 50e6), ())
     parts = parts_of(capacity, outcome)
     assert "did not begin" in texts(part(parts, "load-traces"))
     assert all(table.rows for one in parts for table in tables(one))
@@ -279,8 +290,8 @@ def test_a_search_without_steps_says_that_it_did_not_begin() -> None:
 
 
 def test_steps_without_any_figure_say_so_instead_of_a_chart() -> None:
-    bare = a_step(1, Kind.LOGS, 1e6, Ending.UNTOLD, flows=(), usage=(Usage("loki", ""),), queries_per_s=0.0)
-    capacity, outcome = only(Search(Kind.LOGS, "B/s", 50e6, Why.UNTOLD), [bare])
+    bare = a_step(1, SearchKind.LOGS, 1e6, Ending.UNTOLD, flows=(), usage=(Usage("loki", ""),), queries_per_s=0.0)
+    capacity, outcome = only(Search(SearchKind.LOGS, "B/s", 50e6, Why.UNTOLD), [bare])
     parts = parts_of(capacity, outcome)
     assert "could not be made" not in str(parts)
     assert "No step has a figure" in texts(part(parts, "load-logs"))
@@ -290,7 +301,7 @@ def test_steps_without_any_figure_say_so_instead_of_a_chart() -> None:
 # -- what went wrong -----------------------------------------------------------------------------------------------
 
 
-def test_a_crash_is_told_where_it_happened_with_what_was_lost(everything: tuple[Capacity, Outcome]) -> None:
+def test_a_crash_is_told_where_it_happened_with_what_was_lost(everything: tuple[Capacity, SearchOutcome]) -> None:
     parts = parts_of(*everything)
     metrics = part(parts, "load-metrics")
     assert "Step 19, 32,000 series: mimir went down under the load." in texts(metrics)
@@ -305,7 +316,7 @@ def test_a_crash_is_told_where_it_happened_with_what_was_lost(everything: tuple[
 
 
 def test_a_generator_that_was_too_slow_is_not_drawn_as_the_stacks_latency(
-    everything: tuple[Capacity, Outcome],
+    everything: tuple[Capacity, SearchOutcome],
 ) -> None:
     capacity, _ = everything
     chart = search_chart(capacity, capacity.searches[1])
@@ -316,7 +327,7 @@ def test_a_generator_that_was_too_slow_is_not_drawn_as_the_stacks_latency(
     assert {tuple(trace["x"]) for trace in marks} == {(32e6,)}
 
 
-def test_a_limit_is_named_with_its_value(everything: tuple[Capacity, Outcome]) -> None:
+def test_a_limit_is_named_with_its_value(everything: tuple[Capacity, SearchOutcome]) -> None:
     row = rows_of(tables(part(parts_of(*everything), "carries"))[0])[0]
     assert row["limit, or what ran out"] == "limits_config.ingestion_rate_mb = 4 MB/s"
     told = row["first promise broken"]
@@ -326,7 +337,7 @@ def test_a_limit_is_named_with_its_value(everything: tuple[Capacity, Outcome]) -
 # -- charts --------------------------------------------------------------------------------------------------------
 
 
-def test_each_search_has_one_chart_with_words_and_its_numbers(everything: tuple[Capacity, Outcome]) -> None:
+def test_each_search_has_one_chart_with_words_and_its_numbers(everything: tuple[Capacity, SearchOutcome]) -> None:
     for one in parts_of(*everything):
         if not one.name.startswith("load-"):
             continue
@@ -335,7 +346,9 @@ def test_each_search_has_one_chart_with_words_and_its_numbers(everything: tuple[
         assert any(table.folded == "the numbers of the chart" for table in tables(one))
 
 
-def test_the_chart_has_latency_loss_and_cost_over_a_logarithmic_load(everything: tuple[Capacity, Outcome]) -> None:
+def test_the_chart_has_latency_loss_and_cost_over_a_logarithmic_load(
+    everything: tuple[Capacity, SearchOutcome],
+) -> None:
     capacity, _ = everything
     chart = search_chart(capacity, capacity.searches[0])
     assert chart is not None
@@ -357,7 +370,7 @@ def test_the_chart_has_latency_loss_and_cost_over_a_logarithmic_load(everything:
     json.dumps(chart.figure, allow_nan=False)
 
 
-def test_a_line_of_load_goes_from_left_to_right(everything: tuple[Capacity, Outcome]) -> None:
+def test_a_line_of_load_goes_from_left_to_right(everything: tuple[Capacity, SearchOutcome]) -> None:
     capacity, _ = everything
     for search in capacity.searches:
         chart = search_chart(capacity, search)
@@ -369,11 +382,11 @@ def test_a_line_of_load_goes_from_left_to_right(everything: tuple[Capacity, Outc
 
 def test_a_level_that_was_tried_twice_counts_by_its_last_try() -> None:
     steps = [
-        a_step(1, Kind.LOGS, 1e6),
-        a_step(2, Kind.LOGS, 2e6, Ending.BROKEN, heat=0.97),
-        a_step(3, Kind.LOGS, 2e6, heat=0.3),
+        a_step(1, SearchKind.LOGS, 1e6),
+        a_step(2, SearchKind.LOGS, 2e6, Ending.BROKEN, heat=0.97),
+        a_step(3, SearchKind.LOGS, 2e6, heat=0.3),
     ]
-    search = Search(Kind.LOGS, "B/s", 2e6, Why.CEILING, 2e6, None)
+    search = Search(SearchKind.LOGS, "B/s", 2e6, Why.CEILING, 2e6, None)
     chart = search_chart(a_capacity([search], steps), search)
     assert chart is not None
     push = next(trace for trace in chart.figure["data"] if trace["name"] == "push")
@@ -384,8 +397,8 @@ def test_a_level_that_was_tried_twice_counts_by_its_last_try() -> None:
 
 @pytest.mark.parametrize("levels", [(1.0,), (1.0, 1.05), (1000.0, 200_000.0), (0.001, 1e9), (3.0, 3.0)])
 def test_an_axis_has_a_few_readable_ticks_whatever_its_span(levels: tuple[float, ...]) -> None:
-    search = Search(Kind.METRICS, "series", 1e9, Why.CEILING, levels[-1])
-    steps = [a_step(i + 1, Kind.METRICS, level) for i, level in enumerate(levels)]
+    search = Search(SearchKind.METRICS, "series", 1e9, Why.CEILING, levels[-1])
+    steps = [a_step(i + 1, SearchKind.METRICS, level) for i, level in enumerate(levels)]
     chart = search_chart(a_capacity([search], steps), search)
     assert chart is not None
     axis = chart.figure["layout"]["xaxis"]
@@ -397,8 +410,8 @@ def test_an_axis_has_a_few_readable_ticks_whatever_its_span(levels: tuple[float,
 
 
 def test_components_that_may_use_the_same_memory_share_one_label() -> None:
-    search = Search(Kind.ALL, "times", 4, Why.CEILING, 2.0)
-    steps = [a_step(i + 1, Kind.ALL, float(i + 1)) for i in range(2)]
+    search = Search(SearchKind.ALL, "times", 4, Why.CEILING, 2.0)
+    steps = [a_step(i + 1, SearchKind.ALL, float(i + 1)) for i in range(2)]
     steps = [replace(step, usage=tuple(replace(one, memory_limit_bytes=1.6e9) for one in step.usage)) for step in steps]
     chart = search_chart(a_capacity([search], steps), search)
     assert chart is not None
@@ -422,7 +435,7 @@ def test_a_profile_that_cannot_be_read_costs_only_the_bounds() -> None:
 
 
 def test_a_cost_says_its_unit_its_range_and_how_far_its_line_can_be_trusted(
-    everything: tuple[Capacity, Outcome],
+    everything: tuple[Capacity, SearchOutcome],
 ) -> None:
     one = part(parts_of(*everything), "costs")
     good, poor, few = rows_of(tables(one)[0])
@@ -451,7 +464,7 @@ def test_a_component_that_was_not_loaded_is_not_said_to_be_unreadable() -> None:
 
 
 def test_a_component_that_was_asked_but_told_nothing_has_an_unknown_cost() -> None:
-    steps = [a_step(1, Kind.LOGS, 1e6, usage=(Usage("loki", ""),))]
+    steps = [a_step(1, SearchKind.LOGS, 1e6, usage=(Usage("loki", ""),))]
     told = texts(part(parts_of(*only(logs_search(), steps)), "costs"))
     assert "loki: cost unknown" in told
 
@@ -470,7 +483,7 @@ def test_a_fit_that_is_no_number_is_not_told() -> None:
     assert (row["costs"], row["without load"], row["the line explains"]) == ("–", "–", "not told")
 
 
-def test_what_lies_beyond_what_was_measured_is_marked_as_a_guess(everything: tuple[Capacity, Outcome]) -> None:
+def test_what_lies_beyond_what_was_measured_is_marked_as_a_guess(everything: tuple[Capacity, SearchOutcome]) -> None:
     one = part(parts_of(*everything), "sizing")
     once, twice, five = rows_of(tables(one)[1])
     assert (once["memory"], five["memory"], five["CPU"]) == ("160 MB", "≈ 320 MB", "≈ 0.43 cores")
@@ -500,11 +513,11 @@ def test_headroom_is_the_least_of_it_where_the_search_found_no_end() -> None:
 
     found, sentence = told(logs_search())
     assert found == "0.7×" and "loadgen sent 0.7× that with every promise kept" in sentence
-    assert told(Search(Kind.LOGS, "B/s", 4e6, Why.CEILING, 4e6, None))[0] == "≥ 0.7×"
-    assert told(Search(Kind.TRACES, "B/s", 4e6, Why.FOUND, 3e6, 4e6))[0] == "≥ 0.7×"
+    assert told(Search(SearchKind.LOGS, "B/s", 4e6, Why.CEILING, 4e6, None))[0] == "≥ 0.7×"
+    assert told(Search(SearchKind.TRACES, "B/s", 4e6, Why.FOUND, 3e6, 4e6))[0] == "≥ 0.7×"
 
 
-def test_stored_bytes_advice_and_what_is_missing_are_told(everything: tuple[Capacity, Outcome]) -> None:
+def test_stored_bytes_advice_and_what_is_missing_are_told(everything: tuple[Capacity, SearchOutcome]) -> None:
     one = part(parts_of(*everything), "sizing")
     stored, advice, missing = (rows_of(table) for table in tables(one)[2:])
     assert (stored[0]["per plain byte"], stored[0]["seen in S3"]) == ("0.0832", "99.8 %")
@@ -516,7 +529,7 @@ def test_stored_bytes_advice_and_what_is_missing_are_told(everything: tuple[Capa
 
 
 def test_every_step_is_listed_and_leads_to_its_report(
-    everything: tuple[Capacity, Outcome], everything_html: str
+    everything: tuple[Capacity, SearchOutcome], everything_html: str
 ) -> None:
     capacity, _ = everything
     table = tables(part(parts_of(*everything), "steps"))[0]
@@ -527,7 +540,9 @@ def test_every_step_is_listed_and_leads_to_its_report(
     assert (first["planned"], first["not accepted"], first["lost"], first["ended"]) == ("1 MB/s", "0 %", "0", "✓ kept")
 
 
-def test_a_step_whose_report_is_not_there_is_no_link(everything: tuple[Capacity, Outcome], tmp_path: Path) -> None:
+def test_a_step_whose_report_is_not_there_is_no_link(
+    everything: tuple[Capacity, SearchOutcome], tmp_path: Path
+) -> None:
     capacity, _ = everything
     there = capacity.steps[1]
     (tmp_path / there.folder).mkdir(parents=True)
@@ -541,7 +556,7 @@ def test_a_step_whose_report_is_not_there_is_no_link(everything: tuple[Capacity,
 def test_a_push_that_was_taken_at_last_is_not_told_as_refused() -> None:
     again = Refusal("logs", "accepted", 204, 7, "429 rate limited", None)
     silent = Refusal("logs", "discarded", 0, 0, "rate_limited: 12 lines/s", None)
-    step = a_step(1, Kind.LOGS, 1e6, Ending.BROKEN, heat=0.9, refusals=(again, silent))
+    step = a_step(1, SearchKind.LOGS, 1e6, Ending.BROKEN, heat=0.9, refusals=(again, silent))
     (row,) = rows_of(tables(part(parts_of(*only(logs_search(), [step])), "steps"))[0])
     told = row["what broke, or is to note"]
     assert "7 pushes taken only when sent again: 429 rate limited" in told
@@ -561,7 +576,7 @@ def test_a_folder_from_a_stored_file_leads_nowhere_else(folder: str) -> None:
     assert all(re.fullmatch(r"\./[\w.%-][\w./%-]*/report\.html", href, re.A) and ".." not in href for href in outside)
 
 
-def test_settings_of_the_search_read_as_one_writes_them(everything: tuple[Capacity, Outcome]) -> None:
+def test_settings_of_the_search_read_as_one_writes_them(everything: tuple[Capacity, SearchOutcome]) -> None:
     what = tables(part(parts_of(*everything), "what-ran"))
     told = dict(next(table for table in what if table.columns[0] == "[capacity]").rows)
     assert (told["max_rate"], told["recover_within"], told["retention"]) == ("50 MB/s", "90 s", "30 d")
@@ -572,7 +587,7 @@ def test_settings_of_the_search_read_as_one_writes_them(everything: tuple[Capaci
 # -- text from outside ---------------------------------------------------------------------------------------------
 
 
-def hostile() -> tuple[Capacity, Outcome]:
+def hostile() -> tuple[Capacity, SearchOutcome]:
     steps = list(logs_steps())
     limit = replace(LOKI_LIMIT, setting=EVIL, value=EVIL, message=EVIL)
     evil_broken = tuple(
@@ -603,7 +618,7 @@ def hostile() -> tuple[Capacity, Outcome]:
         advice=tuple(replace(one, component=EVIL, setting=EVIL, today=EVIL) for one in sized.advice),
     )
     cost = replace(some_costs()[0], component=EVIL, resource=EVIL, unit=EVIL)
-    return capacity, Outcome((EVIL,), (knee,), (cost,), sized)
+    return capacity, SearchOutcome((EVIL,), (knee,), (cost,), sized)
 
 
 def test_text_from_outside_is_escaped_and_shortened_in_html() -> None:
@@ -638,7 +653,7 @@ def test_text_is_shortened_and_cannot_steer_a_terminal() -> None:
 # -- numbers -------------------------------------------------------------------------------------------------------
 
 
-def test_no_number_is_told_with_more_digits_than_it_has(everything: tuple[Capacity, Outcome]) -> None:
+def test_no_number_is_told_with_more_digits_than_it_has(everything: tuple[Capacity, SearchOutcome]) -> None:
     parts = parts_of(*everything)
     words = [
         cell.text if isinstance(cell, Link) else cell
@@ -680,7 +695,7 @@ def test_numbers_read_as_people_write_them(told: str, text: str) -> None:
 # -- JSON ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_json_has_stable_names(everything: tuple[Capacity, Outcome]) -> None:
+def test_the_json_has_stable_names(everything: tuple[Capacity, SearchOutcome]) -> None:
     told = json.loads(sizing_json(*everything))
     assert list(told) == [
         "format", "name", "began_ns", "ended_ns", "version", "engines", "outcome", "headline", "searches", "knees",
@@ -704,14 +719,16 @@ def test_the_json_of_nothing_is_json_and_a_number_that_is_none_is_null() -> None
 # -- terminal ------------------------------------------------------------------------------------------------------
 
 
-def shown(capacity: Capacity, outcome: Outcome, width: int = 140, terminal: bool = False) -> str:
+def shown(capacity: Capacity, outcome: SearchOutcome, width: int = 140, terminal: bool = False) -> str:
     out = io.StringIO()
     print_capacity(Console(file=out, width=width, force_terminal=terminal), capacity, outcome)
     return out.getvalue()
 
 
 @pytest.mark.parametrize("width", [60, 80, 140])
-def test_the_terminal_ends_with_the_sentences_at_any_width(everything: tuple[Capacity, Outcome], width: int) -> None:
+def test_the_terminal_ends_with_the_sentences_at_any_width(
+    everything: tuple[Capacity, SearchOutcome], width: int
+) -> None:
     text = " ".join(shown(*everything, width).split())
     for sentence in everything[1].headline:
         assert sentence in text
@@ -719,7 +736,7 @@ def test_the_terminal_ends_with_the_sentences_at_any_width(everything: tuple[Cap
     assert "limits_config.ingestion_rate_mb" in text and "9.7×" in text
 
 
-def test_colours_are_only_for_a_terminal(everything: tuple[Capacity, Outcome]) -> None:
+def test_colours_are_only_for_a_terminal(everything: tuple[Capacity, SearchOutcome]) -> None:
     assert "\x1b" not in shown(*everything)
     assert "\x1b[" in shown(*everything, terminal=True)
 

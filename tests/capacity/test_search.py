@@ -9,19 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen.capacity.model import Broken, Ending, Kind, Limit, Refusal, Search, Step, Usage, Why
+from loadgen.capacity.model import Broken, Ending, Limit, Refusal, Search, SearchKind, Step, Usage, Why
 from loadgen.capacity.search import Level, Range, decide, halvings, planned, stopped
 
-RATE = Range(Kind.LOGS, "B/s", 1e6, 50e6, 0.1)
-SERIES = Range(Kind.METRICS, "series", 1000, 200_000, 0.1)
-QUERIES = Range(Kind.QUERIES, "queries/s", 2, 50, 0.1)
+RATE = Range(SearchKind.LOGS, "B/s", 1e6, 50e6, 0.1)
+SERIES = Range(SearchKind.METRICS, "series", 1000, 200_000, 0.1)
+QUERIES = Range(SearchKind.QUERIES, "queries/s", 2, 50, 0.1)
 REFUSED = (Refusal("logs", "rejected", 429, 3, "no"),)
 
 
 def step(level: float, ending: Ending, slow: bool = False, number: int = 1) -> Step:
     broken = (Broken("logs.query" if slow else "logs.throughput", "", "", ""),) if ending is Ending.BROKEN else ()
     refusals = REFUSED if ending is Ending.BROKEN and not slow else ()
-    return Step(number, Kind.LOGS, level, "", 0, 1.0, 1.0, ending, broken=broken, refusals=refusals)
+    return Step(number, SearchKind.LOGS, level, "", 0, 1.0, 1.0, ending, broken=broken, refusals=refusals)
 
 
 def searched(where: Range, ends: Callable[[float], Ending], most: int = 60) -> tuple[Search, list[Step]]:
@@ -92,7 +92,7 @@ ONE_SLOW = Broken("logs.query", "", "", "1 of 80 over 3 s", ("one alone proves n
 
 
 def asked(level: float, ending: Ending, untold: Broken = TOO_FEW) -> Step:
-    made = replace(step(level, ending, slow=True), kind=Kind.QUERIES)
+    made = replace(step(level, ending, slow=True), kind=SearchKind.QUERIES)
     return replace(made, untold=(untold,)) if ending is Ending.UNTOLD else made
 
 
@@ -190,14 +190,14 @@ def test_a_search_that_is_stopped_tells_what_it_knows() -> None:
 
 def test_a_finer_precision_needs_more_halvings() -> None:
     assert halvings(RATE) == 4
-    assert halvings(Range(Kind.LOGS, "B/s", 1e6, 5e6, 0.01)) == 7
+    assert halvings(Range(SearchKind.LOGS, "B/s", 1e6, 5e6, 0.01)) == 7
 
 
 def full(level: float, ending: Ending, held: float, number: float | None, setting: str) -> Step:
     limit = Limit("mimir", setting, "", number, "no more")
     refusals = (Refusal("metrics", "unknown", 400, 9, "no more", limit),) if ending is Ending.BROKEN else ()
     usage = (Usage("mimir", "/metrics", series=held, streams=held),)
-    return Step(1, Kind.METRICS, level, "", 0, 1.0, 1.0, ending, usage=usage, refusals=refusals)
+    return Step(1, SearchKind.METRICS, level, "", 0, 1.0, 1.0, ending, usage=usage, refusals=refusals)
 
 
 @pytest.mark.parametrize(("number", "counted"), [(1700.0, 1600.0), (None, 1650.0)])

@@ -11,7 +11,7 @@ from fake_stack import BEGAN_NS, small_plan
 from rich.console import Console
 
 from loadgen.capacity import session as module
-from loadgen.capacity.model import Kind, Why
+from loadgen.capacity.model import SearchKind, Why
 from loadgen.capacity.session import Session, new_capacity, reach_s
 from loadgen.cli.display import TerminalDisplay
 from loadgen.config import Profile, Target
@@ -21,9 +21,9 @@ from loadgen.run.orchestrate import RunError
 
 
 @pytest.mark.parametrize("logs_by", ["rate", "streams"])
-@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("kind", SearchKind)
 def test_all_steps_go_on_with_the_series_of_the_search_and_only_those_of_streams_go_by_its_name(
-    kind: Kind, logs_by: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: SearchKind, logs_by: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[str, str]] = []
 
@@ -40,7 +40,7 @@ def test_all_steps_go_on_with_the_series_of_the_search_and_only_those_of_streams
     assert (ended.searches[0].why, ended.searches[0].detail) == (Why.UNTOLD, "the load could not begin")
     [(name, series_of)] = asked
     assert series_of == "the-search"
-    assert (name == "the-search") is (kind is Kind.LOGS and logs_by == "streams")
+    assert (name == "the-search") is (kind is SearchKind.LOGS and logs_by == "streams")
 
 
 @pytest.mark.parametrize("samples", [1, 4, 15])

@@ -14,11 +14,11 @@ from loadgen.capacity.model import (
     Capacity,
     Cost,
     Ending,
-    Kind,
     Limit,
     OwnLoad,
     Refusal,
     Search,
+    SearchKind,
     SizedRow,
     Sizing,
     Stored,
@@ -36,7 +36,7 @@ LOGS_STEPS = tuple(
     step(n, flow(mb_s=mb, users=4), usage(streams=100.0 * n), level=mb * 1e6, ending=ending)
     for n, (mb, ending) in enumerate([(4, Ending.KEPT), (8, Ending.KEPT), (16, Ending.BROKEN), (12, Ending.KEPT)], 1)
 )
-LOGS_SEARCH = Search(Kind.LOGS, "B/s", 1e9, Why.FOUND, 12e6, 16e6)
+LOGS_SEARCH = Search(SearchKind.LOGS, "B/s", 1e9, Why.FOUND, 12e6, 16e6)
 MEMORY = Cost("loki", "memory_bytes", MB_S, 1e7, 1e8, 0.99, 4, 0.0, 12.0)
 CORES = Cost("loki", "cores", MB_S, 0.05, 0.1, 0.99, 4, 4.0, 12.0)
 
@@ -96,8 +96,8 @@ def test_a_kept_step_above_a_broken_one_is_no_headroom():
 
 
 def test_a_kept_step_of_the_combined_search_is_headroom_too():
-    both = step(5, flow(mb_s=14.0), kind=Kind.ALL, level=3.0)
-    searches = (LOGS_SEARCH, Search(Kind.ALL, "times", 9.0, Why.FOUND, 3.0, 4.0))
+    both = step(5, flow(mb_s=14.0), kind=SearchKind.ALL, level=3.0)
+    searches = (LOGS_SEARCH, Search(SearchKind.ALL, "times", 9.0, Why.FOUND, 3.0, 4.0))
     assert row(sizing_of(capacity(steps=(*LOGS_STEPS, both), searches=searches), [])).headroom == 7.0
 
 
@@ -178,7 +178,7 @@ def metrics_capacity(**changes: Any) -> Capacity:
             n,
             flow("metrics", mb_s=0.1 * x, accepted_items_per_s=1000.0 * x, series=10_000 * x),
             usage("mimir", series=12_000.0 * x),
-            kind=Kind.METRICS,
+            kind=SearchKind.METRICS,
             level=10_000.0 * x,
         )
         for n, x in enumerate((1, 2, 4, 6), 1)
@@ -186,7 +186,7 @@ def metrics_capacity(**changes: Any) -> Capacity:
     return capacity(
         own=(OWN_METRICS,),
         steps=steps,
-        searches=(Search(Kind.METRICS, "series", 1e6, Why.FOUND, 60_000.0, 66_000.0),),
+        searches=(Search(SearchKind.METRICS, "series", 1e6, Why.FOUND, 60_000.0, 66_000.0),),
         stored=(Stored("metrics", 1e9, 10_000_000, 4e7, 0.5, 1.0),),
         profile={"metrics": {"push_every": 15.0}},
         **changes,
@@ -306,11 +306,11 @@ def test_limits_of_mimir():
 
 
 def test_limits_of_tempo():
-    steps = (step(1, flow("traces", mb_s=10.0, accepted_items_per_s=8000.0), kind=Kind.TRACES, level=1.0),)
+    steps = (step(1, flow("traces", mb_s=10.0, accepted_items_per_s=8000.0), kind=SearchKind.TRACES, level=1.0),)
     made = capacity(
         own=(OwnLoad("traces", 1e6, 900.0, None, MEASURED),),
         steps=steps,
-        searches=(Search(Kind.TRACES, "B/s", 1e9, Why.FOUND, 1.0, 1.1),),
+        searches=(Search(SearchKind.TRACES, "B/s", 1e9, Why.FOUND, 1.0, 1.1),),
     )
     sizing = sizing_of(made, [])
     assert advice(sizing, "ingestion.rate_limit_bytes").for_own == "2000000"

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_history import BEGAN_NS, Made, good_run
 
-from loadgen.checks.ranges import Held
+from loadgen.checks.ranges import HeldRange
 from loadgen.model import HELD_DATA, NS, Outcome, QueryTiming, Result, StackSample
 
 LOGS = '{namespace="monitoring"}'
@@ -131,7 +131,7 @@ def test_the_promise_for_any_query_names_the_component_with_the_least_data() -> 
 @given(range_s=st.floats(1, 1e7), share=st.floats(0, 1), own=st.booleans())
 @settings(max_examples=200)
 def test_never_more_is_claimed_than_was_held(range_s: float, share: float, own: bool) -> None:
-    one = Held(range_s, share * range_s, own, range_s)
+    one = HeldRange(range_s, share * range_s, own, range_s)
     assert one.thin == bool(one.warnings) == (share * range_s < 0.5 * range_s)
     if own and 0 < one.held_s < range_s:
         assert "at most" in one.amount

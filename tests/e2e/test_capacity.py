@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from loadgen.capacity.model import Capacity, Ending, Kind, Search, Why
+from loadgen.capacity.model import Capacity, Ending, Search, SearchKind, Why
 from loadgen.capacity.store import load
 from loadgen.lab.defects import DefectOrder
 from loadgen.lab.processes.manager import Lab
@@ -92,7 +92,7 @@ def run(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def search_of(capacity: Capacity, kind: Kind) -> Search:
+def search_of(capacity: Capacity, kind: SearchKind) -> Search:
     return next(search for search in capacity.searches if search.kind is kind)
 
 
@@ -105,7 +105,7 @@ def test_limits_at_known_places_are_found_named_and_reported(place: Path) -> Non
     assert done.returncode == 0, done.stdout + done.stderr
     capacity = load(place / "found")
 
-    logs = search_of(capacity, Kind.LOGS)
+    logs = search_of(capacity, SearchKind.LOGS)
     assert logs.why is Why.FOUND and logs.kept is not None and logs.broke is not None
     assert logs.broke <= 1.1 * logs.kept
     broke = next(step for step in capacity.steps if step.level == logs.broke and step.ending is Ending.BROKEN)
@@ -117,7 +117,7 @@ def test_limits_at_known_places_are_found_named_and_reported(place: Path) -> Non
     text_share = lines_share(place / "found" / broke.folder)
     assert logs.kept * text_share <= LOKI_BYTES_PER_S * 1.1 and logs.broke * text_share >= LOKI_BYTES_PER_S * 0.95
 
-    metrics = search_of(capacity, Kind.METRICS)
+    metrics = search_of(capacity, SearchKind.METRICS)
     assert metrics.why is Why.FOUND and metrics.counted is not None
     assert metrics.counted == pytest.approx(SERIES, rel=0.1)
 
@@ -173,7 +173,7 @@ def test_ctrl_c_keeps_the_steps_and_resume_goes_on(place: Path) -> None:
         output, _ = process.communicate(timeout=60)
     assert process.returncode == 2 and "--resume" in output and "Traceback" not in output
     first = load(found)
-    assert search_of(first, Kind.QUERIES).why is Why.INTERRUPTED and (found / "capacity.html").is_file()
+    assert search_of(first, SearchKind.QUERIES).why is Why.INTERRUPTED and (found / "capacity.html").is_file()
     (found / "capacity.html").unlink()
     written = subprocess.run(
         [sys.executable, "-m", "loadgen", "report", str(found)], capture_output=True, text=True, timeout=60, check=False
@@ -184,7 +184,7 @@ def test_ctrl_c_keeps_the_steps_and_resume_goes_on(place: Path) -> None:
     second = load(found)
     assert second.steps == first.steps
     # No kind that nobody asked for.
-    assert [(one.kind, one.why) for one in second.searches] == [(Kind.QUERIES, Why.MINUTES)]
+    assert [(one.kind, one.why) for one in second.searches] == [(SearchKind.QUERIES, Why.MINUTES)]
 
 
 def test_a_stack_that_is_failing_already_is_not_loaded(place: Path) -> None:

@@ -12,12 +12,12 @@ from fake_stack import small_plan
 
 from loadgen.config import ConfigError, S3Target, Target, parse_target
 from loadgen.history import archive
-from loadgen.history.archive import Archive, ArchiveError, Place, choose, keep_run, keep_verification, place_of
+from loadgen.history.archive import Archive, ArchiveError, ArchivePlace, choose, keep_run, keep_verification, place_of
 from loadgen.history.directory import RunDir, RunDirError
 from loadgen.history.naming import new_info
 from loadgen.model import NS, Result
 
-AT = Place("loadgen-reports", "homelab/")
+AT = ArchivePlace("loadgen-reports", "homelab/")
 NOW_NS = 1_790_000_000 * NS  # 2026-09-21 14:13 UTC
 
 
@@ -87,12 +87,12 @@ def stored_run(path: Path) -> RunDir:
 @pytest.mark.parametrize(
     ("url", "place"),
     [
-        ("s3://reports", Place("reports", "")),
-        ("s3://reports/", Place("reports", "")),
-        ("s3://reports/home/lab/", Place("reports", "home/lab/")),
+        ("s3://reports", ArchivePlace("reports", "")),
+        ("s3://reports/", ArchivePlace("reports", "")),
+        ("s3://reports/home/lab/", ArchivePlace("reports", "home/lab/")),
     ],
 )
-def test_a_place_is_a_bucket_and_a_prefix(url: str, place: Place) -> None:
+def test_a_place_is_a_bucket_and_a_prefix(url: str, place: ArchivePlace) -> None:
     assert place_of(url) == place
     assert place.url == url.rstrip("/")
 

@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from loadgen.lab.grafana.server import build
 from loadgen.lab.processes.serve import serving
-from loadgen.lab.settings import Datasource, ServerSettings, User
+from loadgen.lab.settings import LabDatasource, ServerSettings, User
 
 USERS = (User("admin", "secret", "Admin"), User("ed", "edits", "Editor"), User("view", "looks", "Viewer"))
 
@@ -73,11 +73,11 @@ def settings(directory: Path, component_url: str) -> ServerSettings:
         str(directory),
         users=USERS,
         datasources=(
-            Datasource("loki", "loki", "Loki", component_url, '{"maxLines": 5}'),
-            Datasource("tempo", "tempo", "Tempo", component_url + "/"),
-            Datasource("mimir", "prometheus", "Mimir", component_url + "/prometheus"),
-            Datasource("gone", "loki", "Gone", "http://127.0.0.1:1"),
-            Datasource("odd", "mysql", "Odd", component_url),
+            LabDatasource("loki", "loki", "Loki", component_url, '{"maxLines": 5}'),
+            LabDatasource("tempo", "tempo", "Tempo", component_url + "/"),
+            LabDatasource("mimir", "prometheus", "Mimir", component_url + "/prometheus"),
+            LabDatasource("gone", "loki", "Gone", "http://127.0.0.1:1"),
+            LabDatasource("odd", "mysql", "Odd", component_url),
         ),
     )
 

@@ -16,13 +16,13 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from loadgen.lab.defects import DefectKind, DefectOrder, Defects
-from loadgen.lab.exposition import Metrics
+from loadgen.lab.exposition import Exposition
 from loadgen.lab.processes.serve import application, serving
 from loadgen.lab.s3.localstore import DirectoryStore, MemoryStore
 from loadgen.lab.s3.objectstore import ObjectStore
 from loadgen.lab.s3.opening import open_store
-from loadgen.lab.s3.store import Store, StoreError
-from loadgen.lab.settings import Datasource, Limits, ServerSettings, SettingsError, User, load_settings
+from loadgen.lab.s3.store import BucketStore, StoreError
+from loadgen.lab.settings import LabDatasource, Limits, ServerSettings, SettingsError, User, load_settings
 
 SETTINGS = ServerSettings(
     "grafana",
@@ -31,7 +31,7 @@ SETTINGS = ServerSettings(
     s3_secret_key="top-secret",
     limits=Limits(max_streams=7, rate_bytes_per_s=1.5),
     users=(User("admin", "pass-word", "Admin"),),
-    datasources=(Datasource("loki", "loki", "Loki", "http://127.0.0.1:1"),),
+    datasources=(LabDatasource("loki", "loki", "Loki", "http://127.0.0.1:1"),),
 )
 
 
@@ -73,7 +73,7 @@ def test_unusable_settings_say_what_is_wrong(tmp_path: Path, text: str, error: s
 
 @pytest.mark.parametrize("kind", ["memory", "directory"])
 def test_stores_keep_objects_and_list_them_by_prefix(tmp_path: Path, kind: str) -> None:
-    store: Store = MemoryStore() if kind == "memory" else DirectoryStore(tmp_path / "objects")
+    store: BucketStore = MemoryStore() if kind == "memory" else DirectoryStore(tmp_path / "objects")
     assert list(store.list("")) == []
     for key in ("b/2:x", "a/1", "b/1"):
         store.put(key, key.encode())
@@ -172,7 +172,7 @@ def test_a_signal_stops_a_server_with_exit_code_0(tmp_path: Path, number: signal
 
 
 def test_metrics_are_in_the_text_format() -> None:
-    metrics = Metrics()
+    metrics = Exposition()
     metrics.counter("a_total", "Help.", {"x": 'q"\\'})
     metrics.add("a_total", 2, x='q"\\')
     metrics.gauge("g", "Help.", lambda: 1.5)

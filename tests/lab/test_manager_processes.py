@@ -67,7 +67,7 @@ def test_stop_ends_what_ignores_sigterm(children: proc.Children, tmp_path: Path)
 
 def test_a_pid_of_another_time_is_not_signalled() -> None:
     with subprocess.Popen(SLEEP, stdout=subprocess.DEVNULL) as stranger:
-        proc.send([proc.Found(stranger.pid, "loki", created=1.0)], signal.SIGKILL)
+        proc.send([proc.FoundProcess(stranger.pid, "loki", created=1.0)], signal.SIGKILL)
         assert stranger.poll() is None
         stranger.kill()
 

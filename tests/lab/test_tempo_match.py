@@ -6,7 +6,7 @@ import pytest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status, TracesData
 
-from loadgen.lab.tempo.match import Matcher
+from loadgen.lab.tempo.match import SpanMatcher
 from loadgen.lab.tempo.trace import Scopes, TraceView, from_protobuf, to_protobuf
 from loadgen.lab.tempo.traceql import parse
 
@@ -62,7 +62,7 @@ VIEW = TraceView(TRACE_ID, [from_protobuf(shop().SerializeToString(), Scopes())]
 
 
 def names(query: str) -> list[str]:
-    return [span.name for span in Matcher(parse(query)).match(VIEW)]
+    return [span.name for span in SpanMatcher(parse(query)).match(VIEW)]
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_a_query_selects(query: str, found: list[str]) -> None:
 
 
 def test_a_span_is_shown_with_the_attributes_that_the_query_names() -> None:
-    matcher = Matcher(parse('{ resource.service.name = "db" && status = error && duration > 1ms } | select(.n)'))
+    matcher = SpanMatcher(parse('{ resource.service.name = "db" && status = error && duration > 1ms } | select(.n)'))
     (span,) = matcher.match(VIEW)
     assert matcher.span_json(span, VIEW) == {
         "spanID": "0000000000000003",
@@ -139,16 +139,19 @@ def test_a_span_is_shown_with_the_attributes_that_the_query_names() -> None:
 
 
 def test_required_resource_attributes_are_those_of_every_match() -> None:
-    assert Matcher(parse('{ resource.a = "1" && .b = 2 } && { resource.c = "3" }')).required == (("a", "1"), ("c", "3"))
-    assert Matcher(parse('{ resource.a = "1" || resource.b = "2" }')).required == ()
-    assert Matcher(parse('{ resource.a = "1" } || { resource.b = "2" }')).required == ()
+    assert SpanMatcher(parse('{ resource.a = "1" && .b = 2 } && { resource.c = "3" }')).required == (
+        ("a", "1"),
+        ("c", "3"),
+    )
+    assert SpanMatcher(parse('{ resource.a = "1" || resource.b = "2" }')).required == ()
+    assert SpanMatcher(parse('{ resource.a = "1" } || { resource.b = "2" }')).required == ()
 
 
 def test_a_ring_of_parents_does_not_hang() -> None:
     data = shop()
     data.resource_spans[0].scope_spans[0].spans[0].parent_span_id = bytes([0] * 7 + [3])
     view = TraceView(TRACE_ID, [from_protobuf(data.SerializeToString(), Scopes())])
-    assert [s.name for s in Matcher(parse("{ .n = 4 } >> { .n = 1 }")).match(view)] == []
+    assert [s.name for s in SpanMatcher(parse("{ .n = 4 } >> { .n = 1 }")).match(view)] == []
     assert view.root_name == ""
 
 

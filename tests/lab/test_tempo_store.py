@@ -14,13 +14,13 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from loadgen.lab.defects import DefectError
-from loadgen.lab.exposition import Metrics
+from loadgen.lab.exposition import Exposition
 from loadgen.lab.s3.localstore import MemoryStore
 from loadgen.lab.s3.store import StoreError
 from loadgen.lab.settings import Limits, ServerSettings
 from loadgen.lab.tempo.ingest import IngestError, RateLimit
-from loadgen.lab.tempo.match import Matcher
-from loadgen.lab.tempo.search import Bounds, Range, search
+from loadgen.lab.tempo.match import SpanMatcher
+from loadgen.lab.tempo.search import Bounds, SearchRange, search
 from loadgen.lab.tempo.store import TraceStore
 from loadgen.lab.tempo.traceql import parse
 
@@ -62,7 +62,7 @@ class Lab:
     def __init__(self, directory: Path, limits: Limits | None = None) -> None:
         self.s3 = MemoryStore()
         self.clock = Clock()
-        self.metrics = Metrics()
+        self.metrics = Exposition()
         self._settings = ServerSettings("tempo", str(directory), flush_age_s=5, limits=limits or Limits())
         self.store = self.open()
 
@@ -82,8 +82,8 @@ class Lab:
     def found(self, query: str = "{}", start_s: int = 0, end_s: int = 0, limit: int = 20) -> list[str]:
         answer = search(
             self.store,
-            Matcher(parse(query)),
-            Range(start_s * NS, end_s * NS, self.clock.now_ns),
+            SpanMatcher(parse(query)),
+            SearchRange(start_s * NS, end_s * NS, self.clock.now_ns),
             Bounds(limit),
         )
         return [trace["traceID"] for trace in answer["traces"]]
@@ -206,7 +206,7 @@ def test_a_kill_between_the_block_and_the_log_shows_nothing_twice(lab: Lab) -> N
     lab.restart()
     assert lab.store.live_traces == 1 and lab.store.block_count == 1
     assert lab.spans(1) == ["span 1", "span 2"]
-    answer = search(lab.store, Matcher(parse("{}")), Range(0, 0, lab.clock.now_ns), Bounds())
+    answer = search(lab.store, SpanMatcher(parse("{}")), SearchRange(0, 0, lab.clock.now_ns), Bounds())
     assert [trace["spanSet"]["matched"] for trace in answer["traces"]] == [2]
 
 

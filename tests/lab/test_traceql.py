@@ -10,10 +10,10 @@ from loadgen.lab.tempo.lexer import TraceQLError, parse_duration_ns
 from loadgen.lab.tempo.nodes import (
     Aggregate,
     Attribute,
-    Binary,
     Metric,
     Not,
-    Select,
+    SpanBinary,
+    SpanSelect,
     SpansetFilter,
     SpansetOperation,
     Static,
@@ -33,7 +33,7 @@ def test_an_empty_filter_selects_every_span() -> None:
 
 
 def test_a_scoped_attribute_keeps_its_dots() -> None:
-    assert expression('{ resource.service.name = "a" }') == Binary(
+    assert expression('{ resource.service.name = "a" }') == SpanBinary(
         "=", Attribute("resource", "service.name"), Static("string", "a", "`a`")
     )
 
@@ -58,7 +58,7 @@ def test_a_scoped_attribute_keeps_its_dots() -> None:
 )
 def test_literals_have_their_type(written: str, type_: str, value: object) -> None:
     node = expression("{ .a = " + written + " }")
-    assert isinstance(node, Binary) and isinstance(node.right, Static)
+    assert isinstance(node, SpanBinary) and isinstance(node.right, Static)
     assert (node.right.type, node.right.value) == (type_, value)
 
 
@@ -77,18 +77,18 @@ def test_literals_have_their_type(written: str, type_: str, value: object) -> No
 )
 def test_attributes_are_told_apart_by_scope(written: str, attribute: Attribute) -> None:
     node = expression("{ " + written + " != nil }")
-    assert isinstance(node, Binary) and node.left == attribute
+    assert isinstance(node, SpanBinary) and node.left == attribute
 
 
 def test_and_and_or_bind_equally_and_group_to_the_left() -> None:
     node = expression("{ .a = 1 || .b = 2 && .c = 3 }")
-    assert isinstance(node, Binary) and node.op == "&&"
-    assert isinstance(node.left, Binary) and node.left.op == "||"
+    assert isinstance(node, SpanBinary) and node.op == "&&"
+    assert isinstance(node.left, SpanBinary) and node.left.op == "||"
 
 
 def test_parentheses_and_not_are_kept() -> None:
     node = expression("{ !(.a = 1 || .b) }")
-    assert isinstance(node, Not) and isinstance(node.operand, Binary)
+    assert isinstance(node, Not) and isinstance(node.operand, SpanBinary)
 
 
 def test_structural_operators_bind_tighter_than_logical_ones() -> None:
@@ -99,7 +99,7 @@ def test_structural_operators_bind_tighter_than_logical_ones() -> None:
 
 def test_a_pipeline_has_stages() -> None:
     query = parse("{} | count() > 2 | avg(duration) <= 10ms | select(.a, span.b) | { .c }")
-    assert [type(stage) for stage in query.stages] == [Aggregate, Aggregate, Select, SpansetFilter]
+    assert [type(stage) for stage in query.stages] == [Aggregate, Aggregate, SpanSelect, SpansetFilter]
     metric = parse("{} | rate() by(resource.service.name)").metric
     assert metric == Metric("rate", (Attribute("resource", "service.name"),))
     assert parse("{} with (most_recent=true)").hints == (("most_recent", True),)

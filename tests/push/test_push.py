@@ -12,7 +12,7 @@ from scripted import Reply, free_port, scripted
 from loadgen.config import Target
 from loadgen.model import NS, Outcome
 from loadgen.push.http import HttpPusher
-from loadgen.push.retry import Attempt, PushPolicy, Step, push_with_retries
+from loadgen.push.retry import Attempt, AttemptStep, PushPolicy, push_with_retries
 from loadgen.push.ways import LOKI_PUSH, OTLP_HTTP, REMOTE_WRITE
 from loadgen.push.ways.way import Pushing
 
@@ -164,21 +164,21 @@ def test_factories_use_each_components_path_and_headers() -> None:
     assert all(request.headers["User-Agent"].startswith("loadgen/") for request in server.requests)
 
 
-@given(steps=st.lists(st.sampled_from(list(Step)), min_size=1, max_size=12))
-def test_rejected_is_only_said_when_no_attempt_may_have_stored_anything(steps: list[Step]) -> None:
+@given(steps=st.lists(st.sampled_from(list(AttemptStep)), min_size=1, max_size=12))
+def test_rejected_is_only_said_when_no_attempt_may_have_stored_anything(steps: list[AttemptStep]) -> None:
     time = FakeTime()
-    script = iter(steps + [Step.AGAIN] * 200)
-    made: list[Step] = []
+    script = iter(steps + [AttemptStep.AGAIN] * 200)
+    made: list[AttemptStep] = []
 
     def attempt() -> Attempt:
         made.append(next(script))
         return Attempt(made[-1], 1, "x", time.clock(), time.clock())
 
     result = push_with_retries(attempt, POLICY, time.sleep, lambda: 0.5)
-    unsure = sum(step in (Step.AGAIN_UNSURE, Step.UNKNOWN) for step in made)
+    unsure = sum(step in (AttemptStep.AGAIN_UNSURE, AttemptStep.UNKNOWN) for step in made)
     assert result.attempts == len(made)
-    assert result.ambiguous_attempts == sum(step is Step.AGAIN_UNSURE for step in made[:-1])
-    assert (result.outcome is Outcome.ACCEPTED) == (made[-1] is Step.ACCEPTED)
+    assert result.ambiguous_attempts == sum(step is AttemptStep.AGAIN_UNSURE for step in made[:-1])
+    assert (result.outcome is Outcome.ACCEPTED) == (made[-1] is AttemptStep.ACCEPTED)
     if result.outcome is Outcome.REJECTED:
         assert not unsure
     if result.outcome is Outcome.UNKNOWN:

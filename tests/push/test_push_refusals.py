@@ -16,7 +16,7 @@ from loadgen.config import Target
 from loadgen.model import Outcome, Signal
 from loadgen.push.preflight import check_reachable
 from loadgen.push.refusals import step_of
-from loadgen.push.retry import Step
+from loadgen.push.retry import AttemptStep
 
 SEEN: list[dict[str, Any]] = json.loads((Path(__file__).parent.parent / "data" / "mimir-refusals.json").read_text())
 UNREADABLE = ("write bad snappy", "write bad protobuf", "write proto unknown", "write empty body", "request too large")
@@ -28,18 +28,18 @@ PER_STREAM = (
 )
 
 
-def expected(case: dict[str, Any]) -> Step:
+def expected(case: dict[str, Any]) -> AttemptStep:
     """As FACTS says it, by the case's name: whether anything of it may be stored, and whether to ask again."""
     status, name = case["status"], case["case"]
     if status == 400:
         unreadable = name.startswith(UNREADABLE) or (name.startswith("RW") and "err-mimir" not in case["body"])
-        return Step.REJECTED if unreadable else Step.UNKNOWN
+        return AttemptStep.REJECTED if unreadable else AttemptStep.UNKNOWN
     if status in (401, 422):
-        return Step.REJECTED
+        return AttemptStep.REJECTED
     if status in (429, 529):
-        return Step.AGAIN
+        return AttemptStep.AGAIN
     # Instance limits: of the distributor before anything is handed on (e, f), of one ingester among several (d).
-    return Step.AGAIN if "instance limit e" in name or "instance limit f" in name else Step.AGAIN_UNSURE
+    return AttemptStep.AGAIN if "instance limit e" in name or "instance limit f" in name else AttemptStep.AGAIN_UNSURE
 
 
 @pytest.mark.parametrize("case", SEEN, ids=lambda case: f"{case['server']}-{case['case']}")
@@ -75,7 +75,7 @@ def test_mimirs_retry_after_is_waited_for_whatever_the_status(case: dict[str, An
     with scripted(Reply(case["status"], case["body"].encode(), headers), Reply(200)) as mimir:
         result = pusher(mimir.url, time, retry_for_s=30.0).push(b"x")
     assert time.slept == [float(case["retry_after"])]
-    unsure = expected(case) is Step.AGAIN_UNSURE
+    unsure = expected(case) is AttemptStep.AGAIN_UNSURE
     assert (result.outcome, result.ambiguous_attempts) == (Outcome.ACCEPTED, int(unsure))
 
 
@@ -134,5 +134,5 @@ def test_preflight_does_not_start_on_a_loki_whose_ingestion_is_blocked() -> None
 @given(st.integers(100, 599), st.binary(max_size=80), st.booleans())
 def test_only_a_success_is_accepted_and_only_429_and_5xx_are_asked_again(status: int, body: bytes, otlp: bool) -> None:
     step = step_of(status, body, otlp)
-    assert (step is Step.ACCEPTED) <= (200 <= status < 300)
-    assert (step in (Step.AGAIN, Step.AGAIN_UNSURE)) == (status == 429 or status >= 500)
+    assert (step is AttemptStep.ACCEPTED) <= (200 <= status < 300)
+    assert (step in (AttemptStep.AGAIN, AttemptStep.AGAIN_UNSURE)) == (status == 429 or status >= 500)

@@ -21,7 +21,7 @@ from loadgen.lab.target import lab_target
 from loadgen.model import HELD_DATA, NS, Component, QueryTiming, RunKey, StackSample
 from loadgen.queries import custom as own
 from loadgen.queries import loki, tempo
-from loadgen.queries.custom import Asking, ask, held_data, look_back
+from loadgen.queries.custom import OwnAsking, ask, held_data, look_back
 from loadgen.queries.loki import is_log_query
 from loadgen.run.locate import find_profile
 from loadgen.targets.readers import Readers, open_readers
@@ -107,7 +107,7 @@ def asked_in(monkeypatch: pytest.MonkeyPatch, answers_s: list[float], number: in
         return QueryTiming(one.component, one.title, "grafana", "own", 1, due_ns, sent_ns, day.now_ns, True, 200, 1, "")
 
     monkeypatch.setattr(own, "ask", ask)
-    asking = Asking(nobody(), day.clock, NOW_NS)
+    asking = OwnAsking(nobody(), day.clock, NOW_NS)
     asking.ask_forever(number, query("mimir", "up", every=10), rows.append, day.sleep, day.over)
     return [((row.due_ns - NOW_NS) / NS, (row.done_ns - row.due_ns) / NS) for row in rows]
 
@@ -150,7 +150,7 @@ def rows_of(
 
     monkeypatch.setattr(own, "ask", ask)
     with suppress(SystemExit):
-        asking = Asking(nobody(), day.clock, NOW_NS)
+        asking = OwnAsking(nobody(), day.clock, NOW_NS)
         asking.ask_forever(0, query("mimir", "up", every=10), rows.append, day.sleep, day.over)
     return rows
 

@@ -9,7 +9,7 @@ import pytest
 from fake_stack import small_plan
 
 from loadgen.model import Outcome, Signal
-from loadgen.reading.cases import Case, Found
+from loadgen.reading.cases import Found, SentBatch
 from loadgen.reading.limits import is_too_much, look_in_parts
 
 SERIES = (
@@ -26,7 +26,7 @@ class Limited:
     def __init__(self, users: int, batches: int) -> None:
         self.users, self.batches, self.asked = users, batches, list[tuple[int, int]]()
 
-    def look(self, cases: Sequence[Case], again: bool) -> list[Found]:
+    def look(self, cases: Sequence[SentBatch], again: bool) -> list[Found]:
         assert [case.batch.due_ns for case in cases] == sorted(case.batch.due_ns for case in cases)
         users = {case.batch.user for case in cases}
         ns = {case.batch.n for case in cases}
@@ -35,9 +35,11 @@ class Limited:
         return [Found(case, 1, 2, found=0 if error else case.batch.items, error=error) for case in cases]
 
 
-def cases(users: int, batches: int) -> list[Case]:
+def cases(users: int, batches: int) -> list[SentBatch]:
     source = small_plan().logs
-    made = [Case(source.batch(user, n), Outcome.ACCEPTED, 1, True) for user in range(users) for n in range(batches)]
+    made = [
+        SentBatch(source.batch(user, n), Outcome.ACCEPTED, 1, True) for user in range(users) for n in range(batches)
+    ]
     return sorted(made, key=lambda case: case.batch.due_ns)
 
 
@@ -60,7 +62,7 @@ def test_what_is_too_much_even_alone_stays_unreadable_with_the_servers_words() -
 
 def test_other_failures_are_not_asked_for_in_parts() -> None:
     class Away(Limited):
-        def look(self, cases: Sequence[Case], again: bool) -> list[Found]:
+        def look(self, cases: Sequence[SentBatch], again: bool) -> list[Found]:
             self.asked.append((0, 0))
             return [Found(case, 1, 2, error="loki: connection refused") for case in cases]
 

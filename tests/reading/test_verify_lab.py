@@ -20,7 +20,7 @@ from loadgen.lab.grafana import server as grafana
 from loadgen.lab.loki import server as loki
 from loadgen.lab.mimir import server as mimir
 from loadgen.lab.processes.serve import serving
-from loadgen.lab.settings import Datasource, ServerSettings, User
+from loadgen.lab.settings import LabDatasource, ServerSettings, User
 from loadgen.lab.tempo import server as tempo
 from loadgen.model import MS, NS, Component, Receipt, RunKey, Signal
 from loadgen.plan import Plan, plan_of
@@ -69,9 +69,9 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
             serving(tempo.build(settings("tempo", otlp_port=otlp_port, grpc_port=grpc_port)))
         )
         sources = (
-            Datasource("loki", "loki", "Loki", at_loki),
-            Datasource("tempo", "tempo", "Tempo", at_tempo),
-            Datasource("mimir", "prometheus", "Mimir", at_mimir + "/prometheus"),
+            LabDatasource("loki", "loki", "Loki", at_loki),
+            LabDatasource("tempo", "tempo", "Tempo", at_tempo),
+            LabDatasource("mimir", "prometheus", "Mimir", at_mimir + "/prometheus"),
         )
         users = (User("view", "looks-only", "Viewer"),)
         at_grafana = stack.enter_context(serving(grafana.build(settings("grafana", users=users, datasources=sources))))

@@ -13,7 +13,7 @@ from fake_stack import small_plan
 from scripted import Reply, Scripted, scripted
 
 from loadgen.config import Publish, Target, parse_target
-from loadgen.history.archive import Place
+from loadgen.history.archive import ArchivePlace
 from loadgen.history.directory import RunDir
 from loadgen.history.naming import new_info
 from loadgen.model import MS, NS, Objective, Result, Verdict
@@ -89,7 +89,7 @@ def test_by_default_nobody_is_told(tmp_path: Path) -> None:
 def test_a_later_verification_tells_its_verdicts_and_marks_nothing_twice(tmp_path: Path) -> None:
     with scripted(Reply(200)) as server:
         target = target_of(server, endpoint="http://127.0.0.1:1", access_key_id="me", secret_access_key="x")
-        publish(run_in(tmp_path / "run"), VERDICTS, Result.PASS, BOTH, target, NOW_NS, Place("reports", "run1/"))
+        publish(run_in(tmp_path / "run"), VERDICTS, Result.PASS, BOTH, target, NOW_NS, ArchivePlace("reports", "run1/"))
     assert [request.path for request in server.requests] == ["/api/v1/push"]
 
 
@@ -122,8 +122,8 @@ def test_a_secret_that_cannot_be_read_is_a_note(tmp_path: Path) -> None:
     assert "the secret cannot be read" in told.notes[0]
 
 
-@pytest.mark.parametrize("verified", [None, Place("loadgen-reports", "run1/")])
-def test_an_s3_that_does_not_answer_is_a_note(tmp_path: Path, verified: Place | None) -> None:
+@pytest.mark.parametrize("verified", [None, ArchivePlace("loadgen-reports", "run1/")])
+def test_an_s3_that_does_not_answer_is_a_note(tmp_path: Path, verified: ArchivePlace | None) -> None:
     target = parse_target(
         {
             "s3": {

@@ -16,7 +16,7 @@ from loadgen.checks.case import nearest_rank
 from loadgen.model import NS, Component, QueryEnd, QueryTiming
 from loadgen.queries.panel import Panel
 from loadgen.users import DashboardViewer, people
-from loadgen.users.looking import MAX_OPEN, MAX_WAITING, Looks
+from loadgen.users.looking import MAX_OPEN, MAX_WAITING, ViewerLooks
 
 THREE = (Component.LOKI, Component.MIMIR, Component.TEMPO)
 
@@ -201,7 +201,7 @@ def test_what_is_remembered_of_a_component_that_never_answers_is_bounded():
     time, rows = VirtualTime(), []
     stack = Stack(time, {Component.LOKI: (0.0, 1e9)})
     greenlets = Group()
-    looks = Looks(lambda panel, due_ns: panel.ask(None, due_ns), rows.append, time.clock, greenlets, "grafana")
+    looks = ViewerLooks(lambda panel, due_ns: panel.ask(None, due_ns), rows.append, time.clock, greenlets, "grafana")
     panel = stack.panel(Component.LOKI)
     for n in range(2 * MAX_WAITING):
         looks.plan(panel, BEGAN_NS + n * NS)
@@ -216,7 +216,7 @@ def test_what_is_remembered_of_a_component_that_never_answers_is_bounded():
 
 def test_a_look_that_is_ended_before_it_began_has_its_row():
     time, rows = VirtualTime(), []
-    looks = Looks(lambda panel, due_ns: panel.ask(None, due_ns), rows.append, time.clock, Group(), "grafana")
+    looks = ViewerLooks(lambda panel, due_ns: panel.ask(None, due_ns), rows.append, time.clock, Group(), "grafana")
     looks.plan(Stack(time).panel(Component.LOKI), BEGAN_NS)
     looks._greenlets.kill()  # before its greenlet has run
     looks.end(0)

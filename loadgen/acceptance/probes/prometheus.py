@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from loadgen.acceptance.facts import History, Parity, RemoteWrite, Told
+from loadgen.acceptance.facts import MetricHistory, Parity, RemoteWrite, Told
 from loadgen.acceptance.parity import compare
 from loadgen.targets.hiding import url_without_secrets
 from loadgen.targets.http import HttpClient
@@ -70,7 +70,7 @@ def ask_parity(prometheus: MimirReader, mimir: MimirReader, now_ms: int) -> Told
     return Told(compare(here.value, ours))
 
 
-def ask_history(prometheus: MimirReader, mimir: MimirReader, now_ms: int) -> Told[History]:
+def ask_history(prometheus: MimirReader, mimir: MimirReader, now_ms: int) -> Told[MetricHistory]:
     """Whether Mimir answers for a time before Prometheus' oldest sample."""
     oldest = prometheus.instant("min(prometheus_tsdb_lowest_timestamp_seconds)", now_ms)
     if oldest.value is None:
@@ -88,4 +88,4 @@ def ask_history(prometheus: MimirReader, mimir: MimirReader, now_ms: int) -> Tol
     reply = mimir.instant('count({__name__=~".+"})', asked_ms)
     if reply.value is None:
         return Told(error=reply.error)
-    return Told(History(oldest_ms, dropped, asked_ms, round(reply.value[0].value) if reply.value else 0))
+    return Told(MetricHistory(oldest_ms, dropped, asked_ms, round(reply.value[0].value) if reply.value else 0))

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-from loadgen.acceptance.facts import Access, BucketFacts, LifecycleRule, T, Told
+from loadgen.acceptance.facts import BucketFacts, LifecycleRule, S3Access, T, Told
 from loadgen.buckets.asking import Asking, ServerClock
 from loadgen.buckets.tenants import Tenants
 from loadgen.config import ConfigError, S3Target, Target
@@ -23,7 +23,7 @@ from loadgen.mistakes import REPORT_IT, mistake
 from loadgen.model import NS, Component
 from loadgen.stores import store_of
 from loadgen.targets.blocks import BlockError
-from loadgen.targets.connection import Kind, Transport, Trouble
+from loadgen.targets.connection import ConnectionKind, Transport, Trouble
 from loadgen.targets.failures import s3_errors
 from loadgen.targets.http import explain_connection, server_of
 from loadgen.targets.s3 import error_code, explain_s3, is_not_implemented, list_page, s3_client
@@ -199,14 +199,14 @@ def _object_lock(client: Any, bucket: str) -> bool:
     return (raw.get("ObjectLockConfiguration") or {}).get("ObjectLockEnabled") == "Enabled"
 
 
-def ask_isolation(target: Target) -> Told[tuple[Access, ...]]:
+def ask_isolation(target: Target) -> Told[tuple[S3Access, ...]]:
     """What each component's credential may do in the buckets of the two others."""
     logins = {component: target.s3.of(component) for component in COMPONENTS}
     without = [str(component) for component, login in logins.items() if login is None]
     if without:
         sections = ", ".join(f"[s3.{name}]" for name in without)
         return Told(skipped=f"the target has no {sections}: the components' own credentials are needed for this")
-    found: list[Access] = []
+    found: list[S3Access] = []
     for other, whose in logins.items():
         bucket = target.s3.bucket(other)
         # A key that is there: of one that is not, S3 tells only those who may list that it is not.
@@ -214,7 +214,7 @@ def ask_isolation(target: Target) -> Told[tuple[Access, ...]]:
         for component, login in logins.items():
             if login is not None and other is not component:
                 found += [
-                    Access(component, bucket, action, _allowed(login, bucket, call, there.value is not None))
+                    S3Access(component, bucket, action, _allowed(login, bucket, call, there.value is not None))
                     for action, call in (
                         ("list", partial(_list, bucket=bucket)),
                         ("read", partial(_read, bucket=bucket, key=there.value or _ABSENT_KEY)),
@@ -282,7 +282,7 @@ def ask_tls(s3: S3Target) -> Told[str]:
     except (ConfigError, ValueError) as problem:
         return Told(error=str(problem))
     except Trouble as trouble:
-        if trouble.kind is Kind.TLS:
+        if trouble.kind is ConnectionKind.TLS:
             cause = trouble.said
             return Told(f"refused: {getattr(cause, 'verify_message', '') or getattr(cause, 'reason', '') or cause}")
         return Told(error=explain_connection(server, trouble, _TIMEOUT_S))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from loadgen.kinds.kind import Holds, InBucket, Kind, Told
+from loadgen.kinds.kind import Holds, InBucket, Kind, KindWords
 from loadgen.model import Component, Signal
 
 LOGS = Kind(
@@ -27,25 +27,25 @@ LOGS = Kind(
         in_parts=True,
         without="without Loki's index",
     ),
-    loss=Told(
+    loss=KindWords(
         advice=(
             "look at loki_ingester_chunks_flush_failures_total; keep the write-ahead log on a persistent volume "
             "(ingester.wal.enabled, a PVC on the write pods)"
         ),
     ),
-    duplicates=Told(
+    duplicates=KindWords(
         advice=(
             "one line was sent once and is returned more than once: look for a second shipper or a proxy that "
             "repeats requests, and at the replication factor (a querier drops copies only of equal time and text)"
         ),
     ),
-    altered=Told(
+    altered=KindWords(
         advice=(
             "compare the line in the evidence with what Loki returns; look for pipeline stages, a proxy or "
             "max_line_size_truncate that rewrites lines, then for damaged chunks"
         ),
     ),
-    order=Told(
+    order=KindWords(
         promise="the lines of a stream come back in the order they were written in",
         advice=(
             "lines of one stream change places when their timestamps are rewritten on the way (timestamp stages, "
@@ -53,13 +53,13 @@ LOGS = Kind(
             "its own"
         ),
     ),
-    throughput=Told(
+    throughput=KindWords(
         advice=(
             "look at the status codes above and at Loki's limits: ingestion_rate_mb is 4 MB/s by default, "
             "ingestion_burst_size_mb 6, per_stream_rate_limit 3 MB/s; raise them in limits_config"
         ),
     ),
-    freshness=Told(
+    freshness=KindWords(
         promise="lines are visible soon after they were acknowledged",
         advice=(
             "Loki shows lines from its ingesters at once; look at the time that pushes wait in the distributor, at "
@@ -67,14 +67,14 @@ LOGS = Kind(
             "max_cache_freshness_per_query)"
         ),
     ),
-    query=Told(
+    query=KindWords(
         promise="Loki answers people's queries in time, over ranges up to 24 h",
         advice=(
             "see which kind and range is slow; split_queries_by_interval, max_query_parallelism and the chunk and "
             "result caches decide most of it, then memory and CPU of the read path"
         ),
     ),
-    s3_delay=Told(
+    s3_delay=KindWords(
         promise="accepted lines are in S3 within their time",
         advice=(
             "Loki writes a chunk when it is full, idle or old: ingester.chunk_idle_period (30m) and max_chunk_age "
@@ -82,7 +82,7 @@ LOGS = Kind(
             "Mind that lines are then taken out of order for at most half of max_chunk_age"
         ),
     ),
-    s3_kept=Told(
+    s3_kept=KindWords(
         promise="lines that were in S3 stay there",
         advice=(
             "see who deleted it: a lifecycle rule of the bucket, Loki's compactor (retention_period, delete "
@@ -90,14 +90,14 @@ LOGS = Kind(
             "ingester has it in its write-ahead log, stopping Loki in order writes it again"
         ),
     ),
-    persistence=Told(
+    persistence=KindWords(
         advice=(
             "what was not yet in S3 was lost with the pod: give Loki a persistent volume and keep the write-ahead "
             "log on it (ingester.wal.enabled: true, write.persistence in the chart); flush_on_shutdown helps only "
             "for orderly stops"
         ),
     ),
-    recovery=Told(
+    recovery=KindWords(
         advice=(
             "replaying the write-ahead log takes most of a start: look at loki_ingester_wal_replay_duration_seconds, "
             "checkpoint more often (ingester.wal.checkpoint_duration), flush earlier, and see the probes of the pod"

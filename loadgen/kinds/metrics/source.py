@@ -75,7 +75,7 @@ class _Row:
 
 
 @dataclass(frozen=True, slots=True)
-class _Columns:
+class _SeriesColumns:
     """The rows of a user as arrays; the last four belong to the rows whose numbers are in ``gauges``."""
 
     per_s: NDArray[np.float64]
@@ -86,9 +86,9 @@ class _Columns:
     phase: NDArray[np.int64]
 
 
-def _columns(rows: tuple[_Row, ...]) -> _Columns:
+def _columns(rows: tuple[_Row, ...]) -> _SeriesColumns:
     gauges = [i for i, row in enumerate(rows) if row.kind is _Kind.GAUGE]
-    return _Columns(
+    return _SeriesColumns(
         per_s=np.array([row.per_s for row in rows]),
         gauges=np.array(gauges, dtype=np.int64),
         base=np.array([rows[i].base for i in gauges], dtype=np.float64),
@@ -109,7 +109,7 @@ class MetricSource:
         self._began_ms = key.began_ns // MS
         steps = np.arange(load.samples_per_push - 1, -1, -1, dtype=np.int64)
         self._back_ms = steps * load.interval_ms // load.samples_per_push
-        self._columns: dict[int, _Columns] = {}
+        self._columns: dict[int, _SeriesColumns] = {}
         self._series: dict[int, tuple[Labels, ...]] = {}
         self._templates: dict[int, Template] = {}
         self._samples = remote_write.SampleRows(load.series, load.samples_per_push)
@@ -206,7 +206,7 @@ class MetricSource:
         return Body(template.wire, template.plain_bytes, batch.items)
 
     @staticmethod
-    def _gauge_number(columns: _Columns, series_index: int) -> int | None:
+    def _gauge_number(columns: _SeriesColumns, series_index: int) -> int | None:
         """Where a series is among the gauges; None if it is not a gauge."""
         at = int(np.searchsorted(columns.gauges, series_index))
         return at if at < len(columns.gauges) and columns.gauges[at] == series_index else None
@@ -217,7 +217,7 @@ class MetricSource:
             self._templates[user] = Template(layout, self._pool)
         return self._templates[user]
 
-    def _values(self, columns: _Columns, times_ms: NDArray[np.int64]) -> NDArray[np.float64]:
+    def _values(self, columns: _SeriesColumns, times_ms: NDArray[np.int64]) -> NDArray[np.float64]:
         elapsed_ms = np.maximum(times_ms - self._began_ms, 0)
         values = columns.per_s[:, None] * elapsed_ms.astype(np.float64)
         values /= 1000.0
@@ -231,7 +231,7 @@ class MetricSource:
             values[columns.gauges] = gauges
         return values
 
-    def _user(self, user: int) -> _Columns:
+    def _user(self, user: int) -> _SeriesColumns:
         if user not in self._columns:
             self._columns[user] = _columns(self._rows(user))
         return self._columns[user]

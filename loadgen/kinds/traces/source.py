@@ -93,7 +93,7 @@ def _http_shape(step: _Step) -> tuple[otlp.Attribute, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Columns:
+class _TraceColumns:
     """A batch as arrays: ``trace_ids`` has a row of two words per trace, the next three a row per span of `SHAPE`."""
 
     trace_ids: Words
@@ -229,7 +229,7 @@ class TraceSource:
         np.maximum(ids, np.uint64(1), out=ids)
         return ids
 
-    def _columns(self, batch: Batch) -> _Columns:
+    def _columns(self, batch: Batch) -> _TraceColumns:
         count, user, n = self.load.traces_per_batch, batch.user, batch.n
         span_ids = self._span_words(batch)
         # 20 to 288 ms, in units of 1,024 ns so that fractions of it are exact.
@@ -240,7 +240,7 @@ class TraceSource:
         ends = unit * _ENDS[:, None]
         ends += start
         failed = words(self._stream(user, "failed"), n, count) < _FAILS_BELOW
-        return _Columns(self._trace_words(batch), span_ids, starts, ends, failed, n * count)
+        return _TraceColumns(self._trace_words(batch), span_ids, starts, ends, failed, n * count)
 
     def _template(self, user: int) -> Template:
         if user not in self._templates:
@@ -280,7 +280,7 @@ _BOTH = np.arange(2, dtype=np.int64)
 _FAILS_BELOW = np.uint64((1 << 64) // FAILS_ONE_IN)
 
 
-def _write(template: Template, columns: _Columns) -> None:
+def _write(template: Template, columns: _TraceColumns) -> None:
     trace_ids = columns.trace_ids.view("V16").reshape(-1)
     seqs = otlp.sequence(columns.first_seq, len(trace_ids))
     http = otlp.http_statuses(columns.failed, 200, 500)

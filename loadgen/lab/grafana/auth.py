@@ -14,7 +14,7 @@ ROLES = ("None", "Viewer", "Editor", "Admin")
 
 
 @dataclass(frozen=True, slots=True)
-class Login:
+class BasicLogin:
     """Who asks."""
 
     name: str
@@ -26,16 +26,16 @@ class Login:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class LoginRefused:
     """Why nobody is logged in, as Grafana words it."""
 
     message: str
     message_id: str
 
 
-_NOBODY = Refused("Unauthorized", "auth.unauthorized")
-_WRONG_PASSWORD = Refused("Invalid username or password", "password-auth.failed")
-_WRONG_TOKEN = Refused("Invalid API key", "api-key.invalid")
+_NOBODY = LoginRefused("Unauthorized", "auth.unauthorized")
+_WRONG_PASSWORD = LoginRefused("Invalid username or password", "password-auth.failed")
+_WRONG_TOKEN = LoginRefused("Invalid API key", "api-key.invalid")
 
 
 class Logins:
@@ -45,7 +45,7 @@ class Logins:
         self._users = users
         self._store = store
 
-    def check(self, header: str | None) -> Login | Refused:
+    def check(self, header: str | None) -> BasicLogin | LoginRefused:
         """Who a header belongs to. Every known and right one is looked at in full: nothing here is worth a cache."""
         scheme, _, value = (header or "").partition(" ")
         value = value.strip()
@@ -55,24 +55,24 @@ class Logins:
             return self._token(value)
         return _NOBODY
 
-    def _basic(self, value: str) -> Login | Refused:
+    def _basic(self, value: str) -> BasicLogin | LoginRefused:
         try:
             name, colon, password = base64.b64decode(value, validate=True).decode("utf-8").partition(":")
         except (binascii.Error, ValueError):
-            return Refused("Invalid Basic Auth Header", "auth.basic.invalid-header")
+            return LoginRefused("Invalid Basic Auth Header", "auth.basic.invalid-header")
         if not colon:
-            return Refused("Invalid Basic Auth Header", "auth.basic.invalid-header")
+            return LoginRefused("Invalid Basic Auth Header", "auth.basic.invalid-header")
         # Grafana takes a service account token as the password of the user api_key.
         if name == "api_key":
             return self._token(password)
         for user in self._users:
             same = hmac.compare_digest(user.password.encode(), password.encode())
             if user.name == name and same and user.role in ROLES:
-                return Login(user.name, user.role)
+                return BasicLogin(user.name, user.role)
         return _WRONG_PASSWORD
 
-    def _token(self, value: str) -> Login | Refused:
+    def _token(self, value: str) -> BasicLogin | LoginRefused:
         account = self._store.account_of(value)
         if account is None:
             return _WRONG_TOKEN
-        return Login(f"sa-{account['name']}", str(account["role"]))
+        return BasicLogin(f"sa-{account['name']}", str(account["role"]))

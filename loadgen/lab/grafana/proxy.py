@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from loadgen.lab.grafana.upstream import Answer, Upstream, UpstreamError
-from loadgen.lab.settings import Datasource
+from loadgen.lab.grafana.upstream import Upstream, UpstreamAnswer, UpstreamError
+from loadgen.lab.settings import LabDatasource
 
 AGENT = "Grafana/12.3.0"
 
@@ -27,14 +27,14 @@ _NOT_RETURNED = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
+class ProxyHealth:
     """Outcome of a data source's own check."""
 
     ok: bool
     message: str
 
 
-def describe(source: Datasource, number: int, full: bool) -> dict[str, Any]:
+def describe(source: LabDatasource, number: int, full: bool) -> dict[str, Any]:
     """A data source as the API shows it; ``full`` as for a single one, else as in the list."""
     names = {"loki": "Loki", "tempo": "Tempo", "prometheus": "Prometheus"}
     row: dict[str, Any] = {
@@ -60,7 +60,7 @@ def describe(source: Datasource, number: int, full: bool) -> dict[str, Any]:
     return row
 
 
-def check(source: Datasource, upstream: Upstream) -> Health:
+def check(source: LabDatasource, upstream: Upstream) -> ProxyHealth:
     """Asks the component what the data source's own "Save & test" asks."""
     base = source.url.rstrip("/")
     try:
@@ -68,25 +68,25 @@ def check(source: Datasource, upstream: Upstream) -> Health:
             answer = upstream.request("GET", f"{base}/loki/api/v1/query?query={quote('vector(1)+vector(1)')}&time=4")
             ok = answer.status == 200 and _value(answer) == "2"
             bad = "Unable to connect with Loki. Please check the server logs for more details."
-            return Health(ok, "Data source successfully connected." if ok else bad)
+            return ProxyHealth(ok, "Data source successfully connected." if ok else bad)
         if source.type == "tempo":
             answer = upstream.request("GET", f"{base}/api/echo")
             ok = answer.status == 200
             bad = f"Tempo echo endpoint returned status {answer.status}"
-            return Health(ok, "Data source is working" if ok else bad)
+            return ProxyHealth(ok, "Data source is working" if ok else bad)
         answer = upstream.request("GET", f"{base}/api/v1/query?query={quote('1+1')}&time=4")
         ok = answer.status == 200 and _value(answer) == "2"
         bad = f"{answer.status} - There was an error returned querying the Prometheus API."
-        return Health(ok, "Successfully queried the Prometheus API." if ok else bad)
+        return ProxyHealth(ok, "Successfully queried the Prometheus API." if ok else bad)
     except UpstreamError as error:
         if source.type == "loki":
-            return Health(False, "Unable to connect with Loki. Please check the server logs for more details.")
+            return ProxyHealth(False, "Unable to connect with Loki. Please check the server logs for more details.")
         if source.type == "tempo":
-            return Health(False, f"Failed to connect to Tempo: {error}")
-        return Health(False, f"{error} - There was an error returned querying the Prometheus API.")
+            return ProxyHealth(False, f"Failed to connect to Tempo: {error}")
+        return ProxyHealth(False, f"{error} - There was an error returned querying the Prometheus API.")
 
 
-def _value(answer: Answer) -> str:
+def _value(answer: UpstreamAnswer) -> str:
     """The value of an instant query that has one."""
     try:
         data = json.loads(answer.body)["data"]
@@ -96,7 +96,7 @@ def _value(answer: Answer) -> str:
         return ""
 
 
-def refusal(source: Datasource, method: str, path: str) -> str:
+def refusal(source: LabDatasource, method: str, path: str) -> str:
     """Why Grafana does not pass such a request on; empty if it does.
 
     Loki and Prometheus take GET, and only listed paths otherwise; Tempo takes anything.
@@ -109,7 +109,13 @@ def refusal(source: Datasource, method: str, path: str) -> str:
 
 
 def forward(
-    source: Datasource, upstream: Upstream, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes
+    source: LabDatasource,
+    upstream: Upstream,
+    method: str,
+    path: str,
+    query: str,
+    headers: Mapping[str, str],
+    body: bytes,
 ) -> tuple[int, dict[str, str], bytes]:
     """Passes a request on.
 

@@ -19,7 +19,7 @@ from loadgen.lab.grafana.times import (
     step_ms,
 )
 from loadgen.lab.grafana.upstream import Upstream, UpstreamError
-from loadgen.lab.settings import Datasource
+from loadgen.lab.settings import LabDatasource
 
 _DEFAULT_LINES = 1_000
 
@@ -29,7 +29,7 @@ class NoSuchSource(Exception):
 
 
 def answer(
-    request: object, sources: Mapping[str, Datasource], upstream: Upstream, now_ns: int
+    request: object, sources: Mapping[str, LabDatasource], upstream: Upstream, now_ns: int
 ) -> tuple[int, dict[str, Any]]:
     """Answers a whole request.
 
@@ -75,7 +75,7 @@ def _range(request: dict[str, Any], now_ns: int) -> TimeRange:
     return span
 
 
-def _source(query: dict[str, Any], sources: Mapping[str, Datasource]) -> Datasource:
+def _source(query: dict[str, Any], sources: Mapping[str, LabDatasource]) -> LabDatasource:
     named = query.get("datasource")
     uid = named.get("uid") if isinstance(named, dict) else named
     if uid is None and query.get("datasourceId") is not None:
@@ -90,7 +90,7 @@ def _source(query: dict[str, Any], sources: Mapping[str, Datasource]) -> Datasou
 
 
 def _run(
-    query: dict[str, Any], ref_id: str, source: Datasource, upstream: Upstream, time_range: TimeRange
+    query: dict[str, Any], ref_id: str, source: LabDatasource, upstream: Upstream, time_range: TimeRange
 ) -> list[frames.Frame]:
     try:
         if source.type == "loki":
@@ -111,7 +111,7 @@ def _expression(query: dict[str, Any], step: int, time_range: TimeRange) -> str:
     return interpolate(text, step, time_range)
 
 
-def _get(source: Datasource, upstream: Upstream, path: str, parameters: Mapping[str, str]) -> dict[str, Any]:
+def _get(source: LabDatasource, upstream: Upstream, path: str, parameters: Mapping[str, str]) -> dict[str, Any]:
     url = f"{source.url.rstrip('/')}{path}?{urlencode(parameters)}"
     try:
         got = upstream.request("GET", url, {"Accept": "application/json"})
@@ -141,7 +141,7 @@ def _error_text(body: bytes) -> str:
 
 
 def _loki(
-    query: dict[str, Any], ref_id: str, source: Datasource, upstream: Upstream, time_range: TimeRange
+    query: dict[str, Any], ref_id: str, source: LabDatasource, upstream: Upstream, time_range: TimeRange
 ) -> list[frames.Frame]:
     minimum = parse_duration_ms(query.get("step"))
     step = step_ms(time_range, query.get("intervalMs"), query.get("maxDataPoints"), minimum)
@@ -177,7 +177,7 @@ def _loki(
 
 
 def _prometheus(
-    query: dict[str, Any], ref_id: str, source: Datasource, upstream: Upstream, time_range: TimeRange
+    query: dict[str, Any], ref_id: str, source: LabDatasource, upstream: Upstream, time_range: TimeRange
 ) -> list[frames.Frame]:
     minimum = parse_duration_ms(query.get("interval"))
     step = step_ms(time_range, query.get("intervalMs"), query.get("maxDataPoints"), minimum)
@@ -221,6 +221,6 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def by_uid(sources: Sequence[Datasource]) -> dict[str, Datasource]:
+def by_uid(sources: Sequence[LabDatasource]) -> dict[str, LabDatasource]:
     """Data sources by uid, in their order."""
     return {source.uid: source for source in sources}

@@ -25,10 +25,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from loadgen.lab.defects import QUERY_KINDS, DefectKind, Defects
-from loadgen.lab.exposition import Metrics
+from loadgen.lab.exposition import Exposition
 from loadgen.lab.grafana import proxy
 from loadgen.lab.grafana import query as queries
-from loadgen.lab.grafana.auth import ROLES, Login, Logins
+from loadgen.lab.grafana.auth import ROLES, BasicLogin, Logins
 from loadgen.lab.grafana.spoil import asked_sources, emptied, page, without_results
 from loadgen.lab.grafana.store import GrafanaStore
 from loadgen.lab.grafana.times import QueryError, parse_time
@@ -41,7 +41,7 @@ _COMMIT = "embedded"
 _THREADS = 64
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
-Handler = Callable[[Request, Login], Awaitable[Response]]
+Handler = Callable[[Request, BasicLogin], Awaitable[Response]]
 
 
 def message(status: int, text: str, /, **more: Any) -> Response:
@@ -65,7 +65,7 @@ class Grafana:
         self.logins = Logins(settings.users, self.store)
         self.upstream = Upstream()
         self.defects = Defects(QUERY_KINDS, clock_ns)
-        self.metrics = Metrics(settings.limits.max_memory_bytes)
+        self.metrics = Exposition(settings.limits.max_memory_bytes)
         self.metrics.counter("grafana_http_requests_total", "Requests by handler and status.")
         self._clock_ns = clock_ns
 
@@ -101,7 +101,7 @@ class Grafana:
 
         async def checked(request: Request) -> Response:
             login = self.logins.check(request.headers.get("authorization"))
-            if not isinstance(login, Login):
+            if not isinstance(login, BasicLogin):
                 response = message(
                     401, login.message, messageId=login.message_id, extra=None, statusCode=401, traceID=""
                 )
@@ -120,19 +120,19 @@ class Grafana:
     async def _health(self, _request: Request) -> Response:
         return JSONResponse({"commit": _COMMIT, "database": "ok", "version": VERSION})
 
-    async def _unknown(self, _request: Request, _login: Login) -> Response:
+    async def _unknown(self, _request: Request, _login: BasicLogin) -> Response:
         return message(404, "Not found")
 
     # --- data sources -------------------------------------------------------------------------------------------------
 
-    async def _datasources(self, _request: Request, _login: Login) -> Response:
+    async def _datasources(self, _request: Request, _login: BasicLogin) -> Response:
         return JSONResponse(sorted((short for _, short in self._rows.values()), key=lambda row: str(row["name"])))
 
-    async def _datasource(self, request: Request, _login: Login) -> Response:
+    async def _datasource(self, request: Request, _login: BasicLogin) -> Response:
         rows = self._rows.get(request.path_params["uid"])
         return JSONResponse(rows[0]) if rows else message(404, "Data source not found")
 
-    async def _datasource_health(self, request: Request, _login: Login) -> Response:
+    async def _datasource_health(self, request: Request, _login: BasicLogin) -> Response:
         source = self.sources.get(request.path_params["uid"])
         if source is None:
             return message(404, "Data source not found")
@@ -140,7 +140,7 @@ class Grafana:
         body = {"message": health.message, "status": "OK" if health.ok else "ERROR"}
         return JSONResponse(body, 200 if health.ok else 400)
 
-    async def _proxy(self, request: Request, _login: Login) -> Response:
+    async def _proxy(self, request: Request, _login: BasicLogin) -> Response:
         uid = request.path_params["uid"]
         source = self.sources.get(uid)
         if source is None:
@@ -172,7 +172,7 @@ class Grafana:
             await asyncio.sleep(order.delay_ns / 1e9)
         return page(order.kind), order.kind is DefectKind.EMPTY
 
-    async def _query(self, request: Request, _login: Login) -> Response:
+    async def _query(self, request: Request, _login: BasicLogin) -> Response:
         body = await request.body()
         spoiled, empty = await self._spoil(f"{asked_sources(body)} POST api/ds/query {body.decode(errors='replace')}")
         if spoiled is not None:
@@ -196,7 +196,7 @@ class Grafana:
 
     # --- annotations --------------------------------------------------------------------------------------------------
 
-    async def _annotate(self, request: Request, login: Login) -> Response:
+    async def _annotate(self, request: Request, login: BasicLogin) -> Response:
         data = await _object(request)
         if data is None:
             return message(400, "bad request data")
@@ -218,7 +218,7 @@ class Grafana:
         number = await anyio.to_thread.run_sync(self.store.add_annotation, row)
         return JSONResponse({"message": "Annotation added", "id": number})
 
-    async def _annotations(self, request: Request, _login: Login) -> Response:
+    async def _annotations(self, request: Request, _login: BasicLogin) -> Response:
         parameters = request.query_params
         try:
             now_ns = self._clock_ns()
@@ -240,13 +240,13 @@ class Grafana:
         found.sort(key=lambda row: -int(row["time"]))
         return JSONResponse(found[: max(0, limit)])
 
-    async def _remove_annotation(self, request: Request, _login: Login) -> Response:
+    async def _remove_annotation(self, request: Request, _login: BasicLogin) -> Response:
         removed = await anyio.to_thread.run_sync(self.store.remove_annotation, request.path_params["number"])
         return message(200, "Annotation deleted") if removed else message(404, "Could not find annotation to delete")
 
     # --- service accounts ---------------------------------------------------------------------------------------------
 
-    async def _add_account(self, request: Request, _login: Login) -> Response:
+    async def _add_account(self, request: Request, _login: BasicLogin) -> Response:
         data = await _object(request)
         name, role = (data or {}).get("name"), (data or {}).get("role") or "Viewer"
         if not isinstance(name, str) or not name:
@@ -258,12 +258,12 @@ class Grafana:
             return message(400, "service account already exists", messageId="serviceaccounts.ErrAlreadyExists")
         return JSONResponse({**_account(account), "tokens": 0}, 201)
 
-    async def _accounts(self, request: Request, _login: Login) -> Response:
+    async def _accounts(self, request: Request, _login: BasicLogin) -> Response:
         wanted = request.query_params.get("query", "")
         rows = [_account(row) for row in self.store.accounts() if wanted in row["name"]]
         return JSONResponse({"totalCount": len(rows), "serviceAccounts": rows, "page": 1, "perPage": 1000})
 
-    async def _add_token(self, request: Request, _login: Login) -> Response:
+    async def _add_token(self, request: Request, _login: BasicLogin) -> Response:
         number = request.path_params["number"]
         if self.store.account(number) is None:
             return message(404, "service account not found", messageId="serviceaccounts.ErrNotFound")
@@ -277,7 +277,7 @@ class Grafana:
 
     # --- dashboards ---------------------------------------------------------------------------------------------------
 
-    async def _save_dashboard(self, request: Request, _login: Login) -> Response:
+    async def _save_dashboard(self, request: Request, _login: BasicLogin) -> Response:
         data = await _object(request)
         dashboard = (data or {}).get("dashboard")
         if data is None or not isinstance(dashboard, dict):
@@ -298,7 +298,7 @@ class Grafana:
              "status": "success", "version": saved["version"], "folderUid": row["folderUid"]}
         )  # fmt: skip
 
-    async def _dashboard(self, request: Request, _login: Login) -> Response:
+    async def _dashboard(self, request: Request, _login: BasicLogin) -> Response:
         row = self.store.dashboard(request.path_params["uid"])
         if row is None:
             return message(404, "Dashboard not found")
@@ -308,14 +308,14 @@ class Grafana:
                 "created": row["created"], "updated": row["updated"], "provisioned": False}  # fmt: skip
         return JSONResponse({"meta": meta, "dashboard": saved})
 
-    async def _remove_dashboard(self, request: Request, _login: Login) -> Response:
+    async def _remove_dashboard(self, request: Request, _login: BasicLogin) -> Response:
         row = await anyio.to_thread.run_sync(self.store.remove_dashboard, request.path_params["uid"])
         if row is None:
             return message(404, "Dashboard not found")
         title = row["dashboard"]["title"]
         return message(200, f"Dashboard {title} deleted", title=title, id=row["dashboard"]["id"])
 
-    async def _search(self, request: Request, _login: Login) -> Response:
+    async def _search(self, request: Request, _login: BasicLogin) -> Response:
         parameters = request.query_params
         wanted, tags = parameters.get("query", "").lower(), parameters.getlist("tag")
         uids = parameters.getlist("dashboardUIDs")
@@ -334,11 +334,11 @@ class Grafana:
 
     # --- the rest -----------------------------------------------------------------------------------------------------
 
-    async def _user(self, _request: Request, login: Login) -> Response:
+    async def _user(self, _request: Request, login: BasicLogin) -> Response:
         return JSONResponse({"id": 1, "login": login.name, "name": login.name, "orgId": 1,
                              "isGrafanaAdmin": login.role == "Admin", "isDisabled": False})  # fmt: skip
 
-    async def _org(self, _request: Request, _login: Login) -> Response:
+    async def _org(self, _request: Request, _login: BasicLogin) -> Response:
         return JSONResponse({"id": 1, "name": "Main Org."})
 
 

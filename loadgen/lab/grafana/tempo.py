@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from loadgen.lab.grafana.frames import Frame, field, frame
 from loadgen.lab.grafana.times import QueryError, TimeRange
 from loadgen.lab.grafana.upstream import Upstream, UpstreamError
-from loadgen.lab.settings import Datasource
+from loadgen.lab.settings import LabDatasource
 
 _KINDS = {
     "SPAN_KIND_INTERNAL": "internal",
@@ -44,7 +44,7 @@ _TRACE_FIELDS = (
 
 
 def query_tempo(
-    query: dict[str, Any], ref_id: str, source: Datasource, upstream: Upstream, time_range: TimeRange
+    query: dict[str, Any], ref_id: str, source: LabDatasource, upstream: Upstream, time_range: TimeRange
 ) -> list[Frame]:
     """Answers a query of type ``traceId`` or ``traceql``. Raises QueryError."""
     text = query.get("query")
@@ -60,7 +60,7 @@ def query_tempo(
     raise QueryError(f"unsupported query type: '{kind}' for query with refID '{ref_id}'; known are traceId and traceql")
 
 
-def _get(source: Datasource, upstream: Upstream, path: str) -> tuple[int, bytes]:
+def _get(source: LabDatasource, upstream: Upstream, path: str) -> tuple[int, bytes]:
     try:
         answer = upstream.request("GET", source.url.rstrip("/") + path, {"Accept": "application/json"})
     except UpstreamError as error:
@@ -78,7 +78,7 @@ def _json(body: bytes) -> dict[str, Any]:
     return data
 
 
-def _trace(trace_id: str, ref_id: str, source: Datasource, upstream: Upstream) -> Frame:
+def _trace(trace_id: str, ref_id: str, source: LabDatasource, upstream: Upstream) -> Frame:
     if not all(c in "0123456789abcdefABCDEF" for c in trace_id) or len(trace_id) > 32:
         raise QueryError(f"failed to get trace with id: {trace_id} Status: 400 Bad Request Body: not a trace id")
     status, body = _get(source, upstream, f"/api/v2/traces/{trace_id}")
@@ -180,7 +180,7 @@ def _reference(link: dict[str, Any]) -> dict[str, Any]:
 
 
 def _search(
-    text: str, query: dict[str, Any], ref_id: str, source: Datasource, upstream: Upstream, time_range: TimeRange
+    text: str, query: dict[str, Any], ref_id: str, source: LabDatasource, upstream: Upstream, time_range: TimeRange
 ) -> Frame:
     parameters: dict[str, str] = {"q": text}
     for name in ("limit", "spss"):
@@ -200,7 +200,7 @@ def _search(
         raise QueryError(f"failed to convert tempo response: {error}", 502) from error
 
 
-def _traces(traces: Sequence[dict[str, Any]], ref_id: str, source: Datasource) -> Frame:
+def _traces(traces: Sequence[dict[str, Any]], ref_id: str, source: LabDatasource) -> Frame:
     link = {"datasourceUid": source.uid, "datasourceName": source.name,
             "query": {"query": "${__value.raw}", "queryType": "traceql"}}  # fmt: skip
     fields = [

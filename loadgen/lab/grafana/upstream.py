@@ -20,7 +20,7 @@ class UpstreamError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class UpstreamAnswer:
     """An answer, its body as it came (possibly compressed, see ``headers``)."""
 
     status: int
@@ -38,7 +38,7 @@ class Upstream:
     def request(
         self, method: str, url: str, headers: Mapping[str, str] | None = None, body: bytes | None = None,
         decode: bool = True,
-    ) -> Answer:  # fmt: skip
+    ) -> UpstreamAnswer:  # fmt: skip
         """Asks a component.
 
         Args:
@@ -56,7 +56,7 @@ class Upstream:
                 response = self._pool.request(
                     method, url, headers=headers, body=body, decode_content=decode, redirect=False, retries=False
                 )
-                return Answer(response.status, response.headers, response.data)
+                return UpstreamAnswer(response.status, response.headers, response.data)
             except urllib3.exceptions.TimeoutError as error:
                 if isinstance(error, urllib3.exceptions.NewConnectionError):
                     raise UpstreamError(_refused(method, url), timed_out=False) from error

@@ -25,7 +25,7 @@ _HOUR_NS = 3_600_000_000_000
 _MAX_POINTS = 11_000
 
 
-class BadRequest(Exception):
+class LokiBadRequest(Exception):
     """A parameter that cannot be used; answered with 400 and this text."""
 
 
@@ -52,7 +52,7 @@ async def parameters_of(request: Request) -> Parameters:
         try:
             pairs = parse_qsl(form, keep_blank_values=True, max_num_fields=1000) + pairs
         except ValueError as error:
-            raise BadRequest(f"cannot parse the form: {error}") from error
+            raise LokiBadRequest(f"cannot parse the form: {error}") from error
     return Parameters(tuple(pairs))
 
 
@@ -68,9 +68,9 @@ def time_of(text: str, default_ns: int) -> int:
         else:
             value = _rfc3339(text)
     except (ValueError, ArithmeticError, OverflowError) as error:
-        raise BadRequest(f'parsing time "{text[:60]}" as "2006-01-02T15:04:05Z07:00": cannot parse it') from error
+        raise LokiBadRequest(f'parsing time "{text[:60]}" as "2006-01-02T15:04:05Z07:00": cannot parse it') from error
     if not -(1 << 63) <= value < 1 << 63:
-        raise BadRequest(f'strconv.ParseInt: parsing "{text[:60]}": value out of range')
+        raise LokiBadRequest(f'strconv.ParseInt: parsing "{text[:60]}": value out of range')
     return value
 
 
@@ -90,19 +90,19 @@ def bounds_of(parameters: Parameters, now_ns: int) -> tuple[int, int]:
     if since := parameters.get("since"):
         seconds = parse_duration(since)
         if seconds is None:
-            raise BadRequest(f"could not parse 'since' parameter: not a valid duration string: \"{since[:40]}\"")
+            raise LokiBadRequest(f"could not parse 'since' parameter: not a valid duration string: \"{since[:40]}\"")
         since_ns = round(seconds * 1e9)
     try:
         end_ns = time_of(parameters.get("end"), now_ns)
-    except BadRequest as error:
-        raise BadRequest(f"could not parse 'end' parameter: {error}") from error
+    except LokiBadRequest as error:
+        raise LokiBadRequest(f"could not parse 'end' parameter: {error}") from error
     try:
         start_ns = time_of(parameters.get("start"), min(end_ns, now_ns) - since_ns)
-    except BadRequest as error:
-        raise BadRequest(f"could not parse 'start' parameter: {error}") from error
+    except LokiBadRequest as error:
+        raise LokiBadRequest(f"could not parse 'start' parameter: {error}") from error
     if end_ns - start_ns > _LONGEST_NS:
         length = _go_duration(end_ns - start_ns)
-        raise BadRequest(f"the query time range exceeds the limit (query length: {length}, limit: 30d1h)")
+        raise LokiBadRequest(f"the query time range exceeds the limit (query length: {length}, limit: 30d1h)")
     return start_ns, end_ns
 
 
@@ -110,7 +110,7 @@ def range_of(parameters: Parameters, now_ns: int) -> tuple[int, int]:
     """Start and end of a range query, which must not be empty."""
     start_ns, end_ns = bounds_of(parameters, now_ns)
     if end_ns <= start_ns:
-        raise BadRequest("end timestamp must not be before or equal to start time")
+        raise LokiBadRequest("end timestamp must not be before or equal to start time")
     return start_ns, end_ns
 
 
@@ -118,13 +118,13 @@ def limit_of(parameters: Parameters, most: int) -> int:
     """The limit of lines, 100 by default."""
     text = parameters.get("limit") or "100"
     if not text.lstrip("+-").isdecimal():
-        raise BadRequest(f'strconv.Atoi: parsing "{text[:40]}": invalid syntax')
+        raise LokiBadRequest(f'strconv.Atoi: parsing "{text[:40]}": invalid syntax')
     if len(text) > 18 or int(text) > most:
-        raise BadRequest(
+        raise LokiBadRequest(
             f"max entries limit per query exceeded, limit > max_entries_limit_per_query ({text[:40]} > {most})"
         )
     if int(text) <= 0:
-        raise BadRequest("limit must be a positive value")
+        raise LokiBadRequest("limit must be a positive value")
     return int(text)
 
 
@@ -132,7 +132,7 @@ def is_forward(parameters: Parameters) -> bool:
     """The direction, backward by default."""
     text = parameters.get("direction") or "backward"
     if text.lower() not in {"forward", "backward"}:
-        raise BadRequest(f"invalid direction '{text[:40]}'")
+        raise LokiBadRequest(f"invalid direction '{text[:40]}'")
     return text.lower() == "forward"
 
 
@@ -143,13 +143,13 @@ def steps_of(parameters: Parameters, start_ns: int, end_ns: int) -> list[int]:
     if text:
         seconds = _seconds(text)
         if seconds is None or not math.isfinite(seconds) or abs(seconds) > 9e9:
-            raise BadRequest(f'cannot parse "{text[:40]}" to a valid duration')
+            raise LokiBadRequest(f'cannot parse "{text[:40]}" to a valid duration')
         step_ms = int(seconds * 1000)
     if step_ms <= 0:
-        raise BadRequest("zero or negative query resolution step widths are not accepted. Try a positive integer")
+        raise LokiBadRequest("zero or negative query resolution step widths are not accepted. Try a positive integer")
     step_ns = step_ms * 1_000_000
     if (end_ns - start_ns) // step_ns > _MAX_POINTS:
-        raise BadRequest(
+        raise LokiBadRequest(
             "exceeded maximum resolution of 11,000 points per time series. "
             "Try increasing the value of the step parameter"
         )

@@ -29,7 +29,7 @@ from loadgen.lab.loki.logql_ast import (
     Stage,
     VectorAggregation,
 )
-from loadgen.lab.loki.logql_lexer import Token, fail, parse_bytes, parse_duration, tokens_of, unquote
+from loadgen.lab.loki.logql_lexer import LogqlToken, fail, parse_bytes, parse_duration, tokens_of, unquote
 
 RANGE_OPS = frozenset({"count_over_time", "rate", "bytes_over_time", "bytes_rate", "sum_over_time"})
 VECTOR_OPS = frozenset({"sum", "min", "max", "avg", "count", "topk", "bottomk"})
@@ -74,25 +74,25 @@ class _Parse:
     # --- tokens
 
     @property
-    def _now(self) -> Token:
+    def _now(self) -> LogqlToken:
         return self._tokens[self._next]
 
-    def _take(self) -> Token:
+    def _take(self) -> LogqlToken:
         token = self._now
         if token.kind != "end":
             self._next += 1
         return token
 
-    def _accept(self, *texts: str) -> Token | None:
+    def _accept(self, *texts: str) -> LogqlToken | None:
         return self._take() if self._now.kind in {"symbol", "identifier"} and self._now.text in texts else None
 
     def _expect(self, text: str) -> None:
         if self._accept(text) is None:
             self._unexpected(text)
 
-    def _expect_kind(self, kind: str) -> Token:
+    def _expect_kind(self, kind: str) -> LogqlToken:
         if self._now.kind != kind:
-            self._unexpected(Token(kind, "", 0).name)
+            self._unexpected(LogqlToken(kind, "", 0).name)
         return self._take()
 
     def _fail_at(self, at: int, what: str) -> NoReturn:
@@ -390,13 +390,13 @@ class _Parse:
         if self._depth > _MAX_DEPTH:
             self._fail_at(self._now.at, f"syntax error: nested deeper than {_MAX_DEPTH}")
 
-    def _unquote(self, token: Token) -> str:
+    def _unquote(self, token: LogqlToken) -> str:
         value = unquote(token)
         if value is None:
             self._fail_at(token.at, "invalid char escape")
         return value
 
-    def _regex(self, text: str, token: Token) -> re.Pattern[str]:
+    def _regex(self, text: str, token: LogqlToken) -> re.Pattern[str]:
         # Go's flag "U" and \z have no like here; \Q…\E neither. Such expressions are refused, not misread.
         if "\\Q" in text or "\\pL" in text:
             self._fail_at(token.at, f"the regular expression {text!r} is not supported by the embedded Loki")

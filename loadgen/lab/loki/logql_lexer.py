@@ -27,7 +27,7 @@ _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v
 _ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[0-7]{3}|.)", re.DOTALL)
 
 
-class Token(NamedTuple):
+class LogqlToken(NamedTuple):
     kind: str
     text: str
     at: int
@@ -38,7 +38,7 @@ class Token(NamedTuple):
         return "$end" if self.kind == "end" else names.get(self.kind, self.text)
 
 
-def tokens_of(text: str) -> list[Token]:
+def tokens_of(text: str) -> list[LogqlToken]:
     """All tokens, with one of kind ``end`` behind the last; raises `LogQLError`."""
     tokens, at = [], 0
     while at < len(text):
@@ -47,9 +47,9 @@ def tokens_of(text: str) -> list[Token]:
             quoted = text[at] in "\"`'"
             fail(text, at, "literal not terminated" if quoted else f"syntax error: unexpected character {text[at]!r}")
         if match.lastgroup != "space":
-            tokens.append(Token(str(match.lastgroup), match.group(), at))
+            tokens.append(LogqlToken(str(match.lastgroup), match.group(), at))
         at = match.end()
-    tokens.append(Token("end", "", len(text)))
+    tokens.append(LogqlToken("end", "", len(text)))
     return tokens
 
 
@@ -60,7 +60,7 @@ def fail(text: str, at: int, what: str) -> NoReturn:
     raise LogQLError(f"parse error at line {line}, col {column}: {what}")
 
 
-def unquote(token: Token) -> str | None:
+def unquote(token: LogqlToken) -> str | None:
     """The text that a string token stands for (quoted, or raw in backticks); None if an escape is wrong."""
     body = token.text[1:-1]
     if token.text[0] == "`" or "\\" not in body:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from loadgen.lab.exposition import Metrics
+from loadgen.lab.exposition import Exposition
 from loadgen.lab.loki.store import LokiStore
 from loadgen.lab.wal import WriteAheadLog
 
 
-def declare(metrics: Metrics, store: LokiStore, wal: WriteAheadLog, tenant: str) -> None:
+def declare(metrics: Exposition, store: LokiStore, wal: WriteAheadLog, tenant: str) -> None:
     """Declares all of them; counters begin at 0 so that the first increase can be seen."""
     metrics.counter("loki_distributor_bytes_received_total", "Bytes received, uncompressed.", {"tenant": tenant})
     metrics.counter("loki_distributor_lines_received_total", "Lines received.", {"tenant": tenant})

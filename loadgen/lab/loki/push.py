@@ -9,13 +9,13 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 
 from loadgen.lab.defects import ADDED, ITEM_KINDS, LABEL, DefectKind, Defects, Order, relabelled
-from loadgen.lab.exposition import Metrics
+from loadgen.lab.exposition import Exposition
 from loadgen.lab.loki.body import Push, PushError, read_push, streams_of, to_wire
 from loadgen.lab.loki.chunks import Entries
 from loadgen.lab.loki.labels import Labels, format_labels
 from loadgen.lab.loki.level import DETECTED_LEVEL, Metadata, detect
 from loadgen.lab.loki.store import Ingested, LokiStore, StreamEntries
-from loadgen.lab.loki.streams import Refused, Stream, go_time, rfc3339
+from loadgen.lab.loki.streams import HeldStream, PushRefused, go_time, rfc3339
 from loadgen.lab.protobuf import WireError, snappy, unsnappy
 from loadgen.lab.settings import Limits
 from loadgen.lab.wal import WriteAheadLog
@@ -29,7 +29,7 @@ _MAX_RETURNED_ERRORS = 10
 _LABEL_NAME_BYTES, _LABEL_VALUE_BYTES = 1024, 2048
 
 
-class _Bucket:
+class _RateBucket:
     """A token bucket over bytes; a rate of 0 lets everything pass."""
 
     def __init__(self, rate: float, burst: float) -> None:
@@ -62,7 +62,7 @@ class Distributor:
         wal: WriteAheadLog,
         limits: Limits,
         defects: Defects,
-        metrics: Metrics,
+        metrics: Exposition,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._store = store
@@ -71,7 +71,7 @@ class Distributor:
         self._defects = defects
         self._metrics = metrics
         self._clock_ns = clock_ns
-        self._bucket = _Bucket(limits.rate_bytes_per_s, limits.burst_bytes)
+        self._bucket = _RateBucket(limits.rate_bytes_per_s, limits.burst_bytes)
 
     async def push(self, body: bytes, headers: Mapping[str, str]) -> None:
         """Stores the entries of a request; what was taken is on disk when this returns, or raises.
@@ -324,7 +324,7 @@ def _grouped(errors: list[str]) -> str:
     return "; ".join(f"{n} errors like: {text}" for text, n in counts.items())
 
 
-def _too_far_behind(stream: Stream, total: int, refused: list[Refused], tenant: str) -> str:
+def _too_far_behind(stream: HeldStream, total: int, refused: list[PushRefused], tenant: str) -> str:
     rows = "".join(
         f"entry with timestamp {go_time(r.time_ns)} ignored, reason: '{r.reason}',\n"
         for r in refused[:_MAX_RETURNED_ERRORS]

@@ -18,7 +18,7 @@ from loadgen.lab.loki.level import Metadata
 from loadgen.lab.loki.logql_ast import Binary, Expr, Literal, LogQLError, LogQuery, RangeAggregation, VectorAggregation
 from loadgen.lab.loki.logql_pipeline import Labels, Pipeline
 from loadgen.lab.loki.push import COPIES, VISIBLE_FROM_NS
-from loadgen.lab.loki.streams import Part, Stream
+from loadgen.lab.loki.streams import HeldStream, StreamPart
 from loadgen.lab.loki.vectors import Floats, Vector, aggregate, binary
 
 _MARKS = frozenset({COPIES, VISIBLE_FROM_NS})
@@ -45,7 +45,7 @@ class Stats:
 class Evaluation:
     """One query. ``load`` gives the entries of a part (it may raise StoreError or ChunkError)."""
 
-    def __init__(self, load: Callable[[Part], Entries], now_ns: int, max_series: int = 500) -> None:
+    def __init__(self, load: Callable[[StreamPart], Entries], now_ns: int, max_series: int = 500) -> None:
         self._load = load
         self._now_ns = now_ns
         self._max_series = max_series
@@ -55,7 +55,7 @@ class Evaluation:
     # --- log lines
 
     def lines(
-        self, query: LogQuery, parts: Sequence[Part], start_ns: int, end_ns: int, limit: int, forward: bool
+        self, query: LogQuery, parts: Sequence[StreamPart], start_ns: int, end_ns: int, limit: int, forward: bool
     ) -> list[Line]:
         """The first (or last) ``limit`` lines with ``start_ns <= time < end_ns``, ordered by time in the direction."""
         pipeline = Pipeline(query.stages)
@@ -108,7 +108,7 @@ class Evaluation:
 
     # --- metrics
 
-    def metric(self, expr: Expr, parts: Mapping[int, Sequence[Part]], steps_ns: Sequence[int]) -> Vector | float:
+    def metric(self, expr: Expr, parts: Mapping[int, Sequence[StreamPart]], steps_ns: Sequence[int]) -> Vector | float:
         """The value at every step; ``parts`` has the selected parts by ``id()`` of each range aggregation."""
         match expr:
             case Literal(value=value, vector=False):
@@ -124,7 +124,7 @@ class Evaluation:
                     expr.op, self.metric(expr.left, parts, steps_ns), self.metric(expr.right, parts, steps_ns)
                 )
 
-    def _range(self, expr: RangeAggregation, parts: Sequence[Part], steps: NDArray[np.int64]) -> Vector:
+    def _range(self, expr: RangeAggregation, parts: Sequence[StreamPart], steps: NDArray[np.int64]) -> Vector:
         pipeline = Pipeline(expr.query.stages)
         ends = steps - expr.offset_ns
         begins = ends - expr.range_ns
@@ -159,7 +159,7 @@ class Evaluation:
         return {labels: _windows(times, sizes, begins, ends, per_second) for labels, (times, sizes) in samples.items()}
 
     def _by_labels(
-        self, pipeline: Pipeline, stream: Stream, entries: Entries
+        self, pipeline: Pipeline, stream: HeldStream, entries: Entries
     ) -> dict[Labels, NDArray[np.int64] | None]:
         """Indexes of the entries that count, by label set; None stands for all of them."""
         known = self._labels_by_id(stream, entries.metadata)
@@ -179,7 +179,7 @@ class Evaluation:
         return {labels: np.array(indexes, np.int64) for labels, indexes in found.items()}
 
     def _unwrapped(
-        self, pipeline: Pipeline, stream: Stream, entries: Entries, name: str
+        self, pipeline: Pipeline, stream: HeldStream, entries: Entries, name: str
     ) -> dict[Labels, tuple[list[int], list[float]]]:
         """Indexes of the entries that have a label, and its numbers, by the other labels."""
         known = self._labels_by_id(stream, entries.metadata)
@@ -225,11 +225,11 @@ class Evaluation:
             return _defective(_slice(entries, begin, end), self._now_ns)
         return wanted
 
-    def _labels_by_id(self, stream: Stream, metadata: Sequence[Metadata]) -> dict[int, Labels]:
+    def _labels_by_id(self, stream: HeldStream, metadata: Sequence[Metadata]) -> dict[int, Labels]:
         # Most entries share a few metadata objects, and their identity is cheaper to look up than their content.
         return {key: self._labels(stream, own) for key, own in {id(m): m for m in metadata}.items()}
 
-    def _labels(self, stream: Stream, metadata: Metadata) -> Labels:
+    def _labels(self, stream: HeldStream, metadata: Metadata) -> Labels:
         key = (id(stream), metadata)
         labels = self._label_sets.get(key)
         if labels is None:
@@ -243,14 +243,14 @@ class Evaluation:
 class _Group:
     """Parts of one stream that overlap in time, and therefore may hold the same entry twice."""
 
-    stream: Stream
+    stream: HeldStream
     from_ns: int
     through_ns: int
-    parts: list[Part]
+    parts: list[StreamPart]
 
 
-def _groups(parts: Sequence[Part]) -> list[_Group]:
-    by_stream: dict[int, list[Part]] = {}
+def _groups(parts: Sequence[StreamPart]) -> list[_Group]:
+    by_stream: dict[int, list[StreamPart]] = {}
     for part in parts:
         by_stream.setdefault(id(part.stream), []).append(part)
     groups: list[_Group] = []

@@ -22,11 +22,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from loadgen.lab.exposition import Metrics
+from loadgen.lab.exposition import Exposition
 from loadgen.lab.loki.body import PushError
 from loadgen.lab.loki.chunks import ChunkError
 from loadgen.lab.loki.http import (
-    BadRequest,
+    LokiBadRequest,
     Parameters,
     bounds_of,
     is_forward,
@@ -46,10 +46,10 @@ from loadgen.lab.loki.metrics import declare
 from loadgen.lab.loki.push import Distributor, line_defects
 from loadgen.lab.loki.query import Evaluation, range_aggregations
 from loadgen.lab.loki.store import LokiStore
-from loadgen.lab.loki.streams import Stream
+from loadgen.lab.loki.streams import HeldStream
 from loadgen.lab.processes.serve import application, main, plain
 from loadgen.lab.s3.opening import open_store
-from loadgen.lab.s3.store import Store
+from loadgen.lab.s3.store import BucketStore
 from loadgen.lab.settings import ServerSettings
 from loadgen.lab.wal import WriteAheadLog
 
@@ -64,13 +64,13 @@ class Loki:
     """The server; ``store`` and ``clock_ns`` stand in for S3 and the clock in tests."""
 
     def __init__(
-        self, settings: ServerSettings, store: Store | None = None, clock_ns: Callable[[], int] = time.time_ns
+        self, settings: ServerSettings, store: BucketStore | None = None, clock_ns: Callable[[], int] = time.time_ns
     ) -> None:
         """Opens the write-ahead log and reads it; raises OSError if that is not possible."""
         self._settings = settings
         self._limits = settings.limits
         self._clock_ns = clock_ns
-        self._metrics = Metrics(settings.limits.max_memory_bytes)
+        self._metrics = Exposition(settings.limits.max_memory_bytes)
         self._defects = line_defects(clock_ns)
         tenant = settings.tenant or _DEFAULT_TENANT
         self._needs_tenant = "" if tenant == _DEFAULT_TENANT else tenant
@@ -188,7 +188,7 @@ class Loki:
         async def handle(request: Request) -> Response:
             try:
                 return await answer(await parameters_of(request), self._clock_ns())
-            except (BadRequest, LogQLError) as error:
+            except (LokiBadRequest, LogQLError) as error:
                 return plain(400, str(error))
             except ChunkError as error:
                 return plain(500, f"{error}\n")
@@ -253,7 +253,7 @@ class Loki:
         is_forward(parameters)
         expr = parse(parameters.get("query"))
         if isinstance(expr, LogQuery):
-            raise BadRequest(_INSTANT_LOGS)
+            raise LokiBadRequest(_INSTANT_LOGS)
         evaluation = Evaluation(self._store.load, now_ns, self._limits.max_query_series)
         if isinstance(expr, Literal):
             return vector_response(evaluation.metric(expr, {}, [at_ns]), at_ns, evaluation.stats, 0.0)
@@ -270,7 +270,7 @@ class Loki:
 
     # --- labels and index
 
-    async def _covering(self, selector: str, parameters: Parameters, now_ns: int) -> list[Stream]:
+    async def _covering(self, selector: str, parameters: Parameters, now_ns: int) -> list[HeldStream]:
         await self._store.know_index()
         start_ns, end_ns = bounds_of(parameters, now_ns)
         streams = self._store.matching(parse_selector(selector))
@@ -291,7 +291,7 @@ class Loki:
 
     async def _series(self, parameters: Parameters, now_ns: int) -> Response:
         selectors = parameters.all("match[]", "match") or ["{}"]
-        found: dict[int, Stream] = {}
+        found: dict[int, HeldStream] = {}
         for selector in selectors:
             for stream in await self._covering(selector, parameters, now_ns):
                 found.setdefault(id(stream), stream)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from loadgen.lab.defects import Defects
-from loadgen.lab.exposition import Metrics
+from loadgen.lab.exposition import Exposition
 from loadgen.lab.loki.chunks import (
     INDEX_PREFIX,
     ChunkError,
@@ -32,9 +32,9 @@ from loadgen.lab.loki.chunks import (
 )
 from loadgen.lab.loki.labels import Labels
 from loadgen.lab.loki.logql_ast import Matcher
-from loadgen.lab.loki.streams import Head, Part, Refused, Stream, admit, parts_of
+from loadgen.lab.loki.streams import HeldStream, PushRefused, StreamHead, StreamPart, admit, parts_of
 from loadgen.lab.proof_items import LINE_LABELS, without_proof
-from loadgen.lab.s3.store import Store, StoreError
+from loadgen.lab.s3.store import BucketStore, StoreError
 from loadgen.lab.wal import Position, WriteAheadLog
 
 _LOG = logging.getLogger("loadgen.lab.loki")
@@ -66,14 +66,14 @@ class Ingested:
 
     accepted: list[StreamEntries]
     whole: bool
-    refused: list[tuple[Stream, int, list[Refused]]]
+    refused: list[tuple[HeldStream, int, list[PushRefused]]]
     over_limit: list[StreamEntries]
 
 
 class ChunkCache:
     """Chunks as they are in S3, the last used ones; thread-safe."""
 
-    def __init__(self, store: Store, limit_bytes: int = _CACHE_BYTES) -> None:
+    def __init__(self, store: BucketStore, limit_bytes: int = _CACHE_BYTES) -> None:
         self._store = store
         self._limit_bytes = limit_bytes
         self._size_bytes = 0
@@ -110,8 +110,8 @@ class LokiStore:
         self,
         tenant: str,
         wal: WriteAheadLog,
-        store: Store | None,
-        metrics: Metrics,
+        store: BucketStore | None,
+        metrics: Exposition,
         window_ns: int,
         max_streams: int = 0,
         clock_ns: Callable[[], int] = time.time_ns,
@@ -125,8 +125,8 @@ class LokiStore:
         self._window_ns = window_ns
         self._max_streams = max_streams
         self._clock_ns = clock_ns
-        self._streams: dict[Labels, Stream] = {}
-        self._unflushed: dict[Labels, Stream] = {}
+        self._streams: dict[Labels, HeldStream] = {}
+        self._unflushed: dict[Labels, HeldStream] = {}
         self._cache = ChunkCache(store) if store is not None else None
         self._flushing = asyncio.Lock()
         self._failing = False
@@ -147,14 +147,14 @@ class LokiStore:
         """
         replay = record is None
         accepted: list[StreamEntries] = []
-        taken: list[tuple[Stream, Entries]] = []
-        refused: list[tuple[Stream, int, list[Refused]]] = []
+        taken: list[tuple[HeldStream, Entries]] = []
+        refused: list[tuple[HeldStream, int, list[PushRefused]]] = []
         over_limit: list[StreamEntries] = []
         whole = True
         for item in pushed:
             stream = self._streams.get(item.labels)
             if stream is None:
-                stream = Stream(item.labels)
+                stream = HeldStream(item.labels)
             if not stream.unflushed and self._max_streams and not replay and item.labels != LINE_LABELS:
                 fresh = sum(1 for s, _ in taken if not s.unflushed)
                 if self.streams_in_memory + fresh >= self._max_streams:
@@ -177,9 +177,9 @@ class LokiStore:
             self._insert(stream, entries, position.segment if position else 0, now_ns)
         return outcome, position
 
-    def _insert(self, stream: Stream, entries: Entries, segment: int, now_ns: int) -> None:
+    def _insert(self, stream: HeldStream, entries: Entries, segment: int, now_ns: int) -> None:
         if stream.head is None:
-            stream.head = Head(segment, now_ns)
+            stream.head = StreamHead(segment, now_ns)
             self._unflushed[stream.labels] = stream
         stream.head.extend(entries)
         stream.last = (entries.times_ns[-1], entries.lines[-1])
@@ -187,19 +187,19 @@ class LokiStore:
 
     # --- queries
 
-    async def select(self, matchers: Sequence[Matcher], from_ns: int, until_ns: int) -> list[Part]:
+    async def select(self, matchers: Sequence[Matcher], from_ns: int, until_ns: int) -> list[StreamPart]:
         """The pieces that hold ``from_ns <= time < until_ns`` of the matching streams, as they are at this moment.
 
         Raises StoreError or ChunkError if the index in S3 is not known yet and cannot be read.
         """
         await self.know_index()
-        parts: list[Part] = []
+        parts: list[StreamPart] = []
         for stream in self.matching(matchers):
             if stream.oldest_ns < until_ns and stream.newest_ns >= from_ns:
                 parts += parts_of(stream, from_ns, until_ns)
         return parts
 
-    def matching(self, matchers: Sequence[Matcher]) -> list[Stream]:
+    def matching(self, matchers: Sequence[Matcher]) -> list[HeldStream]:
         """The streams that fulfil all conditions, of those known."""
         out = []
         for labels, stream in self._streams.items():
@@ -208,7 +208,7 @@ class LokiStore:
                 out.append(stream)
         return out
 
-    def load(self, part: Part) -> Entries:
+    def load(self, part: StreamPart) -> Entries:
         """The entries of a piece, in order of time; may ask S3 (StoreError, ChunkError), so not for the event loop."""
         if part.head is not None:
             return part.head.entries()
@@ -237,7 +237,7 @@ class LokiStore:
         for chunk in chunks:
             stream = self._streams.get(chunk.labels)
             if stream is None:
-                stream = self._streams[chunk.labels] = Stream(chunk.labels)
+                stream = self._streams[chunk.labels] = HeldStream(chunk.labels)
             keys = known.get(chunk.labels)
             if keys is None:
                 keys = known[chunk.labels] = {c.key for c in stream.chunks}
@@ -246,7 +246,7 @@ class LokiStore:
                 stream.chunks.append(chunk.ref)
                 stream.saw(chunk.ref.from_ns, chunk.ref.through_ns)
 
-    def _read_index(self, store: Store) -> list[tuple[str, list[IndexedChunk]]]:
+    def _read_index(self, store: BucketStore) -> list[tuple[str, list[IndexedChunk]]]:
         out = []
         for info in store.list(INDEX_PREFIX):
             folders = info.key.split("/")
@@ -281,7 +281,7 @@ class LokiStore:
             if not due:
                 return True
             await asyncio.to_thread(self._wal.rotate)
-            jobs: list[tuple[Stream, Head]] = []
+            jobs: list[tuple[HeldStream, StreamHead]] = []
             for stream in due:
                 if stream.head is not None and stream.head.first_arrival_ns <= older_than_ns:
                     if self._defects is not None:
@@ -313,11 +313,11 @@ class LokiStore:
             return True
 
     async def _upload(
-        self, store: Store, jobs: Sequence[tuple[Stream, Head]]
-    ) -> list[tuple[Stream, Head, list[IndexedChunk]]]:
+        self, store: BucketStore, jobs: Sequence[tuple[HeldStream, StreamHead]]
+    ) -> list[tuple[HeldStream, StreamHead, list[IndexedChunk]]]:
         gate = asyncio.Semaphore(_PARALLEL)
 
-        async def one(stream: Stream, head: Head) -> list[IndexedChunk]:
+        async def one(stream: HeldStream, head: StreamHead) -> list[IndexedChunk]:
             async with gate:
                 return await asyncio.to_thread(self._put_head, store, stream, head)
 
@@ -339,7 +339,7 @@ class LokiStore:
             self._index_keys.setdefault(day, []).append(key)
         return [(stream, head, chunks) for (stream, head), chunks in zip(jobs, results, strict=True)]
 
-    def _put_head(self, store: Store, stream: Stream, head: Head) -> list[IndexedChunk]:
+    def _put_head(self, store: BucketStore, stream: HeldStream, head: StreamHead) -> list[IndexedChunk]:
         out = []
         for entries in _cut(head.entries()):
             data = encode_chunk(stream.labels, entries)
@@ -358,7 +358,7 @@ class LokiStore:
         oldest = min((h.first_segment for h in heads), default=self._wal.segment)
         self._wal.drop_through(oldest - 1)
 
-    async def _merge_indexes(self, store: Store) -> None:
+    async def _merge_indexes(self, store: BucketStore) -> None:
         for day, keys in list(self._index_keys.items()):
             if len(keys) < _MERGE_INDEXES:
                 continue

@@ -15,7 +15,7 @@ from loadgen.lab.loki.level import Metadata
 _NEVER = -(1 << 63)
 
 
-class Head:
+class StreamHead:
     """Entries of one stream that arrived since the last flush; only ever appended to, so readers may take a prefix."""
 
     __slots__ = (
@@ -67,7 +67,7 @@ class Head:
         return Entries([times[i] for i in order], [lines[i] for i in order], [metadata[i] for i in order])
 
 
-class Stream:
+class HeldStream:
     """One stream: label set, head, heads on their way to S3, chunks in S3."""
 
     __slots__ = ("chunks", "fingerprint", "flushing", "head", "labels", "labels_text", "last", "newest_ns", "oldest_ns")
@@ -76,8 +76,8 @@ class Stream:
         self.labels = labels
         self.labels_text = format_labels(labels)
         self.fingerprint = fingerprint(labels)
-        self.head: Head | None = None
-        self.flushing: list[Head] = []
+        self.head: StreamHead | None = None
+        self.flushing: list[StreamHead] = []
         self.chunks: list[ChunkRef] = []
         self.oldest_ns = -_NEVER
         self.newest_ns = _NEVER
@@ -95,20 +95,20 @@ class Stream:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class StreamPart:
     """A piece of a stream as a query sees it: a chunk in S3, or entries in memory."""
 
-    stream: Stream
+    stream: HeldStream
     from_ns: int
     through_ns: int
     chunk: ChunkRef | None
-    head: Head | None
+    head: StreamHead | None
 
 
-def parts_of(stream: Stream, from_ns: int, until_ns: int) -> list[Part]:
+def parts_of(stream: HeldStream, from_ns: int, until_ns: int) -> list[StreamPart]:
     """The pieces of a stream that may hold entries with ``from_ns <= time < until_ns``."""
     parts = [
-        Part(stream, c.from_ns, c.through_ns, c, None)
+        StreamPart(stream, c.from_ns, c.through_ns, c, None)
         for c in stream.chunks
         if c.from_ns < until_ns and c.through_ns >= from_ns
     ]
@@ -117,7 +117,7 @@ def parts_of(stream: Stream, from_ns: int, until_ns: int) -> list[Part]:
             first = head.times_ns[0] if head.in_order else min(head.times_ns)
             last = head.times_ns[-1] if head.in_order else max(head.times_ns)
             if first < until_ns and last >= from_ns:
-                parts.append(Part(stream, first, last, None, head))
+                parts.append(StreamPart(stream, first, last, None, head))
     return parts
 
 
@@ -127,14 +127,14 @@ def is_ascending(times: Sequence[int]) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class PushRefused:
     """An entry that a stream does not take, with the reason as Loki words it."""
 
     time_ns: int
     reason: str
 
 
-def admit(stream: Stream, entries: Entries, window_ns: int, replay: bool) -> tuple[Entries, list[Refused]]:
+def admit(stream: HeldStream, entries: Entries, window_ns: int, replay: bool) -> tuple[Entries, list[PushRefused]]:
     """What of ``entries`` the stream takes, without putting it there.
 
     Like Loki's ingester: an entry that is already there (same time and line) is dropped without a word, and one that
@@ -146,7 +146,7 @@ def admit(stream: Stream, entries: Entries, window_ns: int, replay: bool) -> tup
     newest, last = stream.newest_ns, stream.last
     heads = [*stream.flushing, *((stream.head,) if stream.head else ())]
     keep: list[int] = []
-    refused: list[Refused] = []
+    refused: list[PushRefused] = []
     here: set[tuple[int, bytes]] = set()
     for i, (time_ns, line) in enumerate(zip(times, entries.lines, strict=True)):
         key = (time_ns, line)
@@ -154,7 +154,7 @@ def admit(stream: Stream, entries: Entries, window_ns: int, replay: bool) -> tup
             continue
         if not replay and newest != _NEVER and time_ns < newest - window_ns:
             refused.append(
-                Refused(
+                PushRefused(
                     time_ns,
                     f"entry too far behind, entry timestamp is: {rfc3339(time_ns)}, "
                     f"oldest acceptable timestamp is: {rfc3339(newest - window_ns)}",

@@ -37,7 +37,7 @@ _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _LEVEL = 1
 
 
-class BlockError(Exception):
+class MimirBlockError(Exception):
     """An object of a block cannot be understood; the text says which and why."""
 
 
@@ -156,7 +156,7 @@ def decode(name: str, index: bytes, chunks: bytes) -> StoredBlock:
     try:
         payload = payload_of(index)
         if not payload.startswith(_INDEX_MAGIC) or not chunks.startswith(_CHUNK_MAGIC):
-            raise BlockError(f"block {name} was not written by the embedded Mimir, which cannot read it")
+            raise MimirBlockError(f"block {name} was not written by the embedded Mimir, which cannot read it")
         inside = bytes(cramjam.zstd.decompress(payload[len(_INDEX_MAGIC) :]))
         (count,) = _COUNT.unpack_from(inside)
         counts = np.frombuffer(inside, dtype="<u4", count=count, offset=_COUNT.size)
@@ -166,10 +166,10 @@ def decode(name: str, index: bytes, chunks: bytes) -> StoredBlock:
         times = np.cumsum(np.frombuffer(bytes(cramjam.zstd.decompress(chunks[begin : begin + length])), dtype="<i8"))
         values = np.frombuffer(bytes(cramjam.zstd.decompress(chunks[begin + length :])), dtype="<f8")
     except (cramjam.DecompressionError, struct.error, ValueError) as error:
-        raise BlockError(f"block {name} is damaged ({error}); delete it if its data is not needed") from error
+        raise MimirBlockError(f"block {name} is damaged ({error}); delete it if its data is not needed") from error
     starts = np.concatenate(([0], np.cumsum(counts, dtype=np.int64))).astype(np.int64)
     if len(spellings) != count or int(starts[-1]) != len(times) or len(times) != len(values):
-        raise BlockError(f"block {name} is damaged (its parts do not fit); delete it if its data is not needed")
+        raise MimirBlockError(f"block {name} is damaged (its parts do not fit); delete it if its data is not needed")
     return StoredBlock(spellings, starts, times.astype(np.int64), values.astype(np.float64))
 
 

@@ -15,8 +15,8 @@ import numpy as np
 
 from loadgen.lab.mimir.blocks import (
     BlockData,
-    BlockError,
     BlockMeta,
+    MimirBlockError,
     PreparedBlock,
     StoredBlock,
     decode,
@@ -24,7 +24,7 @@ from loadgen.lab.mimir.blocks import (
     meta_json,
     read_meta,
 )
-from loadgen.lab.s3.store import Store, StoreError
+from loadgen.lab.s3.store import BucketStore, StoreError
 
 _LOG = logging.getLogger("loadgen.lab.mimir")
 _READERS = 8
@@ -36,7 +36,7 @@ Register = Callable[[StoredBlock], BlockData]
 class BlockBucket:
     """The blocks of one tenant. Thread-safe; all methods but `blocks` may take as long as S3 takes."""
 
-    def __init__(self, store: Store, tenant: str, register: Register, cache_bytes: int = 128 << 20) -> None:
+    def __init__(self, store: BucketStore, tenant: str, register: Register, cache_bytes: int = 128 << 20) -> None:
         self._store = store
         self._tenant = tenant
         self._register = register
@@ -128,7 +128,7 @@ class BlockBucket:
             raise StoreError(f"{prefix}: the block's objects are gone from the bucket; restore them")
         try:
             data = self._register(decode(block.ulid, index, chunks))
-        except BlockError as error:
+        except MimirBlockError as error:
             # Somebody else's block must not make every query fail.
             _LOG.warning("%s", error)
             data = BlockData(np.zeros(0, np.int32), np.zeros(1, np.int64), np.zeros(0, np.int64), np.zeros(0))

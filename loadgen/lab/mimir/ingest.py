@@ -18,7 +18,7 @@ from loadgen.lab.mimir.promql_values import Labels
 from loadgen.lab.mimir.remote_write import WriteColumns, WriteParser
 from loadgen.lab.mimir.series import spelling_of
 from loadgen.lab.mimir.store import SampleStore, Written
-from loadgen.lab.mimir.validate import Refusal
+from loadgen.lab.mimir.validate import SampleRefusal
 from loadgen.lab.proof_items import SERIES_LABELS
 from loadgen.lab.settings import Limits
 
@@ -26,7 +26,7 @@ _REFUSED = -1
 
 
 @dataclass(frozen=True, slots=True)
-class PushResult:
+class IngestResult:
     """What became of a push.
 
     Attributes:
@@ -36,7 +36,7 @@ class PushResult:
         discarded: refused samples by reason.
     """
 
-    refusal: Refusal | None
+    refusal: SampleRefusal | None
     received: int = 0
     stored: int = 0
     discarded: dict[str, int] = field(default_factory=dict)
@@ -65,16 +65,16 @@ class TokenBucket:
         return True
 
 
-def uncompressed(body: bytes, limit_bytes: int) -> bytes | Refusal:
+def uncompressed(body: bytes, limit_bytes: int) -> bytes | SampleRefusal:
     """The content of a snappy block.
 
     The length that the block itself states is looked at first, so that a small body cannot ask for much memory.
     """
-    corrupt = Refusal(400, "decompress snappy: snappy: corrupt input", "")
+    corrupt = SampleRefusal(400, "decompress snappy: snappy: corrupt input", "")
     try:
         length, _ = varint(body, 0, len(body))
     except WriteRequestError:
-        return Refusal(400, "getting snappy decoded length: snappy: corrupt input", "")
+        return SampleRefusal(400, "getting snappy decoded length: snappy: corrupt input", "")
     if length > limit_bytes:
         return refusals.too_large(length, limit_bytes, compressed=False)
     if length == 0:
@@ -104,28 +104,28 @@ class Ingester:
         self._parser = WriteParser()
         self._sids = np.full(1024, _REFUSED, dtype=np.int32)
         self._known_slots = 0
-        self._slot_refusals: dict[int, Refusal] = {}
+        self._slot_refusals: dict[int, SampleRefusal] = {}
         self._bucket = TokenBucket(limits.rate_samples_per_s, limits.burst_samples, clock_ns)
         self._newest_ms = store.registry.newest_ms
 
-    def push(self, body: bytes) -> PushResult:
+    def push(self, body: bytes) -> IngestResult:
         """Stores the samples of a snappy-compressed write request; they are on disk when this returns.
 
         Raises:
             OSError: the disk refuses; nothing was stored.
         """
         plain = uncompressed(body, self._limits.max_body_bytes)
-        if isinstance(plain, Refusal):
-            return PushResult(plain)
+        if isinstance(plain, SampleRefusal):
+            return IngestResult(plain)
         with self._store.writing:
             try:
                 columns = self._parser.parse(plain)
             except WriteRequestError as error:
-                return PushResult(Refusal(400, str(error), ""))
+                return IngestResult(SampleRefusal(400, str(error), ""))
             received = len(columns.slots)
             if not self._bucket.take(columns.items) or self._defects.claim("a push", DefectKind.REFUSE) is not None:
                 refusal = refusals.rate_limited(self._bucket.rate, self._bucket.burst, columns.items)
-                return PushResult(refusal, received, 0, {refusal.reason: received})
+                return IngestResult(refusal, received, 0, {refusal.reason: received})
             with self._store.lock:
                 self._learn()
                 self._store.log_series()
@@ -136,7 +136,7 @@ class Ingester:
                 self._slot_refusals.clear()
         self._store.wait(written)
         if self._defects.claim("a push", DefectKind.BREAK) is not None:
-            return replace(result, refusal=Refusal(500, "context deadline exceeded", ""))
+            return replace(result, refusal=SampleRefusal(500, "context deadline exceeded", ""))
         return result
 
     def _learn(self) -> None:
@@ -160,7 +160,7 @@ class Ingester:
                 self._slot_refusals[slot] = refusal
         self._known_slots = count
 
-    def _decide(self, columns: WriteColumns) -> tuple[PushResult, Written]:
+    def _decide(self, columns: WriteColumns) -> tuple[IngestResult, Written]:
         found = _Findings()
         sids = self._sids[columns.slots]
         good = sids >= 0
@@ -182,7 +182,7 @@ class Ingester:
         fresh, known = self._in_order(samples, found)
         written = self._write(fresh)
         stored = len(fresh) + known
-        return PushResult(found.refusal, len(sids) + len(columns.histogram_slots), stored, found.reasons), written
+        return IngestResult(found.refusal, len(sids) + len(columns.histogram_slots), stored, found.reasons), written
 
     def _write(self, fresh: SampleColumns) -> Written:
         visible, hidden, forgotten = self._harmed(fresh) if self._defects.armed else (fresh, [], no_samples())
@@ -278,11 +278,11 @@ class Ingester:
 class _Findings:
     """Refusals of one push: the first decides the answer, but one of the ingester comes before the distributor's."""
 
-    refusal: Refusal | None = None
+    refusal: SampleRefusal | None = None
     decisive: bool = False
     reasons: dict[str, int] = field(default_factory=dict)
 
-    def add(self, refusal: Refusal, decisive: bool = False) -> None:
+    def add(self, refusal: SampleRefusal, decisive: bool = False) -> None:
         self.reasons[refusal.reason] = self.reasons.get(refusal.reason, 0) + 1
         if self.refusal is None or (decisive and not self.decisive):
             self.refusal, self.decisive = refusal, decisive

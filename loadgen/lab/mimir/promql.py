@@ -27,10 +27,10 @@ from loadgen.lab.mimir.promql_values import (
     Labels,
     MatchKind,
     PromQLError,
+    PromText,
     Samples,
     SampleSource,
     Scalar,
-    Text,
     Value,
     Vector,
     drop_names,
@@ -177,7 +177,7 @@ class _Evaluation:
             case ast.NumberLiteral():
                 return Scalar(np.full(count, float(tree.val)))
             case ast.StringLiteral():
-                return Text(tree.val)
+                return PromText(tree.val)
             case ast.VectorSelector():
                 return self._instant(tree, timestamps=False)
             case ast.UnaryExpr():

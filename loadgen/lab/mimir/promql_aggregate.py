@@ -14,8 +14,8 @@ from loadgen.lab.mimir.promql_values import (
     Ints,
     Labels,
     PromQLError,
+    PromText,
     Scalar,
-    Text,
     Value,
     Vector,
     empty_vector,
@@ -54,7 +54,7 @@ def aggregate(operator: str, vector: Vector, grouping: Grouping, parameter: Valu
     if operator not in OPERATORS:
         raise PromQLError(f"aggregation {operator}() is not supported by the embedded Mimir")
     if operator == "count_values":
-        if not isinstance(parameter, Text):
+        if not isinstance(parameter, PromText):
             raise PromQLError("expected type string in aggregation parameter")
         return _count_values(vector, grouping, parameter.value)
     if not vector.labels:

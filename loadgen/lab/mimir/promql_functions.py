@@ -12,8 +12,8 @@ from loadgen.lab.mimir.promql_values import (
     Floats,
     Labels,
     PromQLError,
+    PromText,
     Scalar,
-    Text,
     Value,
     Vector,
     compile_regex,
@@ -78,7 +78,7 @@ def _scalar(arguments: list[Value], place: int, default: Floats | None = None) -
 
 def _text(arguments: list[Value], place: int) -> str:
     value = arguments[place]
-    if not isinstance(value, Text):
+    if not isinstance(value, PromText):
         raise PromQLError("expected type string in function argument")
     return value.value
 

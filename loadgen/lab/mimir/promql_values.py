@@ -142,13 +142,13 @@ class Scalar:
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class PromText:
     """A string literal."""
 
     value: str
 
 
-Value = Vector | Scalar | Text
+Value = Vector | Scalar | PromText
 
 
 def empty_vector(steps: int) -> Vector:

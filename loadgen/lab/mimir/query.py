@@ -21,9 +21,9 @@ from loadgen.lab.mimir.promql_values import (
     LabelMatcher,
     Labels,
     PromQLError,
+    PromText,
     Samples,
     Scalar,
-    Text,
     Value,
     Vector,
 )
@@ -285,7 +285,7 @@ def _labels_json(labels: Labels) -> str:
 
 def _instant(value: Value, at_ms: int) -> str:
     moment = time_text(at_ms)
-    if isinstance(value, Text):
+    if isinstance(value, PromText):
         return f'{{"resultType":"string","result":[{moment},{_json(value.value)}]}}'
     if isinstance(value, Scalar):
         return f'{{"resultType":"scalar","result":[{moment},"{float_text(float(value.values[0]))}"]}}'

@@ -74,7 +74,7 @@ class _Template:
 
 
 @dataclass(slots=True)
-class _Rows:
+class _SampleRows:
     slots: list[int] = field(default_factory=list)
     times: list[int] = field(default_factory=list)
     values: list[float] = field(default_factory=list)
@@ -134,7 +134,7 @@ class WriteParser:
             if columns is not None:
                 self._templates.move_to_end(key)
                 return columns
-        rows = _Rows()
+        rows = _SampleRows()
         self._walk(data, rows)
         columns = WriteColumns(
             np.array(rows.slots, dtype=np.int32),
@@ -148,7 +148,7 @@ class WriteParser:
         self._remember(key, data, rows, columns)
         return columns
 
-    def _walk(self, data: bytes, rows: _Rows) -> None:
+    def _walk(self, data: bytes, rows: _SampleRows) -> None:
         size, position = len(data), 0
         while position < size:
             tag, position = varint(data, position, size)
@@ -174,7 +174,7 @@ class WriteParser:
             else:
                 position = skip_field(data, tag, position, size)
 
-    def _series(self, data: bytes, begin: int, end: int, rows: _Rows) -> None:
+    def _series(self, data: bytes, begin: int, end: int, rows: _SampleRows) -> None:
         # Labels first, samples behind them, lengths below 128: so it comes from every sender; anything else is read by
         # the general way below.
         position = begin
@@ -208,7 +208,7 @@ class WriteParser:
             position = stop
         return None
 
-    def _series_generally(self, data: bytes, begin: int, end: int, rows: _Rows) -> None:
+    def _series_generally(self, data: bytes, begin: int, end: int, rows: _SampleRows) -> None:
         rows.plain = False
         spelling = bytearray()
         samples: list[tuple[int, float]] = []
@@ -257,7 +257,7 @@ class WriteParser:
             self._fresh[slot] = labels
         return slot
 
-    def _remember(self, key: tuple[int, bytes], data: bytes, rows: _Rows, columns: WriteColumns) -> None:
+    def _remember(self, key: tuple[int, bytes], data: bytes, rows: _SampleRows, columns: WriteColumns) -> None:
         if not rows.plain or rows.metadata or len(rows.slots) < _TEMPLATE_LEAST:
             return
         value_at, ends = np.array(rows.places, dtype=np.int64), np.array(rows.ends, dtype=np.int64)

@@ -25,11 +25,11 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from loadgen.lab.defects import ADDED, LABEL, STORE_KINDS, DefectKind, Defects
-from loadgen.lab.exposition import Metrics
-from loadgen.lab.mimir.ingest import Ingester, PushResult
+from loadgen.lab.exposition import Exposition
+from loadgen.lab.mimir.ingest import Ingester, IngestResult
 from loadgen.lab.mimir.query import QueryApi, server_timing
 from loadgen.lab.mimir.store import SampleStore
-from loadgen.lab.mimir.validate import Refusal, check_tenant, printable, too_large
+from loadgen.lab.mimir.validate import SampleRefusal, check_tenant, printable, too_large
 from loadgen.lab.processes.serve import application, main, plain
 from loadgen.lab.s3.opening import open_store
 from loadgen.lab.s3.store import StoreError
@@ -58,7 +58,7 @@ class MimirServer:
         """Opens the data directory; raises OSError if that is not possible."""
         self._settings = settings
         self._tenant = settings.tenant or _DEFAULT_TENANT
-        self._metrics = Metrics(settings.limits.max_memory_bytes)
+        self._metrics = Exposition(settings.limits.max_memory_bytes)
         self._stop = threading.Event()
         self._wanted = threading.Event()
         self._flusher = threading.Thread(target=self._flush_loop, name="mimir-flush", daemon=True)
@@ -120,7 +120,7 @@ class MimirServer:
             refusal = check_tenant(header)
             if refusal is None and header != self._tenant:
                 text = f"the embedded Mimir has the tenant '{self._tenant}' only, not '{header}'"
-                refusal = Refusal(400, text, "")
+                refusal = SampleRefusal(400, text, "")
             if refusal is None:
                 return await inner(request)
             response = plain(refusal.status, refusal.text + "\n")
@@ -177,7 +177,7 @@ class MimirServer:
             response.headers["Retry-After"] = str(_RETRY_AFTER_S + random.randint(0, _RETRY_AFTER_S // 2))
         return response
 
-    def _count(self, result: PushResult) -> None:
+    def _count(self, result: IngestResult) -> None:
         metrics, user = self._metrics, self._tenant
         metrics.add("cortex_distributor_requests_in_total", user=user)
         metrics.add("cortex_distributor_samples_in_total", result.received, user=user)
@@ -255,7 +255,7 @@ class MimirServer:
         metrics.histogram("cortex_request_duration_seconds", "Time to answer requests.")
 
 
-def _unreadable(request: Request) -> Refusal | None:
+def _unreadable(request: Request) -> SampleRefusal | None:
     """Refuses a message type that this server does not take, before the body is read."""
     media, _, parameters = request.headers.get("content-type", "").partition(";")
     if media.strip() != "application/x-protobuf":
@@ -265,11 +265,11 @@ def _unreadable(request: Request) -> Refusal | None:
         name, _, value = parameter.strip().partition("=")
         if name == "proto" and value == "io.prometheus.write.v2.Request":
             text = "remote write 2.0 is not supported by the embedded Mimir; send prometheus.WriteRequest"
-            return Refusal(415, text, "")
+            return SampleRefusal(415, text, "")
         if name == "proto" and value != "prometheus.WriteRequest":
             kind = request.headers["content-type"]
             text = f"got {kind} content type; expected prometheus.WriteRequest or io.prometheus.write.v2.Request"
-            return Refusal(400, text, "")
+            return SampleRefusal(400, text, "")
     return None
 
 

@@ -39,7 +39,7 @@ from loadgen.lab.mimir.head import (
 from loadgen.lab.mimir.promql_values import LabelMatcher, Labels, Samples
 from loadgen.lab.mimir.series import SeriesRegistry, spelling_of
 from loadgen.lab.proof_items import SERIES_LABELS, without_proof
-from loadgen.lab.s3.store import Store
+from loadgen.lab.s3.store import BucketStore
 from loadgen.lab.wal import Position, WriteAheadLog
 
 _LOG = logging.getLogger("loadgen.lab.mimir")
@@ -85,7 +85,7 @@ class SampleStore:
         self,
         data_dir: Path,
         tenant: str,
-        bucket: Store | None,
+        bucket: BucketStore | None,
         clock_ns: Callable[[], int] = time.time_ns,
         defects: Defects | None = None,
     ) -> None:

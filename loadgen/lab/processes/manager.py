@@ -358,7 +358,7 @@ class Lab:
             raise LabError(f"no lab in {self.directory}; start one with `loadgen lab up`")
         return state
 
-    def _found(self, name: str) -> list[proc.Found]:
+    def _found(self, name: str) -> list[proc.FoundProcess]:
         part = self._part(name)
         found = [one for one in proc.find(self.directory) if one.part == part]
         if not found:
@@ -383,7 +383,7 @@ class Lab:
         kept = {process.pid for process in state.processes if process.name in keep}
         self._stop([one for one in proc.find(self.directory) if one.pid not in kept])
 
-    def _stop(self, found: list[proc.Found]) -> None:
+    def _stop(self, found: list[proc.FoundProcess]) -> None:
         # S3 goes last, so that the others can still write what they hold.
         try:
             state = self.state

@@ -12,7 +12,7 @@ from loadgen.lab import limits as limiting
 from loadgen.lab.processes import native
 from loadgen.lab.processes import running as proc
 from loadgen.lab.s3 import seaweed
-from loadgen.lab.settings import Datasource, ServerSettings, User
+from loadgen.lab.settings import LabDatasource, ServerSettings, User
 from loadgen.lab.state import EMBEDDED, NATIVE, LabError, LabState
 from loadgen.model import Component
 
@@ -222,7 +222,7 @@ def server_settings(state: LabState, name: str) -> ServerSettings:
     )
 
 
-def _datasources(state: LabState) -> tuple[Datasource, ...]:
+def _datasources(state: LabState) -> tuple[LabDatasource, ...]:
     """Grafana's data sources, linked to each other from logs to traces and back."""
     trace_id = {"name": "trace_id", "matcherRegex": r"trace_id[\":=]+\s*(\w+)"}
     logs = {"derivedFields": [{**trace_id, "datasourceUid": "tempo", "url": "${__value.raw}"}]}
@@ -232,7 +232,7 @@ def _datasources(state: LabState) -> tuple[Datasource, ...]:
     }
     metrics = {"httpMethod": "GET", "prometheusType": "Mimir"}
     return (
-        Datasource("loki", "loki", "Loki", state.url("loki"), json.dumps(logs)),
-        Datasource("tempo", "tempo", "Tempo", state.url("tempo"), json.dumps(traces)),
-        Datasource("mimir", "prometheus", "Mimir", state.url("mimir") + "/prometheus", json.dumps(metrics)),
+        LabDatasource("loki", "loki", "Loki", state.url("loki"), json.dumps(logs)),
+        LabDatasource("tempo", "tempo", "Tempo", state.url("tempo"), json.dumps(traces)),
+        LabDatasource("mimir", "prometheus", "Mimir", state.url("mimir") + "/prometheus", json.dumps(metrics)),
     )

@@ -36,7 +36,7 @@ PORTS = range(20_000, 32_000)
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundProcess:
     """A living process of a lab."""
 
     pid: int
@@ -92,14 +92,14 @@ class Children:
                 del self._started[pid]
 
 
-def find(directory: Path) -> list[Found]:
+def find(directory: Path) -> list[FoundProcess]:
     """All living processes of this lab."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             environment = process.environ()
             if environment.get(MARK) == str(directory) and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(Found(process.pid, environment.get(PART, ""), process.create_time()))
+                found.append(FoundProcess(process.pid, environment.get(PART, ""), process.create_time()))
     return found
 
 
@@ -130,7 +130,7 @@ def memory_bytes(pid: int) -> int:
         return 0
 
 
-def send(found: Iterable[Found], number: int) -> None:
+def send(found: Iterable[FoundProcess], number: int) -> None:
     """Signals these processes; one that is gone, or whose number went to another, is left out."""
     for one in found:
         with contextlib.suppress(psutil.Error, ProcessLookupError):
@@ -139,7 +139,7 @@ def send(found: Iterable[Found], number: int) -> None:
                 process.send_signal(number)
 
 
-def stop(found: Collection[Found], children: Children, grace_s: float) -> None:
+def stop(found: Collection[FoundProcess], children: Children, grace_s: float) -> None:
     """SIGTERM, after ``grace_s`` SIGKILL; returns when all are gone.
 
     Raises:
@@ -154,7 +154,7 @@ def stop(found: Collection[Found], children: Children, grace_s: float) -> None:
         raise LabError(f"these processes do not end on SIGKILL: {left}; they wait for the disk, try again later")
 
 
-def wait_gone(found: Iterable[Found], children: Children, timeout_s: float) -> bool:
+def wait_gone(found: Iterable[FoundProcess], children: Children, timeout_s: float) -> bool:
     """Waits until all have ended; False if the time is over first."""
     deadline = time.monotonic() + timeout_s
     while True:
@@ -166,7 +166,7 @@ def wait_gone(found: Iterable[Found], children: Children, timeout_s: float) -> b
         time.sleep(0.02)
 
 
-def _lives(one: Found) -> bool:
+def _lives(one: FoundProcess) -> bool:
     try:
         process = psutil.Process(one.pid)
         return process.create_time() == one.created and process.status() != psutil.STATUS_ZOMBIE

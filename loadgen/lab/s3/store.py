@@ -20,7 +20,7 @@ class ObjectInfo:
     modified_ns: int
 
 
-class Store(Protocol):
+class BucketStore(Protocol):
     """What the servers need of an object store."""
 
     def put(self, key: str, data: bytes) -> None:

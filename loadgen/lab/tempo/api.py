@@ -11,18 +11,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from loadgen.lab.exposition import Metrics
+from loadgen.lab.exposition import Exposition
 from loadgen.lab.processes.serve import plain
 from loadgen.lab.tempo.blocks import NS
 from loadgen.lab.tempo.json import Json, trace_json
 from loadgen.lab.tempo.lexer import TraceQLError, parse_duration_ns
-from loadgen.lab.tempo.match import Matcher
+from loadgen.lab.tempo.match import SpanMatcher
 from loadgen.lab.tempo.nodes import Query
 from loadgen.lab.tempo.search import (
     INTRINSIC_TAGS,
     MS,
     Bounds,
-    Range,
+    SearchRange,
     Selector,
     TagSelector,
     attribute_named,
@@ -45,7 +45,7 @@ _NOT_HEX = re.compile("[^0-9a-fA-F]")
 _LOGFMT = re.compile(r'\s*([^\s="]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s="]*))(?=\s|$)')
 
 
-class BadRequest(Exception):
+class TempoBadRequest(Exception):
     """A parameter that cannot be used; answered with 400 and this text."""
 
 
@@ -55,7 +55,7 @@ class Api:
     def __init__(
         self,
         store: TraceStore,
-        metrics: Metrics,
+        metrics: Exposition,
         flush: Callable[[], None],
         search_delay_s: float = 0.0,
         clock_ns: Callable[[], int] = time.time_ns,
@@ -91,7 +91,7 @@ class Api:
         def handle(request: Request) -> Response:
             try:
                 return handler(request)
-            except BadRequest as error:
+            except TempoBadRequest as error:
                 return Response(str(error), 400, _VARY, "text/plain; charset=utf-8")
 
         return handle
@@ -115,9 +115,9 @@ class Api:
     def _trace_blocks(self, request: Request) -> Response:
         mode = request.query_params.get("mode", "all")
         if mode not in ("all", "blocks", "ingesters", "recent"):
-            raise BadRequest(f"invalid value for mode {mode}")
+            raise TempoBadRequest(f"invalid value for mode {mode}")
         if mode in ("ingesters", "recent"):
-            raise BadRequest(f"mode {mode} is not known here; use blocks or all")
+            raise TempoBadRequest(f"mode {mode} is not known here; use blocks or all")
         view = self._store.trace(_trace_id(request), *_optional_range(request), blocks_only=mode == "blocks")
         trace = {} if view is None else {"trace": trace_json(view, "resourceSpans")}
         # This is the querier itself, without the front that compresses.
@@ -132,14 +132,14 @@ class Api:
             _duration(params, "maxDuration"),
         )
         if bounds.spans_per_set > MAX_SPANS_PER_SET:
-            raise BadRequest(f"spans per span set exceeds {MAX_SPANS_PER_SET}. received {bounds.spans_per_set}")
+            raise TempoBadRequest(f"spans per span set exceeds {MAX_SPANS_PER_SET}. received {bounds.spans_per_set}")
         if bounds.min_duration_ns and bounds.max_duration_ns and bounds.min_duration_ns > bounds.max_duration_ns:
-            raise BadRequest("invalid maxDuration: must be greater than minDuration")
+            raise TempoBadRequest("invalid maxDuration: must be greater than minDuration")
         when = self._range(params)
         text, tags = params.get("q", ""), params.get("tags", "")
         if text and tags:
-            raise BadRequest("invalid request: can't specify tags and q in the same query")
-        selector: Selector = TagSelector(_logfmt(tags)) if tags or not text else Matcher(_searchable(text))
+            raise TempoBadRequest("invalid request: can't specify tags and q in the same query")
+        selector: Selector = TagSelector(_logfmt(tags)) if tags or not text else SpanMatcher(_searchable(text))
         return _json(search(self._store, selector, when, bounds))
 
     def _tags_v1(self, request: Request) -> Response:
@@ -158,7 +158,7 @@ class Api:
     def _values_v1(self, request: Request) -> Response:
         attribute = attribute_named(request.path_params["tag"], any_scope=True)
         if attribute is None:
-            raise BadRequest("please provide a tagName")
+            raise TempoBadRequest("please provide a tagName")
         values = tag_values(self._store, attribute, self._range(request.query_params), None)
         return _json({"tagValues": sorted({value["value"] for value in values}), "metrics": {}})
 
@@ -166,9 +166,9 @@ class Api:
         tag = request.path_params["tag"]
         attribute = attribute_named(tag, any_scope=False)
         if attribute is None:
-            raise BadRequest(f"tag name is not valid intrinsic or scoped attribute: {tag}")
+            raise TempoBadRequest(f"tag name is not valid intrinsic or scoped attribute: {tag}")
         text = request.query_params.get("q", "")
-        selector = Matcher(_searchable(text)) if text else None
+        selector = SpanMatcher(_searchable(text)) if text else None
         values = tag_values(self._store, attribute, self._range(request.query_params), selector)
         return _json({"tagValues": values, "metrics": {}})
 
@@ -177,20 +177,22 @@ class Api:
         query = _parsed(params.get("q", "") or params.get("query", ""))
         metric = query.metric
         if metric is None:
-            raise BadRequest(
+            raise TempoBadRequest(
                 "invalid TraceQL query: not a metrics query; end it with | rate() or | count_over_time(), which are "
                 "the metrics functions that this server knows"
             )
         end_ns = _time_ns(params, "end", self._clock_ns())
         start_ns = _time_ns(params, "start", end_ns - 3600 * NS)
         if end_ns <= start_ns:
-            raise BadRequest("end must be greater than start")
+            raise TempoBadRequest("end must be greater than start")
         if end_ns - start_ns > METRICS_RANGE_S * NS:
-            raise BadRequest("metrics query time range exceeds the maximum allowed duration of 24h0m0s")
+            raise TempoBadRequest("metrics query time range exceeds the maximum allowed duration of 24h0m0s")
         step_ns = _step_ns(params.get("step", ""), end_ns - start_ns)
         if (end_ns - start_ns) // step_ns > MAX_STEPS:
-            raise BadRequest(f"step is too small for the range: more than {MAX_STEPS} samples a series")
-        return _json(query_range(self._store, query, metric, Range(start_ns, end_ns, self._seen_by_ns()), step_ns))
+            raise TempoBadRequest(f"step is too small for the range: more than {MAX_STEPS} samples a series")
+        return _json(
+            query_range(self._store, query, metric, SearchRange(start_ns, end_ns, self._seen_by_ns()), step_ns)
+        )
 
     def _buildinfo(self, _request: Request) -> Response:
         fields = ("version", "revision", "branch", "buildUser", "buildDate", "goVersion")
@@ -207,18 +209,18 @@ class Api:
     def _seen_by_ns(self) -> int:
         return self._clock_ns() - self._search_delay_ns
 
-    def _range(self, params: Mapping[str, str]) -> Range:
+    def _range(self, params: Mapping[str, str]) -> SearchRange:
         start, end = _number(params, "start", 0), _number(params, "end", 0)
         if end and not params.get("start"):
-            raise BadRequest(
+            raise TempoBadRequest(
                 "error parsing date range: only one of start and end provided: must provide both or neither"
             )
         if (start and end <= start) or end >= 1 << 33:
-            raise BadRequest(f"http parameter start must be before end. received start={start} end={end}")
+            raise TempoBadRequest(f"http parameter start must be before end. received start={start} end={end}")
         if end - start > SEARCH_RANGE_S:
             text = f"range specified by start and end exceeds 168h0m0s. received start={start} end={end}"
-            raise BadRequest(text)
-        return Range(start * NS, end * NS, self._seen_by_ns())
+            raise TempoBadRequest(text)
+        return SearchRange(start * NS, end * NS, self._seen_by_ns())
 
 
 def _json(body: Json, headers: Mapping[str, str] = _VARY) -> Response:
@@ -231,16 +233,16 @@ def _trace_id(request: Request) -> bytes:
     wrong = _NOT_HEX.search(text)
     if wrong is not None:
         where = f"invalid character '{wrong[0]}' at position {wrong.start() + 1}"
-        raise BadRequest(f"trace IDs can only contain hex characters: {where}")
+        raise TempoBadRequest(f"trace IDs can only contain hex characters: {where}")
     if len(text) > 32:
-        raise BadRequest("trace IDs can't be larger than 128 bits")
+        raise TempoBadRequest("trace IDs can't be larger than 128 bits")
     return bytes.fromhex(text.rjust(32, "0"))
 
 
 def _optional_range(request: Request) -> tuple[int, int]:
     start, end = _number(request.query_params, "start", 0), _number(request.query_params, "end", 0)
     if start and end and end <= start:
-        raise BadRequest(f"http parameter start must be before end. received start={start} end={end}")
+        raise TempoBadRequest(f"http parameter start must be before end. received start={start} end={end}")
     return (start * NS, end * NS) if end else (0, 0)
 
 
@@ -263,16 +265,16 @@ def _number(params: Mapping[str, str], name: str, default: int) -> int:
         return default
     if not re.fullmatch(r"[0-9]{1,19}", text, re.ASCII):
         wrong = "value out of range" if re.fullmatch(r"[0-9]+", text, re.ASCII) else "invalid syntax"
-        raise BadRequest(f'invalid {name}: strconv.ParseUint: parsing "{text[:60]}": {wrong}')
+        raise TempoBadRequest(f'invalid {name}: strconv.ParseUint: parsing "{text[:60]}": {wrong}')
     return int(text)
 
 
 def _positive(params: Mapping[str, str], name: str, default: int) -> int:
     number = _number(params, name, default)
     if number <= 0:
-        raise BadRequest(f"invalid {name}: must be a positive number")
+        raise TempoBadRequest(f"invalid {name}: must be a positive number")
     if number > MAX_LIMIT:
-        raise BadRequest(f"{name} {number} exceeds max {name} {MAX_LIMIT}")
+        raise TempoBadRequest(f"{name} {number} exceeds max {name} {MAX_LIMIT}")
     return number
 
 
@@ -282,7 +284,7 @@ def _duration(params: Mapping[str, str], name: str) -> int | None:
         return None
     duration_ns = parse_duration_ns(text)
     if duration_ns is None:
-        raise BadRequest(f'invalid {name}: time: invalid duration "{text[:60]}"')
+        raise TempoBadRequest(f'invalid {name}: time: invalid duration "{text[:60]}"')
     return duration_ns
 
 
@@ -292,7 +294,7 @@ def _time_ns(params: Mapping[str, str], name: str, default: int) -> int:
     if not text:
         return default
     if not re.fullmatch(r"[0-9]{1,19}(?:\.[0-9]{1,9})?", text, re.ASCII):
-        raise BadRequest(f'invalid {name}: "{text[:60]}" is not a time in seconds')
+        raise TempoBadRequest(f'invalid {name}: "{text[:60]}" is not a time in seconds')
     whole, _, fraction = text.partition(".")
     if len(whole) > 12:
         return int(whole)
@@ -307,14 +309,14 @@ def _step_ns(text: str, width_ns: int) -> int:
     else:
         step_ns = parse_duration_ns(text) or 0
     if step_ns < MS:
-        raise BadRequest(f'invalid step: "{text[:60]}" is not a duration of at least 1ms')
+        raise TempoBadRequest(f'invalid step: "{text[:60]}" is not a duration of at least 1ms')
     return step_ns
 
 
 def _scope(params: Mapping[str, str]) -> str:
     scope = params.get("scope", "")
     if scope not in ("", "none", "resource", "span", "intrinsic"):
-        raise BadRequest(f"invalid scope: {scope[:60]}")
+        raise TempoBadRequest(f"invalid scope: {scope[:60]}")
     return "" if scope == "none" else scope
 
 
@@ -322,13 +324,13 @@ def _parsed(text: str) -> Query:
     try:
         return parse(text)
     except TraceQLError as error:
-        raise BadRequest(f"invalid TraceQL query: {error}") from None
+        raise TempoBadRequest(f"invalid TraceQL query: {error}") from None
 
 
 def _searchable(text: str) -> Query:
     query = _parsed(text)
     if query.metric is not None:
-        raise BadRequest("invalid TraceQL query: metrics queries are not searches; use /api/metrics/query_range")
+        raise TempoBadRequest("invalid TraceQL query: metrics queries are not searches; use /api/metrics/query_range")
     return query
 
 
@@ -339,9 +341,9 @@ def _logfmt(text: str) -> list[tuple[str, str]]:
     while at < len(text):
         match = _LOGFMT.match(text, at)
         if match is None:
-            raise BadRequest(f"invalid tags: cannot read name=value at pos {at + 1}")
+            raise TempoBadRequest(f"invalid tags: cannot read name=value at pos {at + 1}")
         if match[1] in tags:
-            raise BadRequest(f"invalid tags: tag {match[1]} has been set twice")
+            raise TempoBadRequest(f"invalid tags: tag {match[1]} has been set twice")
         tags[match[1]] = re.sub(r"\\(.)", r"\1", match[2]) if match[2] is not None else match[3]
         at = match.end()
     return list(tags.items())

@@ -21,7 +21,7 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
-from loadgen.lab.s3.store import Store, StoreError
+from loadgen.lab.s3.store import BucketStore, StoreError
 from loadgen.lab.tempo.trace import Piece, Scopes, TraceView, from_protobuf, to_protobuf
 
 NS = 1_000_000_000
@@ -36,7 +36,7 @@ DECODED_WEIGHT = 3
 _LENGTH = struct.Struct("<I")
 
 
-class BlockError(Exception):
+class TempoBlockError(Exception):
     """An object of a block is not what this server writes."""
 
 
@@ -73,7 +73,7 @@ class Meta:
 
     @classmethod
     def from_json(cls, data: Any) -> Meta:
-        """Reads what Tempo or `to_json` wrote; raises `BlockError`."""
+        """Reads what Tempo or `to_json` wrote; raises `TempoBlockError`."""
         try:
             return cls(
                 str(data["blockID"]),
@@ -85,7 +85,7 @@ class Meta:
                 int(data.get("footerSize", 0)),
             )
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise BlockError(f"meta.json is not a block's: {type(error).__name__} {error}") from None
+            raise TempoBlockError(f"meta.json is not a block's: {type(error).__name__} {error}") from None
 
     def overlaps(self, start_ns: int, end_ns: int) -> bool:
         """Whether a trace in it can lie in the range."""
@@ -105,7 +105,7 @@ class Index:
 
     def row(self, trace_id: bytes) -> int | None:
         """The row of the trace in ``data.parquet``."""
-        row = bisect_left(_Rows(self.ids), trace_id)
+        row = bisect_left(_SpanRows(self.ids), trace_id)
         return row if self.ids[row * 16 : row * 16 + 16] == trace_id else None
 
     def may_match(self, required: Iterable[tuple[str, str]]) -> bool:
@@ -124,17 +124,17 @@ class Index:
 
     @classmethod
     def decode(cls, data: bytes) -> Index:
-        """Reads what `encode` wrote; raises `BlockError`."""
+        """Reads what `encode` wrote; raises `TempoBlockError`."""
         try:
             (length,) = _LENGTH.unpack_from(data)
             listed = json.loads(data[4 : 4 + length])["resources"]
             resources = {name: None if values is None else frozenset(values) for name, values in listed.items()}
         except (struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise BlockError(f"the index is not one of this server: {type(error).__name__}") from None
+            raise TempoBlockError(f"the index is not one of this server: {type(error).__name__}") from None
         return cls(data[4 + length :], resources)
 
 
-class _Rows(Sequence[bytes]):
+class _SpanRows(Sequence[bytes]):
     def __init__(self, ids: bytes) -> None:
         self._ids = ids
 
@@ -211,7 +211,7 @@ def build(views: Sequence[TraceView], tenant: str, block_id: str = "") -> Built:
 class Block:
     """A block in S3, known by its meta; index and data are fetched when needed."""
 
-    def __init__(self, meta: Meta, store: Store, index: Index | None = None) -> None:
+    def __init__(self, meta: Meta, store: BucketStore, index: Index | None = None) -> None:
         self.meta = meta
         self.foreign = False
         self._store = store
@@ -225,7 +225,7 @@ class Block:
                 if self._index is None:
                     try:
                         self._index = Index.decode(self._get("index"))
-                    except BlockError:
+                    except TempoBlockError:
                         # A real Tempo's block in a shared bucket: not ours to read.
                         self.foreign = True
                         self._index = Index(b"", {})

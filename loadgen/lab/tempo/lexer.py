@@ -30,7 +30,7 @@ _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "\\": "\\", "'": "'", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
 
 
-class Token(NamedTuple):
+class TraceqlToken(NamedTuple):
     """``type`` is symbol, word, attribute, static or end; ``where`` is its position as an error names it."""
 
     type: str
@@ -52,20 +52,20 @@ def syntax_error(message: str, where: str) -> TraceQLError:
     return TraceQLError(f"parse error at {where}: {message}")
 
 
-def tokens_of(text: str) -> list[Token]:
+def tokens_of(text: str) -> list[TraceqlToken]:
     """All tokens of ``text``, an end token last; raises `TraceQLError` for what is none."""
-    tokens: list[Token] = []
+    tokens: list[TraceqlToken] = []
     at = 0
     while True:
         at = _end(_SPACE, text, at)
         if at >= len(text):
-            tokens.append(Token("end", "", _where(text, at)))
+            tokens.append(TraceqlToken("end", "", _where(text, at)))
             return tokens
         token, at = _token(text, at)
         tokens.append(token)
 
 
-def _token(text: str, at: int) -> tuple[Token, int]:
+def _token(text: str, at: int) -> tuple[TraceqlToken, int]:
     where = _where(text, at)
     char = text[at]
     if char in '"`':
@@ -73,7 +73,7 @@ def _token(text: str, at: int) -> tuple[Token, int]:
         if match is None:
             raise syntax_error("literal not terminated", where)
         value = match[2] if match[2] is not None else _unescape(match[1], where)
-        return Token("static", match[0], where, Static("string", value, f"`{value}`")), match.end()
+        return TraceqlToken("static", match[0], where, Static("string", value, f"`{value}`")), match.end()
     if char in "0123456789" or (char == "." and text[at + 1 : at + 2] in tuple("0123456789")):
         token = _number(text, at)
         return token, at + len(token.text)
@@ -84,11 +84,11 @@ def _token(text: str, at: int) -> tuple[Token, int]:
         name, end = _attribute_name(text, match.end(), where)
         if scope in ("event", "link", "instrumentation"):
             raise syntax_error(f"the scope {scope} is not known here; use resource, span or a plain dot", where)
-        return Token("attribute", text[at:end], where, Attribute(scope, name)), end
+        return TraceqlToken("attribute", text[at:end], where, Attribute(scope, name)), end
     if (match := _WORD.match(text, at)) is not None:
         return _word(match[0], where), match.end()
     if (match := _SYMBOL.match(text, at)) is not None:
-        return Token("symbol", match[0], _where(text, at, line=0 if len(match[0]) > 1 else None)), match.end()
+        return TraceqlToken("symbol", match[0], _where(text, at, line=0 if len(match[0]) > 1 else None)), match.end()
     raise syntax_error(f"syntax error: unexpected {char!r}", where)
 
 
@@ -132,13 +132,13 @@ def _attribute_name(text: str, at: int, where: str) -> tuple[str, int]:
     return "".join(parts), at
 
 
-def _number(text: str, at: int) -> Token:
+def _number(text: str, at: int) -> TraceqlToken:
     where = _where(text, at)
     if (match := _DURATION.match(text, at)) is not None:
         duration_ns = parse_duration_ns(match[0])
         if duration_ns is None or duration_ns >= 1 << 63:
             raise syntax_error(f"duration out of range: {match[0][:40]}", where)
-        return Token("static", match[0], where, Static("duration", duration_ns, match[0]))
+        return TraceqlToken("static", match[0], where, Static("duration", duration_ns, match[0]))
     match = _NUMBER.match(text, at)
     raw = match[0] if match else text[at]
     try:
@@ -147,18 +147,18 @@ def _number(text: str, at: int) -> Token:
         raise syntax_error(f"invalid number {raw[:40]}", where) from None
     if abs(value) >= 1 << 63 if isinstance(value, int) else not math.isfinite(value):
         raise syntax_error(f"parsing {raw[:40]!r}: value out of range", where)
-    return Token("static", raw, where, Static("int" if isinstance(value, int) else "float", value, raw))
+    return TraceqlToken("static", raw, where, Static("int" if isinstance(value, int) else "float", value, raw))
 
 
-def _word(word: str, where: str) -> Token:
+def _word(word: str, where: str) -> TraceqlToken:
     if word in INTRINSICS:
-        return Token("attribute", word, where, Attribute("intrinsic", INTRINSICS[word][0]))
+        return TraceqlToken("attribute", word, where, Attribute("intrinsic", INTRINSICS[word][0]))
     if word in STATUS:
-        return Token("static", word, where, Static("status", STATUS[word], word))
+        return TraceqlToken("static", word, where, Static("status", STATUS[word], word))
     if word in KIND:
-        return Token("static", word, where, Static("kind", KIND[word], word))
+        return TraceqlToken("static", word, where, Static("kind", KIND[word], word))
     if word in ("true", "false"):
-        return Token("static", word, where, Static("bool", word == "true", word))
+        return TraceqlToken("static", word, where, Static("bool", word == "true", word))
     if word == "nil":
-        return Token("static", word, where, Static("nil", None, word))
-    return Token("word", word, where)
+        return TraceqlToken("static", word, where, Static("nil", None, word))
+    return TraceqlToken("word", word, where)

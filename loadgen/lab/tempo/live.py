@@ -46,7 +46,7 @@ class LiveTrace:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class SpanSource:
     """Where a read finds (a part of) a trace: pieces in memory, or a row of a block."""
 
     pieces: tuple[Piece, ...]
@@ -65,7 +65,7 @@ def view_of(trace: LiveTrace) -> TraceView:
     return view
 
 
-def combined(trace_id: bytes, sources: list[Source]) -> TraceView | None:
+def combined(trace_id: bytes, sources: list[SpanSource]) -> TraceView | None:
     """One trace of all its sources; None without any."""
     if not sources:
         return None

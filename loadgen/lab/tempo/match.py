@@ -20,12 +20,12 @@ from loadgen.lab.tempo.nodes import (
     STATUS,
     Aggregate,
     Attribute,
-    Binary,
     FieldExpression,
     Metric,
     Not,
     Query,
-    Select,
+    SpanBinary,
+    SpanSelect,
     Spanset,
     SpansetFilter,
     SpansetOperation,
@@ -53,7 +53,7 @@ _ORDERED: dict[str, Callable[[float, float], bool]] = {
 _MISSING = None
 
 
-class Matcher:
+class SpanMatcher:
     """A compiled query. Thread-safe; keeps nothing of the traces that it sees."""
 
     shows_spans = True
@@ -172,12 +172,12 @@ _INTRINSIC_GETTERS: dict[str, Getter] = {
 }
 
 
-def _comparison(node: Binary) -> Predicate:
+def _comparison(node: SpanBinary) -> Predicate:
     left, right = node.left, node.right
     if isinstance(left, Static) and not isinstance(right, Static):
         mirrored = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}.get(node.op, node.op)
         if node.op not in ("=~", "!~"):
-            return _comparison(Binary(mirrored, right, left))
+            return _comparison(SpanBinary(mirrored, right, left))
     read = _value_getter(left)
     if isinstance(right, Static):
         if right.type == "nil":
@@ -340,7 +340,7 @@ def _attributes_of(query: Query) -> list[Attribute]:
             found.append(node)
         elif isinstance(node, Not):
             field(node.operand)
-        elif isinstance(node, Binary):
+        elif isinstance(node, SpanBinary):
             field(node.left)
             field(node.right)
 
@@ -352,7 +352,7 @@ def _attributes_of(query: Query) -> list[Attribute]:
             stage(node.right)
         elif isinstance(node, Aggregate):
             field(node.field)
-        elif isinstance(node, Select):
+        elif isinstance(node, SpanSelect):
             found.extend(node.attributes)
         elif isinstance(node, Metric):
             found.extend(node.by)
@@ -379,10 +379,10 @@ def _required(query: Query) -> tuple[tuple[str, str], ...]:
     """Resource attributes with the string value that some span of every matching trace must have."""
 
     def field(node: FieldExpression | None) -> list[tuple[str, str]]:
-        if isinstance(node, Binary) and node.op == "&&":
+        if isinstance(node, SpanBinary) and node.op == "&&":
             return field(node.left) + field(node.right)
         if (
-            isinstance(node, Binary)
+            isinstance(node, SpanBinary)
             and node.op == "="
             and isinstance(node.left, Attribute)
             and node.left.scope == "resource"

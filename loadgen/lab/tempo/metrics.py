@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from loadgen.lab.exposition import Metrics
+from loadgen.lab.exposition import Exposition
 
 
 def declare(
-    metrics: Metrics,
+    metrics: Exposition,
     tenant: str,
     live_traces: Callable[[], int],
     blocks: Callable[[], int],

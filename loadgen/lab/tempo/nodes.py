@@ -68,7 +68,7 @@ class Not:
 
 
 @dataclass(frozen=True, slots=True)
-class Binary:
+class SpanBinary:
     """``&&``, ``||`` or a comparison inside a filter."""
 
     op: str
@@ -85,7 +85,7 @@ class Binary:
         )
 
 
-FieldExpression: TypeAlias = Union["Static", "Attribute", "Not", "Binary"]
+FieldExpression: TypeAlias = Union["Static", "Attribute", "Not", "SpanBinary"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ class Aggregate:
 
 
 @dataclass(frozen=True, slots=True)
-class Select:
+class SpanSelect:
     """``| select(a, b)``: shows more attributes in the answer."""
 
     attributes: tuple[Attribute, ...]
@@ -132,7 +132,7 @@ class Metric:
     by: tuple[Attribute, ...]
 
 
-Stage: TypeAlias = Union["SpansetFilter", "SpansetOperation", "Aggregate", "Select", "Metric"]
+Stage: TypeAlias = Union["SpansetFilter", "SpansetOperation", "Aggregate", "SpanSelect", "Metric"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from typing import Protocol
 
 from loadgen.lab.tempo.blocks import NS, Block
 from loadgen.lab.tempo.json import Json, value_json
-from loadgen.lab.tempo.live import Source, combined
-from loadgen.lab.tempo.match import KIND_NAMES, STATUS_NAMES, Matcher, getter_of, text_of
+from loadgen.lab.tempo.live import SpanSource, combined
+from loadgen.lab.tempo.match import KIND_NAMES, STATUS_NAMES, SpanMatcher, getter_of, text_of
 from loadgen.lab.tempo.nodes import INTRINSIC_TYPES, INTRINSICS, Attribute, Metric, Query
 from loadgen.lab.tempo.store import TraceStore
 from loadgen.lab.tempo.trace import ROOT_NOT_RECEIVED, SpanRow, TraceView, Value
@@ -25,7 +25,7 @@ INTRINSIC_TAGS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Range:
+class SearchRange:
     """A time range in ns, both ends inclusive; (0, 0) means "recent". ``seen_by_ns``: newer arrivals are hidden."""
 
     start_ns: int
@@ -93,7 +93,7 @@ class TagSelector:
         return {}
 
 
-def search(store: TraceStore, selector: Selector, when: Range, bounds: Bounds) -> Json:
+def search(store: TraceStore, selector: Selector, when: SearchRange, bounds: Bounds) -> Json:
     """The answer to ``/api/search``: chosen traces, newest first."""
     found = _Found(store, selector, when, bounds)
     for trace_id, sources in store.live(when.seen_by_ns).items():
@@ -103,24 +103,24 @@ def search(store: TraceStore, selector: Selector, when: Range, bounds: Bounds) -
             break
         if block.may_match(selector.required):
             for view in store.cache.get(block).views():
-                found.offer(view.trace_id, [Source((), view)])
+                found.offer(view.trace_id, [SpanSource((), view)])
     return found.answer()
 
 
 class _Found:
     """The traces found so far. What two sources hold of one trace is combined before it is judged again."""
 
-    def __init__(self, store: TraceStore, selector: Selector, when: Range, bounds: Bounds) -> None:
+    def __init__(self, store: TraceStore, selector: Selector, when: SearchRange, bounds: Bounds) -> None:
         self._store = store
         self._selector = selector
         self._when = when
         self._bounds = bounds
         self._hits: dict[bytes, tuple[TraceView, list[SpanRow]]] = {}
-        self._parts: dict[bytes, list[Source]] = {}
+        self._parts: dict[bytes, list[SpanSource]] = {}
         self._bytes = 0
         self._jobs = 1
 
-    def offer(self, trace_id: bytes, sources: list[Source]) -> None:
+    def offer(self, trace_id: bytes, sources: list[SpanSource]) -> None:
         before = self._parts.get(trace_id)
         parts = sources if before is None else [*before, *sources]
         view = combined(trace_id, [_pieces(source) for source in parts] if len(parts) > 1 else parts)
@@ -169,7 +169,7 @@ class _Found:
         return out
 
 
-def tag_names(store: TraceStore, when: Range) -> tuple[set[str], set[str]]:
+def tag_names(store: TraceStore, when: SearchRange) -> tuple[set[str], set[str]]:
     """Names of resource and of span attributes."""
     resource: set[str] = set()
     span_names: set[str] = set()
@@ -180,7 +180,7 @@ def tag_names(store: TraceStore, when: Range) -> tuple[set[str], set[str]]:
     return resource, span_names
 
 
-def tag_values(store: TraceStore, attribute: Attribute, when: Range, selector: Selector | None) -> list[Json]:
+def tag_values(store: TraceStore, attribute: Attribute, when: SearchRange, selector: Selector | None) -> list[Json]:
     """Distinct values with their types, as version 2 of the API gives them."""
     if attribute.scope == "intrinsic" and attribute.name in ("status", "kind"):
         names = STATUS_NAMES if attribute.name == "status" else KIND_NAMES
@@ -217,7 +217,7 @@ def attribute_named(text: str, any_scope: bool) -> Attribute | None:
     return Attribute("", text) if any_scope and text else None
 
 
-def query_range(store: TraceStore, query: Query, metric: Metric, when: Range, step_ns: int) -> Json:
+def query_range(store: TraceStore, query: Query, metric: Metric, when: SearchRange, step_ns: int) -> Json:
     """The answer to ``/api/metrics/query_range``: one series for each value of the ``by`` attributes.
 
     Samples stand at multiples of the step, from the start, rounded down, to the end, rounded up; each counts the spans
@@ -226,7 +226,7 @@ def query_range(store: TraceStore, query: Query, metric: Metric, when: Range, st
     first, last = when.start_ns // step_ns, -(-when.end_ns // step_ns)
     steps = last - first + 1
     when = replace(when, start_ns=max(0, first - 1) * step_ns, end_ns=last * step_ns)
-    matcher = Matcher(query)
+    matcher = SpanMatcher(query)
     getters = [(attribute, getter_of(attribute)) for attribute in metric.by]
     series: dict[tuple[Value, ...], list[int]] = {} if getters else {(): [0] * steps}
     for view in _views(store, when):
@@ -253,22 +253,24 @@ def query_range(store: TraceStore, query: Query, metric: Metric, when: Range, st
     return {"series": rows, "metrics": {"completedJobs": 1, "totalJobs": 1}}
 
 
-def _views(store: TraceStore, when: Range, skip: Callable[[Block], bool] = lambda _: False) -> Iterator[TraceView]:
+def _views(
+    store: TraceStore, when: SearchRange, skip: Callable[[Block], bool] = lambda _: False
+) -> Iterator[TraceView]:
     """Every trace of the range once, combined; without the blocks to skip."""
     parts = store.live(when.seen_by_ns)
     for block in store.blocks(when.start_ns, when.end_ns, when.seen_by_ns):
         for view in store.cache.get(block).views() if block.may_match(()) and not skip(block) else ():
-            parts.setdefault(view.trace_id, []).append(Source((), view))
+            parts.setdefault(view.trace_id, []).append(SpanSource((), view))
     for trace_id, sources in parts.items():
         whole = combined(trace_id, [_pieces(source) for source in sources] if len(sources) > 1 else sources)
         if whole is not None and when.holds(whole):
             yield whole
 
 
-def _pieces(source: Source) -> Source:
+def _pieces(source: SpanSource) -> SpanSource:
     if source.pieces or source.view is None:
         return source
-    return Source((source.view.piece(),), source.view)
+    return SpanSource((source.view.piece(),), source.view)
 
 
 def _tag_texts(span: SpanRow, view: TraceView, name: str) -> tuple[str, ...]:

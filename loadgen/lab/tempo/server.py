@@ -22,10 +22,10 @@ from concurrent.futures import ThreadPoolExecutor
 import uvicorn
 from starlette.applications import Starlette
 
-from loadgen.lab.exposition import Metrics
+from loadgen.lab.exposition import Exposition
 from loadgen.lab.processes.serve import application, listen, main
 from loadgen.lab.s3.opening import open_store
-from loadgen.lab.s3.store import Store
+from loadgen.lab.s3.store import BucketStore
 from loadgen.lab.settings import ServerSettings, SettingsError
 from loadgen.lab.tempo.api import Api
 from loadgen.lab.tempo.otlp import OtlpHttp, grpc_server
@@ -99,13 +99,13 @@ class _OtlpServer(uvicorn.Server):
 class Tempo:
     """The whole server. ``otlp_port`` and ``grpc_port`` are the ports that it really has."""
 
-    def __init__(self, settings: ServerSettings, store: Store | None = None, search_delay_s: float = 0.0) -> None:
+    def __init__(self, settings: ServerSettings, store: BucketStore | None = None, search_delay_s: float = 0.0) -> None:
         """Takes the OTLP ports and replays the log. ``store`` replaces the one that the settings name, for tests.
 
         Raises:
             SettingsError: a port is taken. OSError: the data directory cannot be used.
         """
-        metrics = Metrics(settings.limits.max_memory_bytes)
+        metrics = Exposition(settings.limits.max_memory_bytes)
 
         def observe(operation: str, status: str, seconds: float, _size_bytes: int) -> None:
             name = "tempodb_backend_request_duration_seconds"

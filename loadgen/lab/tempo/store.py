@@ -17,11 +17,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from loadgen.lab.defects import DefectKind, Hold
-from loadgen.lab.exposition import Metrics
+from loadgen.lab.exposition import Exposition
 from loadgen.lab.proof_items import TRACE_ID, without_proof
-from loadgen.lab.s3.store import Store, StoreError
+from loadgen.lab.s3.store import BucketStore, StoreError
 from loadgen.lab.settings import ServerSettings
-from loadgen.lab.tempo.blocks import NS, Block, BlockCache, BlockError, Built, Meta, build
+from loadgen.lab.tempo.blocks import NS, Block, BlockCache, Built, Meta, TempoBlockError, build
 from loadgen.lab.tempo.ingest import (
     UNAVAILABLE,
     Export,
@@ -36,7 +36,7 @@ from loadgen.lab.tempo.ingest import (
     trace_defects,
     without,
 )
-from loadgen.lab.tempo.live import LiveTrace, Source, combined, view_of
+from loadgen.lab.tempo.live import LiveTrace, SpanSource, combined, view_of
 from loadgen.lab.tempo.metrics import declare
 from loadgen.lab.tempo.trace import Piece, Scopes, TraceView
 from loadgen.lab.wal import Position, WriteAheadLog
@@ -57,8 +57,8 @@ class TraceStore:
     def __init__(
         self,
         settings: ServerSettings,
-        store: Store | None,
-        metrics: Metrics,
+        store: BucketStore | None,
+        metrics: Exposition,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         """Opens the log and replays it; raises OSError if the directory cannot be used."""
@@ -149,16 +149,16 @@ class TraceStore:
         sources = [*live, *self._block_sources(trace_id, start_ns, end_ns)]
         return combined(trace_id, sources)
 
-    def live(self, arrived_before_ns: int) -> dict[bytes, list[Source]]:
+    def live(self, arrived_before_ns: int) -> dict[bytes, list[SpanSource]]:
         """What memory holds, of traces whose last piece arrived at or before the time."""
         now_ns = self._clock_ns()
-        found: dict[bytes, list[Source]] = {}
+        found: dict[bytes, list[SpanSource]] = {}
         with self._lock:
             for group in self._in_memory():
                 for trace_id, trace in group.items():
                     trace.uncover(now_ns)
                     if trace.pieces and trace.arrived_ns <= arrived_before_ns:
-                        found.setdefault(trace_id, []).append(Source(tuple(trace.pieces), trace.cached, trace))
+                        found.setdefault(trace_id, []).append(SpanSource(tuple(trace.pieces), trace.cached, trace))
         return found
 
     def blocks(self, start_ns: int, end_ns: int, born_before_ns: int) -> list[Block]:
@@ -290,7 +290,7 @@ class TraceStore:
         if count:
             _LOG.info("replayed %d exports, %d traces", count, len(self._live))
 
-    def _live_sources(self, trace_id: bytes) -> list[Source]:
+    def _live_sources(self, trace_id: bytes) -> list[SpanSource]:
         now_ns = self._clock_ns()
         found = []
         with self._lock:
@@ -299,10 +299,10 @@ class TraceStore:
                 if trace is not None:
                     trace.uncover(now_ns)
                     if trace.pieces:
-                        found.append(Source(tuple(trace.pieces), trace.cached, trace))
+                        found.append(SpanSource(tuple(trace.pieces), trace.cached, trace))
         return found
 
-    def _block_sources(self, trace_id: bytes, start_ns: int, end_ns: int) -> Iterator[Source]:
+    def _block_sources(self, trace_id: bytes, start_ns: int, end_ns: int) -> Iterator[SpanSource]:
         self._wait_for_list()
         with self._lock:
             blocks = list(self._blocks.values())
@@ -312,7 +312,7 @@ class TraceStore:
             row = block.index().row(trace_id)
             if row is not None:
                 view = self.cache.get(block).view(row)
-                yield Source((view.piece(),), view)
+                yield SpanSource((view.piece(),), view)
 
     def _wait_for_list(self) -> None:
         if not self._listed.wait(WAIT_FOR_LIST_S):
@@ -360,7 +360,7 @@ class TraceStore:
                 self._live[trace_id] = trace
         self._held = [held for held, free in zip(self._held, over, strict=True) if not free]
 
-    def _write_cut(self, store: Store) -> bool:
+    def _write_cut(self, store: BucketStore) -> bool:
         built = self._cut
         if built is None:
             return True
@@ -389,7 +389,7 @@ class TraceStore:
         self._wal.drop_through(kept - 1)
         return True
 
-    def _read_metas(self, store: Store) -> Iterable[Meta]:
+    def _read_metas(self, store: BucketStore) -> Iterable[Meta]:
         known: dict[str, Meta] = {}
         packed = store.get(f"{self.tenant}/index.json.gz")
         if packed is not None:
@@ -397,7 +397,7 @@ class TraceStore:
                 for item in json.loads(gzip.decompress(packed))["meta"]:
                     meta = Meta.from_json(item)
                     known[meta.block_id] = meta
-            except (OSError, EOFError, ValueError, KeyError, TypeError, BlockError) as error:
+            except (OSError, EOFError, ValueError, KeyError, TypeError, TempoBlockError) as error:
                 _LOG.warning("index.json.gz is of no use (%s); reading every meta.json", type(error).__name__)
         for info in store.list(f"{self.tenant}/"):
             parts = info.key.split("/")
@@ -411,5 +411,5 @@ class TraceStore:
             try:
                 if data is not None:
                     yield Meta.from_json(json.loads(data))
-            except (ValueError, BlockError) as error:
+            except (ValueError, TempoBlockError) as error:
                 _LOG.warning("%s is skipped: %s", info.key, error)

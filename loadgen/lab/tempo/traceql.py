@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 
-from loadgen.lab.tempo.lexer import Token, TraceQLError, syntax_error, tokens_of
+from loadgen.lab.tempo.lexer import TraceQLError, TraceqlToken, syntax_error, tokens_of
 from loadgen.lab.tempo.nodes import (
     AGGREGATES,
     COMPARISONS,
@@ -21,12 +21,12 @@ from loadgen.lab.tempo.nodes import (
     SPANSET_OPERATORS,
     Aggregate,
     Attribute,
-    Binary,
     FieldExpression,
     Metric,
     Not,
     Query,
-    Select,
+    SpanBinary,
+    SpanSelect,
     Spanset,
     SpansetFilter,
     SpansetOperation,
@@ -51,7 +51,7 @@ def parse(text: str) -> Query:
 class _Parser:
     """Recursive descent with one token of look-ahead."""
 
-    def __init__(self, tokens: list[Token]) -> None:
+    def __init__(self, tokens: list[TraceqlToken]) -> None:
         self._tokens = tokens
         self._at = 0
         self._depth = 0
@@ -69,10 +69,10 @@ class _Parser:
             raise self._unexpected()
         return Query(spanset, tuple(stages), hints)
 
-    def _peek(self) -> Token:
+    def _peek(self) -> TraceqlToken:
         return self._tokens[self._at]
 
-    def _next(self) -> Token:
+    def _next(self) -> TraceqlToken:
         token = self._tokens[self._at]
         if token.type != "end":
             self._at += 1
@@ -149,7 +149,7 @@ class _Parser:
         while self._peek().type == "symbol" and self._peek().text in LOGICAL:
             op = self._next().text
             self._count_operator()
-            left = _checked(Binary(op, left, self._comparison()))
+            left = _checked(SpanBinary(op, left, self._comparison()))
         return left
 
     def _comparison(self) -> FieldExpression:
@@ -157,7 +157,7 @@ class _Parser:
         while self._peek().type == "symbol" and self._peek().text in COMPARISONS:
             op = self._next().text
             self._count_operator()
-            left = _checked(Binary(op, left, self._operand()))
+            left = _checked(SpanBinary(op, left, self._operand()))
         return left
 
     def _operand(self) -> FieldExpression:
@@ -201,7 +201,7 @@ class _Parser:
             self._expect(")")
             return Metric(token.text, self._attributes() if self._take_word("by") else ())
         if self._take_word("select"):
-            return Select(self._attributes())
+            return SpanSelect(self._attributes())
         raise syntax_error(f"syntax error: unexpected {token.text}, which is not known here", token.where)
 
     def _take_word(self, word: str) -> bool:
@@ -271,7 +271,7 @@ def _check_boolean(expression: FieldExpression) -> None:
         raise TraceQLError(f"span filter field expressions must resolve to a boolean: {expression.text}")
 
 
-def _checked(node: Binary) -> Binary:
+def _checked(node: SpanBinary) -> SpanBinary:
     left, right = _type_of(node.left), _type_of(node.right)
     if node.op in LOGICAL:
         _check_boolean(node.left)
@@ -288,7 +288,7 @@ def _checked(node: Binary) -> Binary:
     return node
 
 
-def _check_regex(node: Binary) -> None:
+def _check_regex(node: SpanBinary) -> None:
     if not isinstance(node.right, Static) or not isinstance(node.right.value, str):
         raise TraceQLError(f"illegal operation for the given types: {node.text}")
     try:

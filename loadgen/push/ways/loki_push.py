@@ -6,7 +6,7 @@ from loadgen.config import Target
 from loadgen.kinds.logs.kind import LOGS
 from loadgen.push.http import HttpPusher, joined
 from loadgen.push.refusals import dropped_text, step_of
-from loadgen.push.retry import Step
+from loadgen.push.retry import AttemptStep
 from loadgen.push.ways.way import Pushing, Way
 from loadgen.targets.http import HttpClient, looks_like_html
 
@@ -24,7 +24,7 @@ def _probe(target: Target, timeout_s: float) -> str:
     answer = client.post(PATH, b'{"streams": []}', {"Content-Type": "application/json"})
     if looks_like_html(answer.content_type, answer.body) and not answer.error:
         return f"{client.where}{PATH}: an HTML page answered; check the URL"
-    if answer.ok and step_of(answer.status, answer.body, otlp=False) is not Step.ACCEPTED:
+    if answer.ok and step_of(answer.status, answer.body, otlp=False) is not AttemptStep.ACCEPTED:
         return dropped_text(client.where + PATH, answer.status, answer.body)
     return "" if answer.ok or answer.status in (400, 422) else answer.error
 
