@@ -21,6 +21,7 @@ PARTS: dict[str, set[str]] = {
     "clock": set(),
     "pacing": set(),
     "stores": {"model"},
+    "judging": {"mistakes", "model"},
     "settings": {"model", "stores", "units"},
     "faults": {"clock", "model", "settings"},
     "config": {"faults", "model", "settings"},
@@ -36,11 +37,14 @@ PARTS: dict[str, set[str]] = {
     "reading": {"config", "history", "kinds", "model", "plan", "targets", "wire"},
     "queries": {"clock", "config", "history", "kinds", "model", "pacing", "plan", "reading", "targets"},
     "buckets": {"config", "history", "kinds", "mistakes", "model", "plan", "stores", "targets"},
-    "checks": {"config", "history", "kinds", "mistakes", "model", "plan", "scrape", "skew", "stores", "units"},
-    "report": {"checks", "config", "history", "kinds", "mistakes", "model", "plan", "plans", "units"},
+    "checks": {
+        *("config", "history", "judging", "kinds", "mistakes", "model"),
+        *("plan", "scrape", "skew", "stores", "units"),
+    },
+    "report": {"checks", "config", "history", "judging", "kinds", "mistakes", "model", "plan", "plans", "units"},
     "lab": {"__init__", "config", "faults", "model", "push", "scrape", "targets", "units", "wire"},
     "run": {
-        *("buckets", "checks", "clock", "config", "faults", "history", "kinds", "lab", "model", "plan"),
+        *("buckets", "checks", "clock", "config", "faults", "history", "judging", "kinds", "lab", "model", "plan"),
         *("plans", "push", "queries", "reading", "report", "scrape", "skew", "targets", "units", "wire"),
     },
     "users": {
@@ -48,16 +52,16 @@ PARTS: dict[str, set[str]] = {
         *("queries", "reading", "run", "scrape", "skew", "targets", "units"),
     },
     "acceptance": {
-        *("buckets", "config", "history", "kinds", "mistakes", "model", "plan"),
-        *("push", "reading", "skew", "stores", "targets", "units"),
+        *("buckets", "config", "history", "judging", "kinds", "mistakes", "model"),
+        *("plan", "push", "reading", "skew", "stores", "targets", "units"),
     },
-    "audit": {"config", "mistakes", "model", "plans"},
+    "audit": {"config", "judging", "model", "plans"},
     "capacity": {
         *("__init__", "buckets", "checks", "clock", "config", "history", "kinds", "model"),
         *("plan", "push", "report", "run", "scrape", "stores", "targets", "units"),
     },
     "cli": {
-        *("__init__", "acceptance", "audit", "capacity", "checks", "config", "faults", "history", "kinds"),
+        *("__init__", "acceptance", "audit", "capacity", "checks", "config", "faults", "history", "judging", "kinds"),
         *("lab", "model", "plans", "push", "report", "run", "skew", "targets", "units"),
     },
     "__main__": {"cli", "push"},
@@ -68,7 +72,21 @@ IMPURE = {
 }
 PURE_TEXT = {"urllib.parse"}
 PURE = (
-    *("plans", "model", "mistakes", "units", "pacing", "skew", "wire", "config", "plan", "checks", "report", "audit"),
+    *(
+        "judging",
+        "plans",
+        "model",
+        "mistakes",
+        "units",
+        "pacing",
+        "skew",
+        "wire",
+        "config",
+        "plan",
+        "checks",
+        "report",
+        "audit",
+    ),
     *(
         "kinds",
         "stores",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from loadgen.audit.components import Storage, all_sources, storages
 from loadgen.audit.node import Place
-from loadgen.audit.rule import Remark, Remarks, Rule, absent, fine, unknown_value, wrong
+from loadgen.audit.rule import Remark, Remarks, absent, fine, rule_of, unknown_value, wrong
 from loadgen.audit.secrets import expanded
 from loadgen.audit.stack import COMPONENTS, Effective, Release, Stack
 
@@ -98,7 +98,7 @@ def _apart(stack: Stack, release: Release) -> Iterator[Remark]:
             yield fine(prefix if prefix.node is not None else setting, f"mimir: {storage.name} is kept apart")
 
 
-RULE = Rule(
+RULE = rule_of(
     "buckets",
     "each component has its own bucket and its own secret; Mimir's rules and alerts are kept apart from its blocks",
     _judge,

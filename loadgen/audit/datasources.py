@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from loadgen.audit.node import Node, YamlProblem, documents
 from loadgen.audit.resolve import config_data, namespace_of
-from loadgen.audit.rule import Remark, Remarks, Rule, absent, fine, unsure, wrong
+from loadgen.audit.rule import Remark, Remarks, absent, fine, rule_of, unsure, wrong
 from loadgen.audit.services import mistake, shown_url
 from loadgen.audit.stack import COMPONENTS, Release, Stack
 
@@ -173,7 +173,7 @@ def _links(component: str, source: DatasourceEntry, known: set[str]) -> Iterator
             )
 
 
-RULE = Rule(
+RULE = rule_of(
     "datasources",
     "data sources loki, tempo and mimir have the right type, a url that a service answers at, and links to one another",
     _judge,

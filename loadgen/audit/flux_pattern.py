@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from loadgen.audit.resolve import flux_of, joined, kustomize_of
-from loadgen.audit.rule import CHARTS, Remark, Remarks, Rule, absent, fine, note, unsure, wrong
+from loadgen.audit.rule import CHARTS, Remark, Remarks, absent, fine, note, rule_of, unsure, wrong
 from loadgen.audit.stack import COMPONENTS, Document, Release, Stack
 from loadgen.audit.versions import matching, parsed, published, shown
 
@@ -152,7 +152,7 @@ def _nearest(release: Release, known: tuple[tuple[int, int, int], ...]) -> str:
     )
 
 
-RULE = Rule(
+RULE = rule_of(
     "flux_pattern",
     "each component is deployed by ks.yaml, app/kustomization.yaml, app/helmrelease.yaml and an OCIRepository, "
     "with a chart version that exists",

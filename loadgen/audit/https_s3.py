@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from loadgen.audit.components import Storage, all_sources, storages
-from loadgen.audit.rule import Remark, Remarks, Rule, absent, fine, unknown_value, unsure, wrong
+from loadgen.audit.rule import Remark, Remarks, absent, fine, rule_of, unknown_value, unsure, wrong
 from loadgen.audit.secrets import expanded
 from loadgen.audit.stack import COMPONENTS, Effective, Release, Stack
 
@@ -80,7 +80,7 @@ def _host(text: str) -> str:
     return text.rpartition("@")[2].partition("/")[0]
 
 
-RULE = Rule(
+RULE = rule_of(
     "https_s3",
     "S3 endpoints are HTTPS, and host:port without a scheme where the server wants it so",
     _judge,

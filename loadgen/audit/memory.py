@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from loadgen.audit.amounts import GIB, bytes_of, number
 from loadgen.audit.components import SCALABLE, SINGLE, mode
-from loadgen.audit.rule import Remark, Remarks, Rule, absent, fine, unknown_value, unsure, wrong
+from loadgen.audit.rule import Remark, Remarks, absent, fine, rule_of, unknown_value, unsure, wrong
 from loadgen.audit.stack import COMPONENTS, Release, Stack
 
 MOST = 2 * GIB
@@ -154,7 +154,7 @@ def _ballast(release: Release) -> Iterator[Remark]:
         )
 
 
-RULE = Rule(
+RULE = rule_of(
     "memory",
     "every container has a memory request and limit under 2Gi, caches and side containers included",
     _judge,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from loadgen.audit.components import mode
 from loadgen.audit.node import Node
-from loadgen.audit.rule import Remark, Remarks, Rule, absent, fine, unknown_value, wrong
+from loadgen.audit.rule import Remark, Remarks, absent, fine, rule_of, unknown_value, wrong
 from loadgen.audit.stack import COMPONENTS, Release, Stack
 from loadgen.plans import Expected
 
@@ -98,7 +98,7 @@ def _mimir(release: Release, expected: Expected) -> Iterator[Remark]:  # noqa: A
         yield fine(release, "mimir: microservices; the chart has no monolithic mode")
 
 
-RULE = Rule(
+RULE = rule_of(
     "modes",
     "Loki is simple scalable, Tempo monolithic with OTLP, Mimir microservices (its chart has nothing else)",
     _judge,

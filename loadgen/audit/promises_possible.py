@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from loadgen.audit.amounts import bytes_of, duration_s, number
 from loadgen.audit.components import SINGLE, mode
-from loadgen.audit.rule import Remark, Remarks, Rule, absent, fine, unknown_value, unsure, wrong
+from loadgen.audit.rule import Remark, Remarks, absent, fine, rule_of, unknown_value, unsure, wrong
 from loadgen.audit.stack import COMPONENTS, Effective, Release, Stack
 
 LOKI_S3_S = 300.0
@@ -232,7 +232,7 @@ def _on(setting: Effective, what: str) -> Iterator[Remark]:
         yield fine(setting, f"{what} is on")
 
 
-RULE = Rule(
+RULE = rule_of(
     "promises_possible",
     "flush ages, rate limits, retention and volumes are such that the promises of a run can be kept",
     _judge,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from loadgen.audit.amounts import duration_s, number
 from loadgen.audit.node import Node
 from loadgen.audit.resolve import namespace_of
-from loadgen.audit.rule import Remark, Remarks, Rule, absent, fine, unsure, wrong
+from loadgen.audit.rule import Remark, Remarks, absent, fine, rule_of, unsure, wrong
 from loadgen.audit.services import address_of, mistake, shown_url, url_of
 from loadgen.audit.stack import Release, Stack
 
@@ -91,7 +91,7 @@ def _queue(entry: Node) -> Iterator[Remark]:
         )
 
 
-RULE = Rule(
+RULE = rule_of(
     "remote_write",
     "Prometheus writes to Mimir: the right url, capacity 10000, maxShards 50, minShards 1, a backoff",
     _judge,

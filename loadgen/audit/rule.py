@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from loadgen.audit.node import Node, Place
 from loadgen.audit.stack import Effective, Release, Stack
+from loadgen.judging import Check, Finding
+from loadgen.model import Objective, Result
 
 WRONG, UNSURE, FINE, NOTE = "wrong", "unsure", "fine", "note"
 
@@ -32,22 +34,17 @@ class Remark:
 
 
 Remarks = Iterable[Remark]
-Judge = Callable[[Stack], Remarks]
+Rule = Check[Stack]
+"""A promise about the manifests."""
+_NOTHING_WRONG = Objective("nothing wrong", 0.0, "findings")
+# Remedies that stand together; all of them stand beside their findings.
+_MOST = 3
+_ORDER = (WRONG, UNSURE, NOTE, FINE)
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """A promise about the manifests.
-
-    Attributes:
-        name: e.g. ``https_s3``.
-        promise: in words.
-        judge: from the manifests to remarks; pure.
-    """
-
-    name: str
-    promise: str
-    judge: Judge
+def rule_of(name: str, promise: str, remarks: Callable[[Stack], Remarks]) -> Rule:
+    """A promise that is judged by remarks on what the manifests deploy."""
+    return Check(name, promise, lambda stack: _finding(tuple(remarks(stack)), stack), bound=_NOTHING_WRONG)
 
 
 def place_of(where: Node | Place | Effective | Release) -> Place:
@@ -97,3 +94,53 @@ CHARTS = {
     "grafana": "grafana",
     "prometheus": "kube-prometheus-stack",
 }
+
+
+def _finding(remarks: tuple[Remark, ...], stack: Stack) -> Finding:
+    remarks = tuple(sorted(remarks, key=lambda remark: _ORDER.index(remark.kind)))
+    kinds = {remark.kind for remark in remarks}
+    if WRONG in kinds:
+        return _made(Result.FAIL, remarks, *_said(remarks, WRONG))
+    if stack.tree.problems:
+        remarks = (
+            *(Remark(UNSURE, one.place, f"not read: {one.what}", "mend this file") for one in stack.tree.problems),
+            *remarks,
+        )
+        kinds.add(UNSURE)
+    if not kinds - {NOTE} and NOTE not in kinds:
+        remarks = (
+            Remark(UNSURE, Place(".", 0), "there is nothing here that this rule is about", "audit the whole tree"),
+        )
+        kinds = {UNSURE}
+    if UNSURE in kinds:
+        return _made(Result.UNKNOWN, remarks, *_said(remarks, UNSURE))
+    return _made(Result.PASS, remarks, tuple(map(str, remarks)), "")
+
+
+def _said(remarks: tuple[Remark, ...], kind: str) -> tuple[tuple[str, ...], str]:
+    """Evidence and remedy: what is to be done stands beside each finding, and once for all in the remedy."""
+    of_kind = [remark for remark in remarks if remark.kind == kind]
+    remedies = list(dict.fromkeys(remark.remedy for remark in of_kind if remark.remedy))
+    texts = [
+        f"{remark} → {remark.remedy}" if remark.remedy and len(remedies) > 1 else str(remark) for remark in of_kind
+    ]
+    others = [str(remark) for remark in remarks if remark.kind in (UNSURE, NOTE) and remark.kind != kind]
+    more = f"; and {len(remedies) - _MOST} more, beside each finding" if len(remedies) > _MOST else ""
+    return (*texts, *others), "; ".join(remedies[:_MOST]) + more
+
+
+def _made(result: Result, remarks: tuple[Remark, ...], evidence: tuple[str, ...], remedy: str) -> Finding:
+    count = sum(remark.kind == WRONG for remark in remarks)
+    doubts = sum(remark.kind == UNSURE for remark in remarks)
+    notes = [remark for remark in remarks if remark.kind == NOTE]
+    files = len({remark.place.file for remark in remarks if remark.kind == WRONG})
+    measured = ""
+    if remarks:
+        parts = [f"{count} wrong in {files} {'file' if files == 1 else 'files'}"] if count else []
+        parts += [f"{doubts} not told"] if doubts else []
+        parts += (
+            [f"{len(notes)} to note: {notes[0].text}" + (", …" if notes[1:] else "")] if notes and not count else []
+        )
+        measured = ", ".join(parts) or "nothing wrong"
+    value = float(count) if result in (Result.PASS, Result.FAIL) else None
+    return Finding(result, None, measured, value, len(remarks), evidence, remedy)

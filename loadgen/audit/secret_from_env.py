@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from loadgen.audit.components import MIMIR_S3_USERS, SECRET_KEYS, sources, storages, targets
 from loadgen.audit.node import Node
-from loadgen.audit.rule import Remark, Remarks, Rule, absent, fine, unsure, wrong
+from loadgen.audit.rule import Remark, Remarks, absent, fine, rule_of, unsure, wrong
 from loadgen.audit.secrets import data_of, is_reference, variable
 from loadgen.audit.stack import COMPONENTS, Effective, Release, Stack
 
@@ -140,7 +140,7 @@ def _expands(release: Release, target: str) -> bool:
     return False
 
 
-RULE = Rule(
+RULE = rule_of(
     "secret_from_env",
     "S3 credentials reach the servers by environment variables from their own secret, and the servers expand them",
     _judge,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from loadgen.audit.components import SECRET_KEYS
 from loadgen.audit.node import Place
-from loadgen.audit.rule import Remarks, Rule, absent, fine, wrong
+from loadgen.audit.rule import Remarks, absent, fine, rule_of, wrong
 from loadgen.audit.secrets import data_of
 from loadgen.audit.stack import COMPONENTS, Document, Stack
 
@@ -47,7 +47,7 @@ def _other(stack: Stack, component: str) -> Document | None:
     return None
 
 
-RULE = Rule(
+RULE = rule_of(
     "secret_keys",
     "the S3 secrets are called {component}-s3-secret and have four keys: " + ", ".join(SECRET_KEYS),
     _judge,

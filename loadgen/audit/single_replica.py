@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from loadgen.audit.amounts import number
 from loadgen.audit.components import SCALABLE, SINGLE, mode
-from loadgen.audit.rule import Remark, Remarks, Rule, absent, fine, unknown_value, wrong
+from loadgen.audit.rule import Remark, Remarks, absent, fine, rule_of, unknown_value, wrong
 from loadgen.audit.stack import COMPONENTS, Effective, Release, Stack
 
 _MIMIR = ("distributor", "ingester", "querier", "query_frontend", "query_scheduler", "store_gateway", "compactor")
@@ -125,7 +125,7 @@ def _factor(setting: Effective, what: str, wanted: int, keepers: Effective) -> I
         yield fine(setting, f"{name} {setting.text}")
 
 
-RULE = Rule(
+RULE = rule_of(
     "single_replica",
     "everything runs once, and the replication factors are 1 too",
     _judge,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from loadgen.audit.node import Node
 from loadgen.audit.resolve import flux_of
-from loadgen.audit.rule import Remark, Remarks, Rule, fine, note, unsure, wrong
+from loadgen.audit.rule import Remark, Remarks, fine, note, rule_of, unsure, wrong
 from loadgen.audit.secrets import (
     ENCRYPTED,
     data_of,
@@ -179,7 +179,7 @@ def _generated(document: Document) -> Iterator[Remark]:
                 )
 
 
-RULE = Rule(
+RULE = rule_of(
     "sops",
     "every secret is encrypted with SOPS for age; none is in plain text, none is still a placeholder",
     _judge,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from loadgen.audit.rule import Remark, Remarks, Rule, absent, fine, unsure, wrong
+from loadgen.audit.rule import Remark, Remarks, absent, fine, rule_of, unsure, wrong
 from loadgen.audit.stack import COMPONENTS, Document, Release, Stack
 
 _WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "Pod")
@@ -78,7 +78,7 @@ def _flags(release: Release) -> Iterator[Remark]:
                 )
 
 
-RULE = Rule(
+RULE = rule_of(
     "values_only",
     "configuration is in HelmRelease values or ConfigMaps, not in flags, texts, patches or bare workloads",
     _judge,

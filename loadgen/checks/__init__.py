@@ -1,6 +1,6 @@
 """Checks: a run's history becomes verdicts. Pure: no HTTP, no clock, one promise a file.
 
-To add a promise, write a file with its `Check` and add a line to `CHECKS`.
+To add a promise, write a file with its `RunCheck` and add a line to `CHECKS`.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from loadgen.checks import (
     s3_kept,
     throughput,
 )
-from loadgen.checks.case import Case, Check, Finding
+from loadgen.checks.case import Case, RunCheck
 from loadgen.checks.surroundings import with_surroundings
 from loadgen.config import parse_profile
 from loadgen.history.values import History
-from loadgen.mistakes import mistake
-from loadgen.model import Component, Objective, Result, Verdict
+from loadgen.judging import Finding, outcome
+from loadgen.model import Component, Result, Verdict
 from loadgen.plan import Plan
 
-CHECKS: tuple[Check, ...] = (
+CHECKS: tuple[RunCheck, ...] = (
     *loss.CHECKS,
     *duplicates.CHECKS,
     *altered.CHECKS,
@@ -50,7 +50,7 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
-def judge(history: History, plan: Plan, checks: Sequence[Check] = CHECKS) -> tuple[Verdict, ...]:
+def judge(history: History, plan: Plan, checks: Sequence[RunCheck] = CHECKS) -> tuple[Verdict, ...]:
     """A verdict for every promise, in the order of ``checks``.
 
     Objectives come from the profile that is stored with the run. ConfigError when that profile is not valid.
@@ -59,44 +59,16 @@ def judge(history: History, plan: Plan, checks: Sequence[Check] = CHECKS) -> tup
     return tuple(_verdict(check, case) for check in checks)
 
 
-def outcome(verdicts: Sequence[Verdict]) -> Result:
-    """The outcome of a run: fail if any promise is broken, else unknown if any could not be told, else pass.
+def _verdict(check: RunCheck, case: Case) -> Verdict:
+    def then(finding: Finding) -> Finding:
+        return with_surroundings(check, case, _with_open_faults(check, case, _with_damage(check, case, finding)))
 
-    Skipped promises do not matter, but if there is nothing else, nothing is known.
-    """
-    results = {verdict.result for verdict in verdicts}
-    for result in (Result.FAIL, Result.UNKNOWN, Result.PASS):
-        if result in results:
-            return result
-    return Result.UNKNOWN
+    # What is stored may have been edited by hand.
+    remedy = "this is a mistake in loadgen or a run directory that was changed by hand; please report it"
+    return check.verdict(case, then, remedy=remedy)
 
 
-def _verdict(check: Check, case: Case) -> Verdict:
-    try:
-        finding = _with_open_faults(check, case, _with_damage(check, case, check.judge(case)))
-        finding = with_surroundings(check, case, finding)
-    except Exception as problem:  # noqa: BLE001 - one promise that cannot be judged must not cost the others
-        # What is stored may have been edited by hand.
-        finding = Finding(
-            Result.UNKNOWN,
-            Objective("", 0.0, ""),
-            evidence=(f"judging it failed: {mistake(problem)}",),
-            remedy="this is a mistake in loadgen or a run directory that was changed by hand; please report it",
-        )
-    return Verdict(
-        check=check.name,
-        promise=check.promise,
-        result=finding.result,
-        objective=finding.objective,
-        measured=finding.measured,
-        value=finding.value,
-        samples=finding.samples,
-        evidence=finding.evidence,
-        remedy=finding.remedy,
-    )
-
-
-def _with_open_faults(check: Check, case: Case, finding: Finding) -> Finding:
+def _with_open_faults(check: RunCheck, case: Case, finding: Finding) -> Finding:
     """What a restart disturbs cannot be told when loadgen ended in the middle of one."""
     mine = {component.value for component in check.disturbed_by} | {Component.GRAFANA.value}
     begun = [fault for fault in case.history.faults if fault.unfinished and fault.component in mine]
@@ -112,7 +84,7 @@ def _with_open_faults(check: Check, case: Case, finding: Finding) -> Finding:
     )
 
 
-def _with_damage(check: Check, case: Case, finding: Finding) -> Finding:
+def _with_damage(check: RunCheck, case: Case, finding: Finding) -> Finding:
     """What depends on damaged files cannot pass, nor fail on what may only be missing from them."""
     hurt = [name for name in case.history.damaged if any(table in name for table in check.reads)]
     unproven = finding.result is Result.PASS or (finding.result is Result.FAIL and check.proves_by_absence)
@@ -126,4 +98,4 @@ def _with_damage(check: Check, case: Case, finding: Finding) -> Finding:
     )
 
 
-__all__ = ["CHECKS", "Check", "judge", "outcome"]
+__all__ = ["CHECKS", "RunCheck", "judge", "outcome"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from loadgen.checks.case import Case, Check, Finding, counted, skipped, unknown
+from loadgen.checks.case import Case, RunCheck, counted, skipped, unknown
 from loadgen.checks.few import Tally, enough
 from loadgen.checks.own import is_refused, proves_nothing
 from loadgen.checks.planned import is_asked, is_failed, planned_texts, tells
@@ -19,6 +19,7 @@ from loadgen.checks.query import (
 )
 from loadgen.checks.ranges import held, range_text
 from loadgen.checks.suggest import more_queries
+from loadgen.judging import Finding
 from loadgen.kinds import COMPONENTS
 from loadgen.model import NS, Result
 from loadgen.units import duration_text
@@ -85,7 +86,7 @@ def _judge(case: Case) -> Finding:
 
 
 CHECKS = (
-    Check(
+    RunCheck(
         "all.query",
         "any query over up to 24 h answers within one bound",
         _judge,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-from loadgen.checks.case import ITEMS, Case, Check, Finding
+from loadgen.checks.case import ITEMS, Case, RunCheck
 from loadgen.checks.content import judge_compared
+from loadgen.judging import Finding
 from loadgen.kinds import KINDS
 from loadgen.kinds.kind import Kind
 from loadgen.model import Signal
@@ -31,7 +32,7 @@ def added_texts(case: Case, signal: Signal) -> list[str]:
 
 
 CHECKS = tuple(
-    Check(
+    RunCheck(
         f"{kind.signal}.altered",
         f"{kind.items} are read back as they were sent",
         partial(_judge, kind=kind),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from loadgen.config import Profile, SignalObjectives
 from loadgen.history.values import History
+from loadgen.judging import Check, Finding
 from loadgen.kinds import KINDS, kinds_in
 from loadgen.model import MS, NS, Component, FaultWindow, Objective, Outcome, Result, Signal
 from loadgen.plan import Plan
@@ -28,19 +29,6 @@ EXAMPLES = 5
 ITEMS = {kind.signal: kind.items for kind in KINDS}
 VERIFY_AGAIN = "read the run back with `loadgen verify RUN`; it judges again"
 RUN_LONGER = "run longer (run.duration), so that there is enough to judge by"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What a check found out; the fields are those of `Verdict`."""
-
-    result: Result
-    objective: Objective
-    measured: str = ""
-    value: float | None = None
-    samples: int = 0
-    evidence: tuple[str, ...] = ()
-    remedy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,26 +158,17 @@ class Case:
         return self.history.info.target.get("via") == "direct"
 
 
-Judge = Callable[[Case], Finding]
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One promise.
+@dataclass(frozen=True)
+class RunCheck(Check[Case]):
+    """One promise about a run.
 
     Attributes:
-        name: e.g. ``logs.loss``.
-        promise: in words.
-        judge: from a run to a finding; pure.
         reads: tables of the run that it depends on; when one of them is damaged it cannot pass.
         proves_by_absence: it fails on what is not there, so that damage could also be the reason of a fail.
         disturbed_by: components whose restarts it has to allow for; when the end of one is not known it cannot pass.
     """
 
-    name: str
-    promise: str
-    judge: Judge
-    reads: tuple[str, ...]
+    reads: tuple[str, ...] = ()
     proves_by_absence: bool = False
     disturbed_by: tuple[Component, ...] = ()
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from loadgen.checks.case import ITEMS, RUN_LONGER, VERIFY_AGAIN, Case, Finding, counted, nobody_sends, unknown
+from loadgen.checks.case import ITEMS, RUN_LONGER, VERIFY_AGAIN, Case, counted, nobody_sends, unknown
 from loadgen.checks.loss import examples, gaps_text
 from loadgen.history.sampling import WEAK_BELOW, bound_text, draw_of
+from loadgen.judging import Finding
 from loadgen.model import Objective, Outcome, Result, Signal
 
 # Fewer compared batches than this say next to nothing, unless they are all there are.

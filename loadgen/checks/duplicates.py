@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from functools import partial
 
-from loadgen.checks.case import ITEMS, RUN_LONGER, VERIFY_AGAIN, Case, Check, Finding, counted, nobody_sends, unknown
+from loadgen.checks.case import ITEMS, RUN_LONGER, VERIFY_AGAIN, Case, RunCheck, counted, nobody_sends, unknown
 from loadgen.checks.loss import examples, gaps_text
+from loadgen.judging import Finding
 from loadgen.kinds import KINDS
 from loadgen.kinds.kind import Kind
 from loadgen.model import Outcome, Result
@@ -51,7 +52,7 @@ def _judge(case: Case, kind: Kind) -> Finding:
 
 
 CHECKS = tuple(
-    Check(
+    RunCheck(
         f"{kind.signal}.duplicates",
         f"every {kind.item} is there once",
         partial(_judge, kind=kind),

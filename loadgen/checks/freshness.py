@@ -8,21 +8,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from loadgen.checks.case import (
-    EXAMPLES,
-    Case,
-    Check,
-    Finding,
-    counted,
-    nearest_rank,
-    nobody_sends,
-    overlap_ns,
-    records,
-)
+from loadgen.checks.case import EXAMPLES, Case, RunCheck, counted, nearest_rank, nobody_sends, overlap_ns, records
 from loadgen.checks.few import ALLOWED, Tally
 from loadgen.checks.suggest import more_probes
 from loadgen.checks.unmade import UNMADE, made_and_unmade
 from loadgen.checks.wrong_answers import appeared
+from loadgen.judging import Finding
 from loadgen.kinds import KINDS, kind_of
 from loadgen.kinds.kind import Kind
 from loadgen.model import NS, Result, Signal
@@ -202,7 +193,7 @@ def _evidence(
 
 
 CHECKS = tuple(
-    Check(
+    RunCheck(
         f"{kind.signal}.freshness",
         kind.freshness.promise,
         partial(_judge, kind=kind),

@@ -7,17 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from loadgen.checks.case import (
-    RUN_LONGER,
-    Case,
-    Check,
-    Finding,
-    Times,
-    counted,
-    nearest_rank,
-    share_text,
-    unknown,
-)
+from loadgen.checks.case import RUN_LONGER, Case, RunCheck, Times, counted, nearest_rank, share_text, unknown
+from loadgen.judging import Finding
 from loadgen.model import NS, Outcome, Result, Signal
 from loadgen.units import duration_text
 
@@ -154,7 +145,7 @@ def _by_signal(case: Case) -> str:
 
 
 CHECKS = (
-    Check(
+    RunCheck(
         "loadgen.health",
         "the generator kept its own schedule",
         _judge,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from loadgen.checks.case import ITEMS, VERIFY_AGAIN, Case, Check, Finding, counted, skipped, unknown
+from loadgen.checks.case import ITEMS, VERIFY_AGAIN, Case, RunCheck, counted, skipped, unknown
 from loadgen.checks.loss import count_of, examples, gaps_text
+from loadgen.judging import Finding
 from loadgen.kinds import kind_of
 from loadgen.model import NS, Outcome, Result, Signal
 from loadgen.units import duration_text
@@ -60,7 +61,7 @@ def _judge(case: Case) -> Finding:
 
 
 CHECKS = (
-    Check(
+    RunCheck(
         "history.reach",
         "a run of days ago still reads back in full",
         _judge,

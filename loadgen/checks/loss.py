@@ -12,8 +12,7 @@ from loadgen.checks.case import (
     RUN_LONGER,
     VERIFY_AGAIN,
     Case,
-    Check,
-    Finding,
+    RunCheck,
     counted,
     near_fault,
     nobody_sends,
@@ -23,6 +22,7 @@ from loadgen.checks.case import (
 )
 from loadgen.checks.discarded import discards_of
 from loadgen.checks.restart_losses import lost_by_restart, probes_of
+from loadgen.judging import Finding
 from loadgen.kinds import KINDS, kind_of
 from loadgen.kinds.kind import Kind
 from loadgen.model import Outcome, Result, Signal
@@ -129,7 +129,7 @@ def _shadows(both: pd.DataFrame) -> list[str]:
 
 
 CHECKS = tuple(
-    Check(
+    RunCheck(
         f"{kind.signal}.loss",
         f"every {kind.item} that was accepted can be read back",
         partial(_judge, kind=kind),

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from functools import partial
 
-from loadgen.checks.case import ITEMS, Case, Check, Finding
+from loadgen.checks.case import ITEMS, Case, RunCheck
 from loadgen.checks.content import judge_compared
+from loadgen.judging import Finding
 from loadgen.kinds import KINDS
 from loadgen.kinds.kind import KindWords
 from loadgen.model import Signal
@@ -21,7 +22,7 @@ def _judge(case: Case, signal: Signal, told: KindWords) -> Finding:
 
 
 CHECKS = tuple(
-    Check(
+    RunCheck(
         f"{kind.signal}.order",
         kind.order.promise,
         partial(_judge, signal=kind.signal, told=kind.order),

@@ -16,8 +16,7 @@ from loadgen.checks.case import (
     RUN_LONGER,
     VERIFY_AGAIN,
     Case,
-    Check,
-    Finding,
+    RunCheck,
     counted,
     nobody_sends,
     skipped,
@@ -26,6 +25,7 @@ from loadgen.checks.case import (
 from loadgen.checks.loss import count_of, examples, gaps_text
 from loadgen.checks.restart_losses import lost_by_restart
 from loadgen.checks.s3_match import s3_coverage
+from loadgen.judging import Finding
 from loadgen.kinds import KINDS
 from loadgen.kinds.kind import Kind
 from loadgen.model import NS, Component, FaultWindow, Objective, Outcome, Result, Signal
@@ -135,7 +135,7 @@ def _describe(case: Case, fault: FaultWindow, accepted: pd.DataFrame, signal: Si
 
 
 CHECKS = tuple(
-    Check(
+    RunCheck(
         f"{kind.store}.persistence",
         f"what {kind.title} accepted before a restart can be read after it",
         partial(_judge, kind=kind),

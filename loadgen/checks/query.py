@@ -12,8 +12,7 @@ from loadgen.checks.case import (
     EXAMPLES,
     RUN_LONGER,
     Case,
-    Check,
-    Finding,
+    RunCheck,
     Times,
     counted,
     nearest_rank,
@@ -27,6 +26,7 @@ from loadgen.checks.planned import UNABLE, ending_text, is_asked, is_failed, pla
 from loadgen.checks.ranges import held, own_queries, range_text
 from loadgen.checks.suggest import more_queries
 from loadgen.checks.wrong_answers import wrong_answers
+from loadgen.judging import Finding
 from loadgen.kinds import KINDS, kind_of
 from loadgen.kinds.kind import Kind
 from loadgen.model import HIDING, NS, Component, Result
@@ -211,7 +211,7 @@ def _failures(case: Case, failed: pd.DataFrame) -> list[str]:
 
 
 CHECKS = tuple(
-    Check(
+    RunCheck(
         f"{kind.signal}.query",
         kind.query.promise,
         partial(_judge, kind=kind),

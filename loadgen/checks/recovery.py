@@ -9,8 +9,9 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from loadgen.checks.case import RUN_LONGER, Case, Check, Finding, nobody_sends, skipped
+from loadgen.checks.case import RUN_LONGER, Case, RunCheck, nobody_sends, skipped
 from loadgen.checks.persistence import no_faults, not_all_injected
+from loadgen.judging import Finding
 from loadgen.kinds import KINDS
 from loadgen.kinds.kind import Kind
 from loadgen.model import NS, FaultWindow, Outcome, Result, Signal
@@ -136,7 +137,7 @@ def _describe(case: Case, fault: FaultWindow, seen: Recovered, signal: Signal) -
 
 
 CHECKS = tuple(
-    Check(
+    RunCheck(
         f"{kind.store}.recovery",
         f"pushes to {kind.title} and queries of it work again after a restart",
         partial(_judge, kind=kind),

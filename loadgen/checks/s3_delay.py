@@ -12,8 +12,7 @@ from loadgen.checks.case import (
     EXAMPLES,
     RUN_LONGER,
     Case,
-    Check,
-    Finding,
+    RunCheck,
     counted,
     nearest_rank,
     nobody_sends,
@@ -22,6 +21,7 @@ from loadgen.checks.case import (
 )
 from loadgen.checks.s3_looks import Looks, looks_of
 from loadgen.checks.s3_match import CLOCK_MAX, CLOCK_MIN, Coverage, s3_coverage
+from loadgen.judging import Finding
 from loadgen.kinds import KINDS
 from loadgen.kinds.kind import Kind
 from loadgen.mistakes import REPORT_IT
@@ -370,7 +370,7 @@ def _clocks(case: Case) -> str:
 
 
 CHECKS = tuple(
-    Check(
+    RunCheck(
         f"{kind.signal}.s3_delay",
         kind.s3_delay.promise,
         partial(_judge, kind=kind),

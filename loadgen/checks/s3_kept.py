@@ -13,11 +13,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from loadgen.checks.case import EXAMPLES, Case, Check, Finding, counted, nobody_sends, records, skipped, unknown
+from loadgen.checks.case import EXAMPLES, Case, RunCheck, counted, nobody_sends, records, skipped, unknown
 from loadgen.checks.s3_delay import not_listed
 from loadgen.checks.s3_looks import kept_looked_ns
 from loadgen.checks.s3_match import Coverage, s3_coverage
 from loadgen.checks.s3_traces import held_ids
+from loadgen.judging import Finding
 from loadgen.kinds import KINDS, kind_of
 from loadgen.kinds.kind import Holds, Kind
 from loadgen.model import NS, Component, Objective, Result, Signal
@@ -165,7 +166,7 @@ def _users(plan: Plan, signal: Signal, row: dict[str, object], users: NDArray[np
 
 
 CHECKS = tuple(
-    Check(
+    RunCheck(
         f"{kind.signal}.s3_kept",
         kind.s3_kept.promise,
         partial(_judge, kind=kind),

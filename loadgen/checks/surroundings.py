@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from loadgen.checks.case import EXAMPLES, Case, Check, Finding, clock_text
+from loadgen.checks.case import EXAMPLES, Case, RunCheck, clock_text
 from loadgen.history.values import RunInfo
+from loadgen.judging import NO_BOUND, Finding
 from loadgen.kinds import kind_of
 from loadgen.model import NS, STOOD_STILL, Result, Signal
 from loadgen.skew import SET_IT, weigh
@@ -49,7 +50,7 @@ def about_time(receipts: pd.DataFrame) -> NDArray[np.bool_]:
     return np.asarray(details.str.contains(_OF_TIME, regex=True), dtype=np.bool_)
 
 
-def with_surroundings(check: Check, case: Case, finding: Finding) -> Finding:
+def with_surroundings(check: RunCheck, case: Case, finding: Finding) -> Finding:
     """The finding, unless a wrong clock makes it worthless; lost workers become the reason of what is unknown."""
     return _with_gaps(check, case, _with_standstill(check, case, _with_clocks(check, case, finding)))
 
@@ -57,7 +58,7 @@ def with_surroundings(check: Check, case: Case, finding: Finding) -> Finding:
 # -- clocks --------------------------------------------------------------------------------------------------------
 
 
-def _with_clocks(check: Check, case: Case, finding: Finding) -> Finding:
+def _with_clocks(check: RunCheck, case: Case, finding: Finding) -> Finding:
     if finding.result not in (Result.PASS, Result.FAIL) or not case.history.info.clocks:
         return finding
     for off_s, text in _wrong_clocks(check, case):
@@ -68,7 +69,7 @@ def _with_clocks(check: Check, case: Case, finding: Finding) -> Finding:
     return finding
 
 
-def _wrong_clocks(check: Check, case: Case) -> Iterator[tuple[float, str]]:
+def _wrong_clocks(check: RunCheck, case: Case) -> Iterator[tuple[float, str]]:
     """By how many seconds clocks differ that a check's times come from, and a sentence for each."""
     skew = weigh(case.history.info.clocks)
     texts = list(skew.texts())
@@ -83,14 +84,14 @@ def _wrong_clocks(check: Check, case: Case) -> Iterator[tuple[float, str]]:
             yield abs(one.ahead_ns + skew.ours_ns) / NS, text
 
 
-def _of(check: Check) -> list[Signal]:
+def _of(check: RunCheck) -> list[Signal]:
     return [signal for signal in Signal if check.name.startswith(f"{signal}.")]
 
 
 def _is_worthless(name: str, finding: Finding, off_s: float) -> bool:
     """Whether so wrong a clock leaves nothing of a finding. Latencies and counts do not depend on the time of day."""
     kind, failed = name.rpartition(".")[2], finding.result is Result.FAIL
-    limit, value = finding.objective.limit, finding.value
+    limit, value = (finding.objective or NO_BOUND).limit, finding.value
     if kind in ("freshness", "s3_delay"):
         # What is too late by more than the clocks differ is too late.
         return off_s > limit or (failed and (value is None or value - off_s <= limit))
@@ -111,7 +112,7 @@ def standstill_texts(case: Case) -> list[str]:
     return [f"this machine stood still for {duration_text(stood_s)} until {case.at(at_ns)}" for at_ns, stood_s in pairs]
 
 
-def _with_standstill(check: Check, case: Case, finding: Finding) -> Finding:
+def _with_standstill(check: RunCheck, case: Case, finding: Finding) -> Finding:
     """What failed may have failed for it: nobody pushed or asked meanwhile, and what was under way took as long."""
     own = check.name == "loadgen.health"
     if own:
@@ -144,7 +145,7 @@ def gap_texts(info: RunInfo) -> tuple[str, ...]:
     return tuple(texts)
 
 
-def _with_gaps(check: Check, case: Case, finding: Finding) -> Finding:
+def _with_gaps(check: RunCheck, case: Case, finding: Finding) -> Finding:
     lost = gap_texts(case.history.info)
     own = check.name == "loadgen.health"
     if not lost or not set(check.reads) & {"receipts", "queries", "sightings"}:

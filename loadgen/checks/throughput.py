@@ -15,8 +15,7 @@ from loadgen.checks.case import (
     ITEMS,
     RUN_LONGER,
     Case,
-    Check,
-    Finding,
+    RunCheck,
     counted,
     nobody_sends,
     records,
@@ -27,6 +26,7 @@ from loadgen.checks.case import (
 from loadgen.checks.few import Tally
 from loadgen.checks.health import own_drops, own_lag_ns
 from loadgen.checks.surroundings import CLOCK_REFUSED, about_time
+from loadgen.judging import Finding
 from loadgen.kinds import KINDS, kind_of
 from loadgen.kinds.kind import Kind
 from loadgen.model import NS, Objective, Outcome, Result, Signal, status_text
@@ -342,7 +342,7 @@ def _evidence(case: Case, signal: Signal, window: Window, took: Intake) -> list[
 
 
 CHECKS = tuple(
-    Check(
+    RunCheck(
         f"{kind.signal}.throughput",
         f"{kind.title} takes the rate that it is asked to take",
         partial(_judge, kind=kind),

@@ -10,8 +10,8 @@ from pathlib import Path
 from loadgen import __version__
 from loadgen.acceptance.checks import judge
 from loadgen.acceptance.gather import gather
-from loadgen.checks import outcome
 from loadgen.config import Target
+from loadgen.judging import outcome
 from loadgen.model import NS, Result, Verdict
 from loadgen.plans import Deployed
 from loadgen.report import write_verdicts

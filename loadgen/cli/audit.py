@@ -53,7 +53,8 @@ def audit_command(
 
     from loadgen.audit import RULES
     from loadgen.cli.auditing import audit_folder
-    from loadgen.cli.running import EXIT, refuse_unknown
+    from loadgen.cli.running import refuse_unknown
+    from loadgen.judging import EXIT_CODES
     from loadgen.plans import load_plan
     from loadgen.report.terminal import print_verdicts
 
@@ -69,4 +70,4 @@ def audit_command(
     else:
         sys.stdout.write(done.text(form))
     sys.stdout.flush()
-    raise typer.Exit(EXIT[done.outcome])
+    raise typer.Exit(EXIT_CODES[done.outcome])

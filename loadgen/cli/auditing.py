@@ -9,10 +9,10 @@ from pathlib import Path
 
 from loadgen import __version__
 from loadgen.audit import RULES, Tree, audit, read_tree
-from loadgen.checks import outcome
 from loadgen.cli.audit import Format
 from loadgen.config import ConfigError
 from loadgen.history.directory import verdicts_json
+from loadgen.judging import outcome
 from loadgen.model import NS, Result, Verdict
 from loadgen.plans import Deployed, default_plan
 from loadgen.report import write_verdicts

@@ -37,7 +37,8 @@ def check_command(
     from loadgen.acceptance.checks import CHECKS
     from loadgen.cli.accepting import accept
     from loadgen.cli.display import TerminalDisplay
-    from loadgen.cli.running import EXIT, option_seconds, refuse_unknown
+    from loadgen.cli.running import option_seconds, refuse_unknown
+    from loadgen.judging import EXIT_CODES
     from loadgen.plans import load_plan
     from loadgen.report.terminal import print_verdicts
     from loadgen.run.interrupt import Interrupt
@@ -59,4 +60,4 @@ def check_command(
         if path.suffix == ".html":
             console.print(Text.assemble("report: ", (str(path), "bold")))
     sys.stdout.flush()
-    raise typer.Exit(EXIT[done.outcome])
+    raise typer.Exit(EXIT_CODES[done.outcome])

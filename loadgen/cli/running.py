@@ -17,8 +17,9 @@ from loadgen.config import ConfigError, Profile, Target
 from loadgen.faults import Disruptor
 from loadgen.history.archive import ArchivePlace, place_of
 from loadgen.history.naming import new_run_name
+from loadgen.judging import EXIT_CODES
 from loadgen.kinds import kind_of
-from loadgen.model import Result, Signal
+from loadgen.model import Signal
 from loadgen.plans import Deployed, load_plan
 from loadgen.push.preflight import check_reachable
 from loadgen.report.terminal import print_verdicts
@@ -29,8 +30,6 @@ from loadgen.run.workers import RemoteWorkers
 from loadgen.skew import refusal, weigh
 from loadgen.targets.clocks import read_clocks
 from loadgen.units import seconds
-
-EXIT = {Result.PASS: 0, Result.FAIL: 1, Result.UNKNOWN: 2, Result.SKIPPED: 2}
 
 
 def option_seconds(option: str, text: str) -> float:
@@ -149,4 +148,4 @@ def finish(console: Console, judgement: Judgement) -> None:
         if path.suffix == ".html":
             console.print(Text.assemble("report: ", (str(path), "bold")))
     sys.stdout.flush()
-    raise typer.Exit(EXIT[judgement.outcome])
+    raise typer.Exit(EXIT_CODES[judgement.outcome])

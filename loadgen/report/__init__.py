@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from loadgen.checks import outcome
 from loadgen.checks.case import Case
 from loadgen.config import parse_profile
 from loadgen.history.directory import RunDir, verdicts_json, write_atomically
 from loadgen.history.values import History
+from loadgen.judging import outcome
 from loadgen.mistakes import mistake
 from loadgen.model import Verdict
 from loadgen.plan import Plan

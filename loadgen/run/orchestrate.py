@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from loadgen.buckets.watcher import S3Watcher
-from loadgen.checks import judge, outcome
+from loadgen.checks import judge
 from loadgen.checks.s3_match import s3_coverage
 from loadgen.checks.surroundings import gap_texts
 from loadgen.clock import ANCHOR, Clock, ClockWatch, anchored, steady_clock, step_text
@@ -30,6 +30,7 @@ from loadgen.history.directory import RunDir, RunDirError
 from loadgen.history.joiner import Joiner
 from loadgen.history.naming import new_info
 from loadgen.history.recorder import Progress, read_progress
+from loadgen.judging import outcome
 from loadgen.kinds import kinds_in
 from loadgen.model import NS, ClockReading, Component, FaultWindow, Result, RunKey, Signal, Verdict
 from loadgen.plan import Plan, plan_of

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from made_deployment import COMPONENTS, clocks, good
 
-from loadgen.acceptance.checks import CHECKS, Check, judge
+from loadgen.acceptance.checks import CHECKS, judge
 from loadgen.acceptance.facts import Deployment, LifecycleRule, SecretFacts, Told
+from loadgen.judging import Check
 from loadgen.model import Component, Result, Verdict
 
 Spoil = Callable[[Deployment], Deployment]
@@ -225,7 +226,7 @@ def test_a_check_that_crashes_costs_only_itself() -> None:
     def crash(_: Deployment) -> Any:
         raise ValueError("boom")
 
-    found = judge(good(), (Check("made", "a promise", "a bound", crash), CHECKS[0]))
+    found = judge(good(), (Check("made", "a promise", crash), CHECKS[0]))
     assert [one.result for one in found] == [Result.UNKNOWN, Result.PASS]
 
 

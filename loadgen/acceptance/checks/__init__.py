@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from loadgen.acceptance.checks import (
     accepts,
@@ -15,12 +16,11 @@ from loadgen.acceptance.checks import (
     s3_prefix,
     s3_settings,
 )
-from loadgen.acceptance.checks.base import Check, Finding
 from loadgen.acceptance.facts import Deployment
-from loadgen.mistakes import REPORT_IT, mistake
-from loadgen.model import Result, Verdict
+from loadgen.judging import Check, Finding
+from loadgen.model import Verdict
 
-CHECKS: tuple[Check, ...] = (
+CHECKS: tuple[Check[Deployment], ...] = (
     *clocks.CHECKS,
     *s3_buckets.CHECKS,
     *s3_settings.CHECKS,
@@ -33,27 +33,13 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
-def judge(found: Deployment, checks: Sequence[Check] = CHECKS) -> tuple[Verdict, ...]:
+def judge(found: Deployment, checks: Sequence[Check[Deployment]] = CHECKS) -> tuple[Verdict, ...]:
     """A verdict for every promise, in the order of ``checks``."""
     return tuple(_verdict(check, found) for check in checks)
 
 
-def _verdict(check: Check, found: Deployment) -> Verdict:
-    try:
-        finding = clocks.by_right_clock(check, found, check.judge(found))
-    except Exception as problem:  # noqa: BLE001 - one promise that cannot be judged must not cost the others
-        finding = Finding(Result.UNKNOWN, "", 0, (f"judging it failed: {mistake(problem)}",), REPORT_IT)
-    return Verdict(
-        check=check.name,
-        promise=check.promise,
-        result=finding.result,
-        objective=check.objective,
-        measured=finding.measured,
-        value=finding.value,
-        samples=finding.samples,
-        evidence=finding.evidence,
-        remedy=finding.remedy,
-    )
+def _verdict(check: Check[Deployment], found: Deployment) -> Verdict:
+    return check.verdict(found, partial(clocks.by_right_clock, check, found))
 
 
 __all__ = ["CHECKS", "Check", "Finding", "judge"]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
-from loadgen.acceptance.checks.base import Check, Finding, broken, ok, untold, worst
+from loadgen.acceptance.checks.base import broken, check_of, ok, untold, worst
 from loadgen.acceptance.facts import Accepted, Deployment
+from loadgen.judging import Finding
 from loadgen.model import Component
 from loadgen.stores import STORES, store_of
 from loadgen.units import duration_text
@@ -33,7 +34,7 @@ def _judge(found: Deployment, component: Component) -> Finding:
 
 
 CHECKS = tuple(
-    Check(
+    check_of(
         f"{store.component}.accepts",
         f"{store.title} accepts {store.accepts.what} and gives it back",
         "accepted and read back",

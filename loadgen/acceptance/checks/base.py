@@ -3,64 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from loadgen.acceptance.facts import Deployment, T, Told
+from loadgen.judging import Check, Finding
 from loadgen.model import Objective, Result
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What a check found out; the fields are those of `loadgen.model.Verdict`."""
-
-    result: Result
-    measured: str = ""
-    samples: int = 0
-    evidence: tuple[str, ...] = ()
-    remedy: str = ""
-    value: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One promise about a deployed stack.
-
-    Attributes:
-        name: e.g. ``s3.buckets``.
-        promise: in words.
-        bound: what is promised, for people.
-        judge: from what was found out to a finding.
-    """
-
-    name: str
-    promise: str
-    bound: str
-    judge: Callable[[Deployment], Finding]
-
-    @property
-    def objective(self) -> Objective:
-        """The bound as verdicts hold it."""
-        return Objective(self.bound, 0.0, "")
+def check_of(name: str, promise: str, bound: str, judge: Callable[[Deployment], Finding]) -> Check[Deployment]:
+    """One promise about a deployed stack; ``bound`` is what is promised, for people."""
+    return Check(name, promise, judge, bound=Objective(bound, 0.0, ""))
 
 
 def ok(measured: str, samples: int = 1, *evidence: str, value: float | None = None) -> Finding:
     """The promise is kept."""
-    return Finding(Result.PASS, measured, samples, evidence, "", value)
+    return Finding(Result.PASS, None, measured, value, samples, evidence)
 
 
 def broken(measured: str, remedy: str, *evidence: str, samples: int = 1, value: float | None = None) -> Finding:
     """The promise is broken, and what to do about it."""
-    return Finding(Result.FAIL, measured, samples, evidence, remedy, value)
+    return Finding(Result.FAIL, None, measured, value, samples, evidence, remedy)
 
 
 def untold(why: str, remedy: str, *evidence: str) -> Finding:
     """It could not be told."""
-    return Finding(Result.UNKNOWN, "", 0, (why, *evidence), remedy)
+    return Finding(Result.UNKNOWN, evidence=(why, *evidence), remedy=remedy)
 
 
 def skipped(why: str, remedy: str = "") -> Finding:
     """It does not apply here, or was not asked."""
-    return Finding(Result.SKIPPED, "", 0, (why,), remedy)
+    return Finding(Result.SKIPPED, evidence=(why,), remedy=remedy)
 
 
 def not_told(told: Told[T], remedy: str) -> Finding | None:
@@ -82,5 +53,5 @@ def worst(findings: Sequence[Finding], nothing: str, remedy: str) -> Finding:
             evidence = tuple(text for one in findings for text in one.evidence)
             measured = "; ".join(dict.fromkeys(one.measured for one in mine if one.measured))
             remedies = "; ".join(dict.fromkeys(one.remedy for one in mine if one.remedy))
-            return Finding(result, measured, sum(one.samples for one in findings), evidence, remedies)
+            return Finding(result, None, measured, None, sum(one.samples for one in findings), evidence, remedies)
     raise AssertionError("a finding has one of four results")

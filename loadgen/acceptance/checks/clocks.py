@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from loadgen.acceptance.checks.base import Check, Finding, broken, not_told, ok, untold
+from loadgen.acceptance.checks.base import broken, check_of, not_told, ok, untold
 from loadgen.acceptance.facts import Deployment
+from loadgen.judging import Check, Finding
 from loadgen.model import NS, Result
 from loadgen.skew import AGREE_NS, SET_IT, Skew, weigh
 from loadgen.units import duration_text
@@ -42,7 +43,7 @@ def _judge(found: Deployment) -> Finding:
     return ok(f"this machine and {', '.join(one.name for one in readings)} agree {_BOUND}", len(readings))
 
 
-def by_right_clock(check: Check, found: Deployment, finding: Finding) -> Finding:
+def by_right_clock(check: Check[Deployment], found: Deployment, finding: Finding) -> Finding:
     """A finding of which this machine's clock leaves nothing is unknown, and names it."""
     skew = weigh(found.clocks.value or ())
     if check.name not in _TIMED or not skew.ours_ns or not _is_spoiled(check, finding, skew):
@@ -56,13 +57,13 @@ def by_right_clock(check: Check, found: Deployment, finding: Finding) -> Finding
     )
 
 
-def _is_spoiled(check: Check, finding: Finding, skew: Skew) -> bool:
+def _is_spoiled(check: Check[Deployment], finding: Finding, skew: Skew) -> bool:
     denied = check.name == "s3.isolation" and abs(skew.ours_s) >= _SIGNED_WITHIN_S
     return finding.result in (Result.FAIL, Result.UNKNOWN) or (denied and finding.result is Result.PASS)
 
 
 CHECKS = (
-    Check(
+    check_of(
         "clocks",
         "Grafana, the components, S3 and this machine have the same time",
         f"agree {_BOUND}",

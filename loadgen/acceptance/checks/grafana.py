@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
-from loadgen.acceptance.checks.base import Check, Finding, broken, not_told, ok, skipped, untold, worst
+from loadgen.acceptance.checks.base import broken, check_of, not_told, ok, skipped, untold, worst
 from loadgen.acceptance.facts import DatasourceFacts, Deployment, Told
+from loadgen.judging import Finding
 from loadgen.kinds import COMPONENTS
 from loadgen.model import Component
 from loadgen.stores import store_of
@@ -127,15 +128,15 @@ def _dashboard(found: Deployment) -> Finding:
 
 
 CHECKS = (
-    Check("grafana.health", "Grafana answers", "healthy", _health),
-    Check(
+    check_of("grafana.health", "Grafana answers", "healthy", _health),
+    check_of(
         "grafana.datasources",
         "the data sources are as configured, and their links point at each other",
         "uid, type, access and links",
         _datasources,
     ),
     *(
-        Check(
+        check_of(
             f"grafana.{component}",
             f"the data source of {component.capitalize()} works",
             f"its check passes, a query ≤ {store_of(component).datasource.answers_s:g} s",
@@ -143,8 +144,8 @@ CHECKS = (
         )
         for component in COMPONENTS
     ),
-    Check("grafana.errors", "a failing query comes back with its reason", "a clear error", _errors),
-    Check(
+    check_of("grafana.errors", "a failing query comes back with its reason", "a clear error", _errors),
+    check_of(
         "grafana.dashboard",
         "a dashboard shows logs, traces and metrics",
         "every panel returns data",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from loadgen.acceptance.checks.base import Check, Finding, broken, not_told, ok, untold, worst
+from loadgen.acceptance.checks.base import broken, check_of, not_told, ok, untold, worst
 from loadgen.acceptance.facts import Deployment, PodFacts, SecretFacts
+from loadgen.judging import Finding
 from loadgen.kinds import COMPONENTS
 from loadgen.units import bytes_text, duration_text
 
@@ -104,25 +105,25 @@ def _logs(found: Deployment) -> Finding:
 
 
 CHECKS = (
-    Check(
+    check_of(
         "k8s.pods",
         "the pods run, are ready, and have memory bounds",
         "running, ready, memory < 2Gi",
         _pods,
     ),
-    Check(
+    check_of(
         "k8s.helmreleases",
         "Flux has applied everything",
         "ready",
         _flux,
     ),
-    Check(
+    check_of(
         "k8s.secrets",
         "each component's S3 secret has its four keys and no placeholder",
         "4 keys, real values",
         _secrets,
     ),
-    Check(
+    check_of(
         "k8s.logs",
         "S3 refuses no component's credential",
         "no refusal logged",

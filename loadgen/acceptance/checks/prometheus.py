@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime
 
-from loadgen.acceptance.checks.base import Check, Finding, broken, not_told, ok, skipped, untold, worst
+from loadgen.acceptance.checks.base import broken, check_of, not_told, ok, skipped, untold, worst
 from loadgen.acceptance.facts import Deployment, RemoteWrite
+from loadgen.judging import Finding
 from loadgen.units import duration_text
 
 LAG_S = 60.0
@@ -100,14 +101,14 @@ def _moment(at_ms: int) -> str:
 
 
 CHECKS = (
-    Check(
+    check_of(
         "prometheus.remote_write",
         "Prometheus writes to Mimir without losing or lagging",
         f"0 failed, lag ≤ {LAG_S:g} s, shards below the maximum",
         _remote_write,
     ),
-    Check("prometheus.parity", "Prometheus and Mimir hold the same samples", "0 different", _parity),
-    Check(
+    check_of("prometheus.parity", "Prometheus and Mimir hold the same samples", "0 different", _parity),
+    check_of(
         "mimir.history",
         "Mimir answers for a time before Prometheus' oldest sample",
         "data there",

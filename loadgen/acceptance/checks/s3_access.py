@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
-from loadgen.acceptance.checks.base import Check, Finding, broken, not_told, ok, skipped, untold
+from loadgen.acceptance.checks.base import broken, check_of, not_told, ok, skipped, untold
 from loadgen.acceptance.facts import Deployment
+from loadgen.judging import Finding
 
 _LOOPBACK = re.compile(r"http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?(/|$)")
 _OWN = "name the components' own credentials in [s3.loki], [s3.tempo] and [s3.mimir] of the target"
@@ -47,11 +48,11 @@ def _tls(found: Deployment) -> Finding:
 
 
 CHECKS = (
-    Check(
+    check_of(
         "s3.isolation",
         "each component's credential is denied in the two other buckets",
         "list, read and write denied",
         _isolation,
     ),
-    Check("s3.tls", "S3 is reached by HTTPS with a good certificate", "verified", _tls),
+    check_of("s3.tls", "S3 is reached by HTTPS with a good certificate", "verified", _tls),
 )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from loadgen.acceptance.checks.base import Check, Finding, broken, ok, skipped, untold, worst
+from loadgen.acceptance.checks.base import broken, check_of, ok, skipped, untold, worst
 from loadgen.acceptance.facts import BucketFacts, Deployment
+from loadgen.judging import Finding
 
 _SET_S3 = "give the target an [s3] section with endpoint and credential"
 
@@ -33,7 +34,7 @@ def _judge(found: Deployment) -> Finding:
 
 
 CHECKS = (
-    Check(
+    check_of(
         "s3.buckets",
         "the three buckets exist, and each component's credential can use its own",
         "3 of 3 reachable",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
-from loadgen.acceptance.checks.base import Check, Finding, broken, not_told, ok, skipped, untold
+from loadgen.acceptance.checks.base import broken, check_of, not_told, ok, skipped, untold
 from loadgen.acceptance.facts import BucketFacts, Deployment
+from loadgen.judging import Finding
 from loadgen.model import Component
 from loadgen.stores import STORES, store_of
 
@@ -52,7 +53,7 @@ def _elsewhere(bucket: BucketFacts, where: str) -> Finding:
 
 
 CHECKS = tuple(
-    Check(
+    check_of(
         f"{store.component}.s3_prefix",
         f"{store.title} has written its tenant's data to S3",
         "objects below the tenant's prefix",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from loadgen.acceptance.checks.base import Check, Finding, broken, not_told, ok, skipped, untold, worst
+from loadgen.acceptance.checks.base import broken, check_of, not_told, ok, skipped, untold, worst
 from loadgen.acceptance.facts import BucketFacts, Deployment, LifecycleRule
+from loadgen.judging import Finding
 from loadgen.model import Component
 
 MAX_DAYS = 30
@@ -109,17 +110,17 @@ def _object_lock(found: Deployment) -> Finding:
 
 
 CHECKS = (
-    Check(
+    check_of(
         "s3.versioning",
         "versioning is enabled on Loki's bucket",
         "enabled",
         _versioning,
     ),
-    Check(
+    check_of(
         "s3.lifecycle",
         "Tempo's bucket deletes by itself, and old versions in Loki's go too",
         f"≤ {MAX_DAYS} days",
         _lifecycle,
     ),
-    Check("s3.object_lock", "object lock is off on Mimir's bucket", "off", _object_lock),
+    check_of("s3.object_lock", "object lock is off on Mimir's bucket", "off", _object_lock),
 )
