@@ -274,6 +274,7 @@ def _restarts(one: Signal) -> tuple[Row, ...]:
             merged(_fault(one, 6.5), {"run": {"duration": 24}}),
             also={f"{one}.loss": _COUNTS_ALL},
             names_batch=True,
+            unsure={f"{Signal.METRICS}.s3_delay": "what was pushed while a block is made is not proven"},
         ),
         Row(
             f"{one}/lost-before-a-kill",

@@ -89,9 +89,16 @@ def way_for(user: int, ways: Mapping[Way, float]) -> Way:
         ways: shares of the ways that there are; the first one takes who is left over.
     """
     first, *others = ways
+    left = 1.0
     for way in reversed(others):
-        taken = int(user * ways[way])
-        if int((user + 1) * ways[way]) > taken:
+        share = ways[way] / left if left > 0 else 0.0  # of those whom the ways before did not take
+        taken = _taken(user, share)
+        if _taken(user + 1, share) > taken:
             return way
-        user -= taken
+        user, left = user - taken, left - ways[way]
     return first
+
+
+def _taken(users: int, share: float) -> int:
+    """How many of the first users a share takes; a product such as 0.29 * 100 is not to miss one by its last digit."""
+    return int(users * min(1.0, share) + 1e-9)
