@@ -65,7 +65,7 @@ def test_every_second_clean_run_kills_every_component() -> None:
 
 
 def verdict(check: str, result: Result, *evidence: str, value: float | None = None) -> Verdict:
-    return Verdict(check, "", result, Objective("", 0, ""), "", value, 1, (), evidence)
+    return Verdict(check, "", result, Objective("", 0, ""), "", value, 1, evidence)
 
 
 def came(*verdicts: Verdict, hits: tuple[str, ...] = (), batches: frozenset[tuple[int, int]] = frozenset()) -> Came:

@@ -16,7 +16,7 @@ from loadgen.plans import Deployed, default_plan
 
 
 def verdict(result: Result) -> Verdict:
-    return Verdict("x", "y", result, Objective("", 0, ""), "", None, 0, ())
+    return Verdict("x", "y", result, Objective("", 0, ""), "", None, 0)
 
 
 def test_a_good_run_passes_every_check() -> None:

@@ -269,7 +269,7 @@ def test_faults_come_back_and_damaged_ones_are_named(run):
 
 def test_verdicts_are_stored_with_the_promised_keys(run):
     verdict = Verdict(
-        "logs.loss", "p", Result.FAIL, Objective("0 missing", 0, "lines"), "1", 1.0, 5, ("TASK-022",), (), "r"
+        "logs.loss", "p", Result.FAIL, Objective("0 missing", 0, "lines"), "1", 1.0, 5, (), "r", ("TASK-022",)
     )
     run.write_verdicts([verdict], Result.FAIL)
     stored = json.loads((run.path / "verdicts.json").read_text())

@@ -24,7 +24,7 @@ BOTH = Publish(metrics=True, annotation=True)
 
 
 def verdict(check: str, result: Result, value: float | None, unit: str = "s") -> Verdict:
-    return Verdict(check, "a promise", result, Objective("p99 ≤ 3 s", 3, unit), "", value, 5, ())
+    return Verdict(check, "a promise", result, Objective("p99 ≤ 3 s", 3, unit), "", value, 5)
 
 
 VERDICTS = (
