@@ -5,8 +5,7 @@ from __future__ import annotations
 from loadgen.config import Target
 from loadgen.kinds.metrics.kind import METRICS
 from loadgen.push.http import HttpPusher, joined
-from loadgen.push.retry import PushPolicy
-from loadgen.push.ways.way import Pushing, Way
+from loadgen.push.ways.way import Pushing, Way, probed_by
 
 HEADERS = {
     "Content-Type": "application/x-protobuf",
@@ -21,12 +20,4 @@ def _open(target: Target, pushing: Pushing) -> HttpPusher:
     return HttpPusher(joined(target.mimir.url, PATH), target.mimir, HEADERS, *pushing.arguments)
 
 
-def _probe(target: Target, timeout_s: float) -> str:
-    pusher = _open(target, Pushing(PushPolicy(timeout_s, 0.0)))
-    try:
-        return pusher.push(_EMPTY_SNAPPY).detail
-    finally:
-        pusher.close()
-
-
-REMOTE_WRITE = Way("push", "http", METRICS.signal, METRICS.store, "url", _open, _probe)
+REMOTE_WRITE = Way("push", "http", METRICS.signal, METRICS.store, "url", _open, probed_by(_open, _EMPTY_SNAPPY))

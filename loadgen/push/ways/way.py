@@ -81,6 +81,19 @@ class Way:
         return address
 
 
+def probed_by(opened: Callable[[Target, Pushing], Pusher], body: bytes) -> Callable[[Target, float], str]:
+    """A `Way.probe` that pushes a body of which the server stores nothing."""
+
+    def probe(target: Target, timeout_s: float) -> str:
+        pusher = opened(target, Pushing(PushPolicy(timeout_s, 0.0)))
+        try:
+            return pusher.push(body).detail
+        finally:
+            pusher.close()
+
+    return probe
+
+
 def way_for(user: int, ways: Mapping[Way, float]) -> Way:
     """The way of a user, so that each way has its share of them, spread evenly.
 
