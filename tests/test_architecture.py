@@ -231,6 +231,20 @@ def test_no_two_test_modules_have_the_same_name():
     assert len(set(names)) == len(names)
 
 
+def classes_of(path: Path) -> list[str]:
+    """The names of the classes of a module, those inside of others too."""
+    return [node.name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ClassDef)]
+
+
+def test_no_two_classes_have_the_same_name():
+    """A name stands for one thing in the whole package, so that it is understood where it is used."""
+    where: dict[str, list[str]] = {}
+    for path in MODULES:
+        for name in classes_of(path):
+            where.setdefault(name, []).append(str(path.relative_to(PACKAGE)))
+    assert {name: places for name, places in where.items() if len(places) > 1} == {}
+
+
 # Where a particular signal or component may be named: what is true of one, how it gets in, and its own files elsewhere.
 OWNERS = ("kinds", "stores", "wire", "lab", "model")
 OWN_FILES = {"ways", "logs", "metrics", "traces", "loki", "mimir", "tempo"}
