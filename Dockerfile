@@ -4,10 +4,10 @@ FROM python:3.12.11-slim-bookworm AS build
 
 WORKDIR /src
 RUN python -m venv /opt/loadgen
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY scenarios scenarios
 COPY loadgen loadgen
-RUN /opt/loadgen/bin/pip install --no-cache-dir --disable-pip-version-check '.[kubernetes]' \
+RUN /opt/loadgen/bin/pip install --no-cache-dir --disable-pip-version-check --constraint constraints.txt '.[kubernetes]' \
  && /opt/loadgen/bin/loadgen --version
 
 FROM python:3.12.11-slim-bookworm

@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint format bench detect clean
+.PHONY: demo test lint format bench detect constraints clean
 .DEFAULT_GOAL := help
 
 help:
@@ -11,18 +11,19 @@ help:
 	@echo "make test    style, types and all tests"
 	@echo "make lint    style and types only"
 	@echo "make bench   throughput of the generators on one core"
+	@echo "make constraints  renew the versions of everything that is installed"
 	@echo "make detect  plant every defect in the local stack and see which check finds it (some minutes)"
 
 # One marker a set of dependencies: the demo installs what it needs and no more.
-$(VENV)/.lab: pyproject.toml
+$(VENV)/.lab: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "loadgen needs Python 3.11 or newer; try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV) …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lab]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[lab]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.lab
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
 demo: $(VENV)/.lab
@@ -45,6 +46,14 @@ bench: $(VENV)/.lab
 
 detect: $(VENV)/.lab
 	@$(BIN)/python -m benchmarks.detection
+
+# The newest of everything in an environment of its own, written down for all others.
+constraints:
+	@$(PYTHON) -m venv build/newest
+	@build/newest/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@{ echo "# Names and versions of everything that a development environment holds; written by \`make constraints\`."; \
+	  build/newest/bin/python -m pip freeze --exclude-editable | grep == | sort -f; } > constraints.txt
+	@rm -rf build/newest
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
