@@ -54,7 +54,8 @@ class Mover:
             traced.append((base64.b64encode(old).decode(), base64.b64encode(new).decode()))
             traced.append((old.hex().lstrip("0"), new.hex().lstrip("0")))
         # As long as what they replace: Mimir cuts series short in its texts, and tells sizes.
-        short = secrets.choice("abdefghijklmnopqrstuvwxyz") + secrets.token_hex(1)
+        # Sorted where the recorded ones are: before "loki" and "target_info", which answers list beside them.
+        short = secrets.choice("abdefgh") + secrets.token_hex(1)
         mimir = [(f"cap{end}", f"{short}{end}") for end in "1_."]
         names = {
             "mimir": mimir,
