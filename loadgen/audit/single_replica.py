@@ -80,13 +80,11 @@ def _is(setting: Effective, wanted: int, what: str) -> Iterator[Remark]:
     """So often, or with a ``wanted`` of 0 at least once."""
     if not setting.known:
         yield unknown_value(setting, what)
-    elif not wanted and (number(setting.value) or 0) >= 1:
+    elif number(setting.value) == wanted if wanted else (number(setting.value) or 0) >= 1:
         yield fine(setting, f"{what}: {setting.text}")
-    elif number(setting.value) != wanted:
+    else:
         least = max(1, wanted)
         yield wrong(setting, f"{what}: {setting.text} instead of {least}", f"set {setting.path} to {least}")
-    else:
-        yield fine(setting, f"{what}: {wanted}")
 
 
 def _is_none(setting: Effective, what: str) -> Iterator[Remark]:
@@ -109,7 +107,8 @@ def _off(release: Release, path: str, what: str) -> Iterator[Remark]:
 def _factor(setting: Effective, what: str, wanted: int, keepers: Effective) -> Iterator[Remark]:
     """No more copies than there are replicas to keep them: as many as are wanted, or as the manifests say."""
     name = f"{what}: replication factor"
-    most = wanted or number(keepers.value)
+    there = number(keepers.value)
+    most = wanted or (max(1, there) if there is not None else None)
     if not setting.known:
         yield unknown_value(setting, name)
     elif most is None or not (wanted or keepers.known):

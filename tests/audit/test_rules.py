@@ -11,6 +11,7 @@ from manifests import ACCESS_KEY, BASE, SECRET_KEY, encrypt, secret_text, write
 from loadgen.audit import RULES, audit, read_tree
 from loadgen.audit.node import YamlProblem, documents
 from loadgen.model import Result, Verdict
+from loadgen.plans import Expected
 
 APP = {name: f"{BASE}/{name}/app" for name in ("loki", "tempo", "mimir", "grafana", "kube-prometheus-stack")}
 LOKI, TEMPO, MIMIR, GRAFANA, PROMETHEUS = (f"{folder}/helmrelease.yaml" for folder in APP.values())
@@ -570,3 +571,39 @@ def test_no_single_line_of_a_good_tree_is_one_that_a_rule_falls_over_without(tmp
             said = [text for verdict in verdicts for text in (*verdict.evidence, verdict.remedy)]
             assert not [text for text in said if "judging it failed" in text], (file.path, lines[number])
             assert not [text for text in said if SECRET_KEY in text], (file.path, lines[number])
+
+
+def by_plan(tmp_path, files, rule: str, **expected) -> Verdict:
+    """The verdict of a rule by what a plan expects."""
+    verdicts = audit(read_tree(write(tmp_path, files)), expected=Expected(**expected))
+    return next(verdict for verdict in verdicts if verdict.check == rule)
+
+
+def with_writers(good, replicas: int):
+    files = dict(good)
+    files[LOKI] = files[LOKI].replace("write:\n      replicas: 1", f"write:\n      replicas: {replicas}", 1)
+    assert files[LOKI] != good[LOKI] or replicas == 1
+    return files
+
+
+def test_replicas_are_free_where_the_plan_names_none(tmp_path, good):
+    assert by_plan(tmp_path, with_writers(good, 3), "single_replica", replicas=0).result is Result.PASS
+    assert by_plan(tmp_path / "one", with_writers(good, 3), "single_replica", replicas=1).result is Result.FAIL
+
+
+def test_a_component_that_does_not_run_at_all_is_wrong_by_any_plan(tmp_path, good):
+    verdict = by_plan(tmp_path, with_writers(good, 0), "single_replica", replicas=0)
+    assert verdict.result is Result.FAIL
+    assert "replicas of write: 0 instead of 1" in "\n".join(verdict.evidence)
+
+
+def test_as_many_replicas_as_the_plan_names(tmp_path, good):
+    verdict = by_plan(tmp_path, good, "single_replica", replicas=2)
+    assert verdict.result is Result.FAIL
+    assert "replicas of write: 1 instead of 2" in "\n".join(verdict.evidence)
+
+
+def test_the_mode_is_the_one_that_the_plan_names(tmp_path, good):
+    verdict = by_plan(tmp_path, good, "modes", loki_mode="SingleBinary")
+    assert verdict.result is Result.FAIL and "set deploymentMode to SingleBinary" in verdict.remedy
+    assert by_plan(tmp_path / "any", good, "modes", loki_mode="any").result is Result.PASS
