@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
+import snappy
 
 from loadgen.config import ConfigError, Publish, Target
 from loadgen.history.archive import ArchiveError, ArchivePlace, keep_run, keep_verification
@@ -21,8 +21,7 @@ from loadgen.push.ways.remote_write import REMOTE_WRITE
 from loadgen.push.ways.way import Pushing
 from loadgen.report.words import WORD, headline
 from loadgen.targets.http import HttpClient
-from loadgen.wire.remote_write import SAMPLE, SampleRows, lay
-from loadgen.wire.template import Template
+from loadgen.wire.proto import bytes_field, double_field, number_field, text_field
 
 _JOB = ("job", "loadgen")
 _TIMEOUT_S = 10.0
@@ -48,11 +47,12 @@ def verdict_series(run: str, verdicts: Sequence[Verdict]) -> list[tuple[list[tup
 
 def verdict_body(run: str, verdicts: Sequence[Verdict], at_ns: int) -> bytes:
     """A remote write with one sample of every series."""
-    series = verdict_series(run, verdicts)
-    body = Template(lay([labels for labels, _ in series], 1))
-    values = np.array([[value] for _, value in series])
-    body.write(SAMPLE.field, SampleRows(len(series), 1).filled(values, np.array([at_ns // MS], np.int64)))
-    return bytes(body.wire)
+    sent = b""
+    for labels, value in verdict_series(run, verdicts):
+        named = b"".join(bytes_field(1, text_field(1, name) + text_field(2, text)) for name, text in labels)
+        sample = double_field(1, value) + number_field(2, at_ns // MS)
+        sent += bytes_field(1, named + bytes_field(2, sample))
+    return bytes(snappy.compress(sent))
 
 
 def push_verdicts(target: Target, run: str, verdicts: Sequence[Verdict], at_ns: int) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import snappy
+
 from loadgen.config import Target
 from loadgen.kinds.metrics.kind import METRICS
 from loadgen.push.http import HttpPusher, joined
@@ -13,11 +15,10 @@ HEADERS = {
     "X-Prometheus-Remote-Write-Version": "0.1.0",
 }
 PATH = "/api/v1/push"
-_EMPTY_SNAPPY = b"\x00"
 
 
 def _open(target: Target, pushing: Pushing) -> HttpPusher:
     return HttpPusher(joined(target.mimir.url, PATH), target.mimir, HEADERS, *pushing.arguments)
 
 
-REMOTE_WRITE = Way("push", "http", METRICS.signal, METRICS.store, "url", _open, probed_by(_open, _EMPTY_SNAPPY))
+REMOTE_WRITE = Way("push", "http", METRICS.signal, METRICS.store, "url", _open, probed_by(_open, snappy.compress(b"")))
